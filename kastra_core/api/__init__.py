@@ -1,0 +1,1 @@
+"""Declarative API: resources, kinds, references, selectors, conditions, merging. Data only, no I/O."""

@@ -1,0 +1,145 @@
+"""What a plugin says about a kind: names, scope, schema, columns, references, runner.
+
+A :class:`ResourceKind` is cheap to make: what costs an import is given as ``"module:attribute"`` and
+loaded on first use (:mod:`kastra_core.api.lazy`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from kastra_core.api.lazy import Lazy, load
+from kastra_core.api.meta import JsonObject, Resource, ResourceKey
+from kastra_core.errors import Problem
+
+if TYPE_CHECKING:
+    from kastra_core.api.references import Reference
+
+__all__ = ["MAIN_GROUP", "GroupVersionKind", "PrinterColumn", "ResourceKind"]
+
+MAIN_GROUP = "mastra.ai"
+
+
+@attrs.frozen
+class GroupVersionKind:
+    """Type of a resource. ``str`` gives ``mastra.ai/v1, Kind=Agent``."""
+
+    group: str
+    version: str
+    kind: str
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def __str__(self) -> str:
+        return f"{self.api_version}, Kind={self.kind}"
+
+
+@attrs.frozen(kw_only=True)
+class PrinterColumn:
+    """A column of ``kastra get``.
+
+    ``json_path`` is the dotted subset of JSONPath: ``.spec.model.name``, ``.spec.tools[*].name``,
+    ``.status.conditions[?(@.type=="Ready")].status``. ``type`` is string, integer, number, boolean or date
+    (a date is shown as an age). ``priority`` 0 is always shown, 1 with ``-o wide`` only.
+    """
+
+    name: str
+    json_path: str
+    type: str = "string"
+    priority: int = 0
+    description: str = ""
+
+
+SpecValidator = Callable[[Resource], Iterable[Problem]]
+"""Rules beyond the structure; paths are from the resource's root ("spec.steps[2].next")."""
+ReferencesOf = Callable[[Resource], "Iterable[Reference]"]
+"""What a resource refers to; namespaces filled in from the resource."""
+Converter = Callable[[JsonObject], JsonObject]
+"""A manifest of an older version to one of the kind's version."""
+
+
+@attrs.frozen(kw_only=True)
+class ResourceKind:
+    """A kind of resource, as a plugin offers it to ``kastra_resource_kinds``.
+
+    Either ``spec_type`` (an attrs class, structured by the core's cattrs converter) or ``schema`` (an OpenAPI v3
+    schema of the whole object, checked by ``validate_structure``) describes the structure; a kind with neither
+    takes any ``spec``.
+    """
+
+    kind: str
+    plural: str
+    group: str = MAIN_GROUP
+    version: str = "v1"
+    singular: str = ""
+    """Default: kind in lower case."""
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ("all",)
+    namespaced: bool = True
+    description: str = ""
+
+    spec_type: Lazy[type] | None = None
+    status_type: Lazy[type] | None = None
+    schema: Lazy[Mapping[str, Any]] | None = None
+    validate_structure: Lazy[Callable[[JsonObject], Iterable[Problem]]] | None = None
+    """Checks a whole manifest against ``schema``; wanted when ``spec_type`` is None and ``schema`` is not."""
+    default: Lazy[Callable[[JsonObject], JsonObject]] | None = None
+    """Manifest in, manifest with defaults out; must not change its argument. attrs defaults are not written to spec."""
+    validate: Lazy[SpecValidator] | None = None
+    references: Lazy[ReferencesOf] | None = None
+    list_map_keys: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
+    """Lists that apply merges item by item: path ("spec.tools") -> key fields; all others are replaced whole."""
+    conversions: Mapping[str, Lazy[Converter]] = attrs.field(factory=dict)
+    """Older ``version`` -> converter of its manifests to ``version``."""
+
+    printer_columns: tuple[PrinterColumn, ...] = ()
+    runner: Lazy[Any] | None = None
+    """Factory of a ``Runner`` (no arguments); makes the kind executable."""
+    handle: Lazy[Any] | None = None
+    """Class of the object that ``runtime.get_<singular>()`` returns; called with (runtime, reference)."""
+    pinned_status: tuple[str, ...] = ()
+    """Fields of status that a run pins together with spec."""
+    ephemeral: bool = False
+    """Bookkeeping of the runtime (Run, Event): left out of ``export`` and of ``get all``."""
+
+    def __attrs_post_init__(self) -> None:
+        if not self.singular:
+            object.__setattr__(self, "singular", self.kind.lower())
+
+    @property
+    def gvk(self) -> GroupVersionKind:
+        return GroupVersionKind(self.group, self.version, self.kind)
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def group_kind(self) -> tuple[str, str]:
+        return (self.group, self.kind)
+
+    @property
+    def qualified_plural(self) -> str:
+        """``agents.mastra.ai``."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def executable(self) -> bool:
+        return self.runner is not None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All spellings that the CLI takes, lower case."""
+        return (self.plural, self.singular, *self.short_names, self.kind.lower())
+
+    def key(self, namespace: str, name: str) -> ResourceKey:
+        return ResourceKey(self.group, self.kind, namespace if self.namespaced else "", name)
+
+    def references_of(self, resource: Resource) -> tuple[Reference, ...]:
+        """What ``resource`` refers to, in order, or nothing when the kind declares no references."""
+        return tuple(load(self.references)(resource)) if self.references is not None else ()

@@ -1,0 +1,1 @@
+"""What plugins implement: stores, models, controllers, runners, migrators. Protocols and plain data, no behaviour."""

@@ -1,0 +1,151 @@
+"""Runners make a kind executable; the context is all they touch.
+
+A runner is plain async Python that is replayed from the top after a crash, so between two calls of ``ctx`` it may
+not look at the clock, at random numbers, at the environment or at files: all of that goes through the context,
+which answers from the journal what happened before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import attrs
+
+from kastra_core.api.meta import JsonObject, JsonValue, Resource
+from kastra_core.api.references import Reference
+
+__all__ = ["OperationContext", "OperationHandler", "RunContext", "Runner"]
+
+T = TypeVar("T")
+
+
+class RunContext(Protocol):
+    """A run as its runner sees it. All methods but ``emit`` and the properties are recorded in the journal."""
+
+    @property
+    def run_id(self) -> str:
+        """uid of the Run."""
+        ...
+
+    @property
+    def namespace(self) -> str: ...
+
+    @property
+    def thread(self) -> str | None:
+        """The conversation that this run belongs to."""
+        ...
+
+    @property
+    def spec(self) -> JsonObject:
+        """The Run's spec (``model``: an override, ``input``, ``limits`` ...)."""
+        ...
+
+    @property
+    def streaming(self) -> bool:
+        """Somebody listens to the events of this run."""
+        ...
+
+    def pinned(self, reference: Reference) -> Resource | None:
+        """A resource as it was when the run started: its target and what that refers to, transitively."""
+        ...
+
+    async def perform(
+        self,
+        operation: str,
+        arguments: JsonObject,
+        *,
+        name: str = "",
+        at_most_once: bool = False,
+    ) -> JsonValue:
+        """Carry out a named operation once and return its JSON result.
+
+        Args:
+            operation: a name that a plugin offers by ``kastra_operations`` ("model.chat").
+            arguments: JSON.
+            name: step of the journal path; default the operation's name. The n-th use of a name in a branch
+                gets ``#n``.
+            at_most_once: record the start too; when a crash left the outcome unknown, fail instead of repeating.
+        Raises:
+            OperationError: it failed for good; recorded, and raised again on replay.
+            LimitExceededError, RunCancelledError
+        """
+        ...
+
+    async def call(self, reference: Reference, input: JsonValue, *, name: str = "", thread: str | None = None) -> Any:
+        """Run another executable resource as a child run and return its output."""
+        ...
+
+    async def gather(
+        self, branches: Mapping[str, Callable[[RunContext], Awaitable[T]]], *, concurrency: int | None = None
+    ) -> dict[str, T | BaseException]:
+        """Run branches at once, each with a context of its own path; wait for all.
+
+        A branch that raises puts its error in the result; cancellation and limits end them all.
+        """
+        ...
+
+    async def sleep(self, seconds: float, *, name: str = "sleep") -> None:
+        """Wait until an instant that is recorded; it survives a restart, and a long one costs no task."""
+        ...
+
+    async def wait_signal(self, signal: str, *, timeout_s: float | None = None, name: str = "") -> JsonValue:
+        """Wait for a signal (human approval, an event) and return its payload; a wait costs no task.
+
+        Raises: OperationError with reason Timeout.
+        """
+        ...
+
+    async def emit(self, event: JsonObject) -> None:
+        """Show an event to whoever listens now; ``type`` says what it is. Not recorded, not replayed."""
+        ...
+
+    async def now(self) -> float:
+        """Unix seconds, recorded."""
+        ...
+
+    async def uuid(self) -> str:
+        """A fresh uuid, recorded."""
+        ...
+
+    async def history(self) -> Sequence[JsonObject]:
+        """Messages that the thread held when this run started, oldest first; empty without a thread."""
+        ...
+
+    async def remember(self, messages: Sequence[JsonObject]) -> None:
+        """Append messages to the thread, atomically with the end of the run; nothing when the run fails."""
+        ...
+
+
+@runtime_checkable
+class Runner(Protocol):
+    """Executes resources of one kind."""
+
+    async def run(self, ctx: RunContext, target: Resource, input: JsonValue) -> JsonValue:
+        """Return the output as JSON.
+
+        ``target`` is the pinned resource. Raises RunError or OperationError to fail with a reason.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class OperationContext:
+    """What the handler of an operation gets beside its arguments."""
+
+    run_id: str
+    namespace: str
+    path: str
+    """Journal path of this operation."""
+    idempotency_key: str
+    """hex sha256 of run id and path: the same when the operation is repeated after a crash."""
+    streaming: bool
+    emit: Callable[[JsonObject], Awaitable[None]]
+    pinned: Callable[[Reference], Resource | None]
+    runtime: Any
+    """The RuntimeManager."""
+
+
+OperationHandler = Callable[[OperationContext, JsonObject], Awaitable[JsonValue]]
+"""Raises OperationError (recorded) or any KastraError (recorded by its reason); what else it raises is a bug and is
+recorded too."""

@@ -1,0 +1,480 @@
+"""The store: one per URL, six facets, and one atomic batch.
+
+Every write is an operation (plain data below). :meth:`Store.commit` carries out a list of them atomically and
+durably: all or none, conditions checked inside the transaction, the results in order. So one commit can finish a
+run: its journal, its messages and its status change together. The facets' own write methods are short-hands for
+a commit of one operation.
+
+Order: resource versions are decimal numbers that grow with every resource write of the whole store; a watch
+delivers events in that order, without gap or repetition, whichever process wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+
+import attrs
+
+from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
+from kastra_core.api.selectors import FieldSelector, LabelSelector
+
+__all__ = [
+    "AppendMessages",
+    "AppendRecord",
+    "BlobFacet",
+    "Claim",
+    "ClaimRun",
+    "CreateResource",
+    "DeleteResource",
+    "DeleteThread",
+    "DropJournal",
+    "JournalFacet",
+    "Lease",
+    "LeaseFacet",
+    "Operation",
+    "PutBlob",
+    "Record",
+    "ReleaseRun",
+    "ResourceFacet",
+    "ResourceList",
+    "SendSignal",
+    "SetState",
+    "Signal",
+    "StateFacet",
+    "Store",
+    "StoredMessage",
+    "ThreadFacet",
+    "ThreadInfo",
+    "UpdateResource",
+    "VectorFacet",
+    "VectorMatch",
+    "WatchEvent",
+]
+
+# ------------------------------------------------------------------------------------------------- operations
+
+
+@attrs.frozen
+class CreateResource:
+    """Result: the resource with its resourceVersion. Error: AlreadyExistsError.
+
+    The store assigns resourceVersion and nothing else; uid, generation and timestamps are the writer's.
+    """
+
+    resource: Resource
+
+
+@attrs.frozen
+class UpdateResource:
+    """Replace a resource whole. Result: it with its new resourceVersion.
+
+    Errors: NotFoundError; ConflictError when ``expected`` is given and is not the stored resourceVersion, or when
+    the stored uid is another one.
+    """
+
+    resource: Resource
+    expected: str | None = None
+
+
+@attrs.frozen
+class DeleteResource:
+    """Remove a resource. Result: its last state with the resourceVersion of the removal.
+
+    Errors: NotFoundError; ConflictError when ``uid`` or ``expected`` (resourceVersion) is given and differs.
+    """
+
+    key: ResourceKey
+    uid: str | None = None
+    expected: str | None = None
+
+
+@attrs.frozen
+class ClaimRun:
+    """Make ``holder`` the worker of a run from now on. Result: the new epoch (int, from 1, +1 at each claim).
+
+    ``expected_epoch`` 0: the run must have no claim yet; n: the present claim's epoch must be n.
+    Error: FencedError when it is not. ``key`` is the Run resource; ``wake_at_s`` as in :class:`Claim`.
+    """
+
+    run: str
+    """uid of the Run."""
+    key: ResourceKey
+    holder: str
+    expected_epoch: int = 0
+    wake_at_s: float | None = None
+
+
+@attrs.frozen
+class ReleaseRun:
+    """Give a claim up. Result: None. Error: FencedError when ``epoch`` is not the present one.
+
+    ``finished``: the claim is removed, the run is over (its journal stays until :class:`DropJournal`).
+    Otherwise the claim stays without holder until somebody claims the run: at ``wake_at_s`` (unix seconds), at a
+    signal, or at once when ``wake_at_s`` is 0; None means at a signal only.
+    """
+
+    run: str
+    epoch: int
+    finished: bool = True
+    wake_at_s: float | None = None
+
+
+@attrs.frozen
+class AppendRecord:
+    """Record the outcome at a path of a run's journal.
+
+    Result: None when it was recorded now, else the record that was there before (first one wins).
+    Error: FencedError when ``epoch`` is not the epoch of the run's present claim, or there is no claim.
+    """
+
+    run: str
+    path: str
+    record: JsonValue
+    epoch: int
+
+
+@attrs.frozen
+class DropJournal:
+    """Remove all records, signals and the claim of a run. Result: None."""
+
+    run: str
+
+
+@attrs.frozen
+class SendSignal:
+    """Put a signal into a run's inbox, before or while it runs. Result: True, or False for a repeated ``signal_id``."""
+
+    run: str
+    name: str
+    payload: JsonValue = None
+    signal_id: str = ""
+    """"" = never a repetition."""
+
+
+@attrs.frozen
+class SetState:
+    """Set values of a scope; a value None removes its key. Result: None.
+
+    ``ttl_s`` counts from now and is set on each key written; None = for ever.
+    """
+
+    scope: str
+    values: Mapping[str, JsonValue]
+    ttl_s: float | None = None
+
+
+@attrs.frozen
+class AppendMessages:
+    """Append messages to a thread, which is made when missing. Result: the sequence number of the last one."""
+
+    namespace: str
+    thread: str
+    messages: Sequence[JsonObject]
+    run: str = ""
+    expected_seq: int | None = None
+    """ConflictError unless the thread's last sequence number is this one (0 = empty or missing)."""
+
+
+@attrs.frozen
+class DeleteThread:
+    """Remove a thread and its messages. Result: whether it was there."""
+
+    namespace: str
+    thread: str
+
+
+@attrs.frozen
+class PutBlob:
+    """Keep bytes by digest. Result: ``"sha256:<hex>"``; the same bytes are kept once."""
+
+    data: bytes
+
+
+Operation: TypeAlias = (
+    CreateResource
+    | UpdateResource
+    | DeleteResource
+    | ClaimRun
+    | ReleaseRun
+    | AppendRecord
+    | DropJournal
+    | SendSignal
+    | SetState
+    | AppendMessages
+    | DeleteThread
+    | PutBlob
+)
+
+# ------------------------------------------------------------------------------------------------- results
+
+
+@attrs.frozen
+class ResourceList:
+    """A page of resources, ordered by namespace and name, as of ``resource_version`` (watch from there)."""
+
+    items: tuple[Resource, ...]
+    resource_version: str
+    continue_token: str = ""
+    """"" on the last page; else pass it on to get the next one."""
+
+
+@attrs.frozen
+class WatchEvent:
+    """``resource`` is the state after the event (before it, for DELETED), with the event's resourceVersion."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED"]
+    resource: Resource
+
+
+@attrs.frozen
+class Record:
+    """One line of a journal; ``seq`` grows in the order of recording."""
+
+    path: str
+    record: JsonValue
+    seq: int
+    time_s: float
+
+
+@attrs.frozen
+class Claim:
+    """An unfinished run and who works on it."""
+
+    run: str
+    key: ResourceKey
+    holder: str
+    """Name of the worker, "" when nobody."""
+    epoch: int
+    wake_at_s: float | None
+    """With no holder: unix seconds at which it should be claimed, None = when a signal comes."""
+
+
+@attrs.frozen
+class Signal:
+    run: str
+    seq: int
+    """Grows over all runs of the store."""
+    name: str
+    payload: JsonValue
+    signal_id: str = ""
+
+
+@attrs.frozen
+class Lease:
+    """``holder`` has ``name`` until ``expires_at_s`` (unix seconds); ``data`` is the holder's own JSON."""
+
+    name: str
+    holder: str
+    expires_at_s: float
+    epoch: int
+    data: JsonObject
+
+
+@attrs.frozen
+class StoredMessage:
+    seq: int
+    """From 1 within the thread."""
+    message: JsonObject
+    run: str
+    time_s: float
+
+
+@attrs.frozen
+class ThreadInfo:
+    namespace: str
+    thread: str
+    messages: int
+    last_seq: int
+    created_s: float
+    updated_s: float
+
+
+@attrs.frozen
+class VectorMatch:
+    id: str
+    score: float
+    """Cosine similarity, -1 to 1."""
+    metadata: JsonObject
+
+
+# ------------------------------------------------------------------------------------------------- facets
+
+
+class ResourceFacet(Protocol):
+    """Resources of all kinds. A store knows no kind: it keeps what it is given."""
+
+    async def get(self, key: ResourceKey) -> Resource | None: ...
+
+    async def get_many(self, keys: Sequence[ResourceKey]) -> dict[ResourceKey, Resource]:
+        """Those of ``keys`` that exist."""
+        ...
+
+    async def list(
+        self,
+        group: str,
+        kind: str,
+        *,
+        namespace: str | None = None,
+        labels: LabelSelector | None = None,
+        fields: FieldSelector | None = None,
+        owner_uid: str | None = None,
+        limit: int = 0,
+        continue_token: str = "",
+    ) -> ResourceList:
+        """Resources of one kind; ``kind`` "" means of every kind, ``namespace`` None of every namespace.
+
+        Raises: ExpiredError when ``continue_token`` is too old to go on.
+        """
+        ...
+
+    def watch(
+        self, group: str, kind: str, *, namespace: str | None = None, since: str | None = None
+    ) -> AsyncIterator[WatchEvent]:
+        """Events after ``since`` (a resourceVersion; None = from now), for ever, in order; ``kind`` "" = all.
+
+        "From now" is the moment of the call, not of the first ``anext``.
+        Raises (from the iterator): ExpiredError.
+        """
+        ...
+
+    async def counts(self) -> dict[tuple[str, str], int]:
+        """Resources by (group, kind)."""
+        ...
+
+
+class JournalFacet(Protocol):
+    async def records(self, run: str) -> Sequence[Record]:
+        """All records of a run in order of recording."""
+        ...
+
+    async def claims(self) -> Sequence[Claim]:
+        """All unfinished runs: cost grows with them, not with history."""
+        ...
+
+    async def claim(self, run: str) -> Claim | None: ...
+
+    async def signals(self, run: str) -> Sequence[Signal]:
+        """All signals a run got, in order."""
+        ...
+
+    def watch_signals(self) -> AsyncIterator[Signal]:
+        """Signals sent from now on (the moment of the call) by any process."""
+        ...
+
+
+class LeaseFacet(Protocol):
+    async def acquire(self, name: str, holder: str, ttl_s: float, data: JsonObject | None = None) -> Lease | None:
+        """Take or renew; None while another holder's lease has not expired."""
+        ...
+
+    async def release(self, name: str, holder: str) -> bool: ...
+
+    async def get(self, name: str) -> Lease | None:
+        """The lease, expired or not."""
+        ...
+
+    async def list(self, prefix: str = "") -> Sequence[Lease]: ...
+
+
+class StateFacet(Protocol):
+    """Key-value scopes with TTL. A network's shared state is the scope ``network/<namespace>/<name>[/<thread>]``."""
+
+    async def get_value(self, scope: str, key: str) -> JsonValue:
+        """The value, None when missing or expired."""
+        ...
+
+    async def set_value(self, scope: str, key: str, value: JsonValue, *, ttl_s: float | None = None) -> None: ...
+
+    async def update_values(
+        self, scope: str, values: Mapping[str, JsonValue], *, ttl_s: float | None = None
+    ) -> None: ...
+
+    async def get_state(self, scope: str) -> JsonObject:
+        """All values that have not expired."""
+        ...
+
+    def watch_state(self, scope: str) -> AsyncIterator[JsonObject]:
+        """The whole state after each change from now on; changes in quick succession may be seen as one."""
+        ...
+
+
+class ThreadFacet(Protocol):
+    async def last_seq(self, namespace: str, thread: str) -> int:
+        """0 for a thread that is empty or missing."""
+        ...
+
+    async def messages(
+        self, namespace: str, thread: str, *, up_to: int | None = None, last: int | None = None
+    ) -> Sequence[StoredMessage]:
+        """Messages with ``seq <= up_to``, the ``last`` ones of them, in order."""
+        ...
+
+    async def list(self, namespace: str | None = None) -> Sequence[ThreadInfo]: ...
+
+
+class VectorFacet(Protocol):
+    """Embeddings with metadata; optional."""
+
+    async def upsert(
+        self, collection: str, items: Sequence[tuple[str, Sequence[float], JsonObject]]
+    ) -> None:
+        """(id, vector, metadata) each; all vectors of a collection have one length, else ValueError."""
+        ...
+
+    async def delete(
+        self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
+    ) -> int: ...
+
+    async def query(
+        self, collection: str, vector: Sequence[float], *, k: int = 10, where: Mapping[str, Any] | None = None
+    ) -> Sequence[VectorMatch]:
+        """The ``k`` nearest by cosine, best first; ``where``: metadata fields that must be equal."""
+        ...
+
+
+class BlobFacet(Protocol):
+    async def put(self, data: bytes) -> str: ...
+
+    async def get(self, digest: str) -> bytes:
+        """Raises: NotFoundError."""
+        ...
+
+    async def has(self, digest: str) -> bool: ...
+
+    async def delete(self, digest: str) -> bool: ...
+
+
+@runtime_checkable
+class Store(Protocol):
+    """A database with its facets. Made by a StoreRegistration's factory, used by one event loop."""
+
+    url: str
+    """As given, without secrets."""
+
+    @property
+    def resources(self) -> ResourceFacet: ...
+    @property
+    def journal(self) -> JournalFacet: ...
+    @property
+    def leases(self) -> LeaseFacet: ...
+    @property
+    def state(self) -> StateFacet: ...
+    @property
+    def threads(self) -> ThreadFacet: ...
+    @property
+    def blobs(self) -> BlobFacet: ...
+    @property
+    def vectors(self) -> VectorFacet | None: ...
+
+    async def commit(self, operations: Sequence[Operation]) -> list[Any]:
+        """Carry out all operations atomically; when this returns they are durable.
+
+        Results in order; the first operation that fails raises its error and nothing is done.
+        Commits of concurrent tasks may share one transaction, but none sees another's failure.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """End watches, finish pending commits, close. Safe to call twice."""
+        ...

@@ -1,0 +1,93 @@
+"""The records that hooks yield. Cheap to make; the work behind a Lazy field is imported on first use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from kastra_core.api.kind import MAIN_GROUP, ResourceKind
+from kastra_core.api.lazy import Lazy
+from kastra_core.protocols.migrator import Migrator
+from kastra_core.protocols.runner import OperationHandler
+
+__all__ = [
+    "CommandRegistration",
+    "ControllerRegistration",
+    "MigratorRegistration",
+    "ModelProviderRegistration",
+    "OperationRegistration",
+    "ResourceKind",
+    "StoreRegistration",
+]
+
+
+@attrs.frozen(kw_only=True)
+class ControllerRegistration:
+    """A controller for a kind, the plugin's own or another's.
+
+    ``factory(runtime)`` returns a Reconciler, usually an :class:`~kastra_core.controller.AbstractController`.
+    """
+
+    name: str
+    kind: str
+    group: str = MAIN_GROUP
+    factory: Lazy[Callable[[Any], Any]]
+    workers: int = 16
+    """Reconciles that may be under way at once (never two of one resource)."""
+
+
+@attrs.frozen(kw_only=True)
+class StoreRegistration:
+    """A store for URL schemes. ``factory(url, options)`` is awaited and returns a Store; the schema is brought up."""
+
+    name: str
+    schemes: tuple[str, ...]
+    factory: Lazy[Callable[[str, Mapping[str, Any]], Any]]
+
+
+@attrs.frozen(kw_only=True)
+class ModelProviderRegistration:
+    """Serves provider names of ``spec.model.provider``. ``factory(provider)`` returns a ModelProvider.
+
+    ``fallback``: used only for names that no other plugin serves; ``providers`` ("*",) serves any name.
+    The user may choose another plugin per provider in the configuration (``providers.NAME.plugin``).
+    """
+
+    name: str
+    providers: tuple[str, ...]
+    factory: Lazy[Callable[[str], Any]]
+    fallback: bool = False
+    description: str = ""
+    keyless: bool = False
+    """Needs no account: may be the default when nothing is configured."""
+
+
+@attrs.frozen(kw_only=True)
+class MigratorRegistration:
+    """Reads one foreign or older format. ``factory()`` returns a Migrator."""
+
+    name: str
+    factory: Lazy[Callable[[], Migrator]]
+    description: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class OperationRegistration:
+    """A durable operation that runners name in ``ctx.perform``."""
+
+    name: str
+    """"<area>.<verb>": ``tool.invoke``."""
+    handler: Lazy[OperationHandler]
+    counts_as: str = ""
+    """"model" or "tool": counted for limits and shown in usage; "" for neither."""
+
+
+@attrs.frozen(kw_only=True)
+class CommandRegistration:
+    """A CLI command. ``command`` is a click command, imported when it is called or its help is shown."""
+
+    name: str
+    command: Lazy[Any]
+    short_help: str = ""

@@ -1,0 +1,275 @@
+"""The one cattrs converter: JSON of a manifest <-> attrs objects, camelCase <-> snake_case, strict.
+
+Strict: no coercion (a number is no text, "5" is no number, true is no integer), unknown fields are errors, and all
+errors come at once with their field paths.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+import attrs
+from cattrs import ClassValidationError, Converter, IterableValidationError
+from cattrs.errors import (
+    AttributeValidationNote,
+    ForbiddenExtraKeysError,
+    IterableValidationNote,
+    StructureHandlerNotFoundError,
+)
+from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
+
+from kastra_core.errors import Problem, nearest
+
+__all__ = ["FieldError", "converter", "field_name", "problems_of", "structure", "unstructure"]
+
+T = TypeVar("T")
+
+_WORDS = {
+    str: "a string",
+    int: "an integer",
+    float: "a number",
+    bool: "a boolean (true or false)",
+    dict: "an object",
+    list: "a list",
+    type(None): "null",
+}
+
+
+def type_word(value: object) -> str:
+    """What a reader of YAML calls the type of a value, with the value: ``integer 5``, ``a list``."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return f"boolean {str(value).lower()}"
+    if isinstance(value, int):
+        return f"integer {value}"
+    if isinstance(value, float):
+        return f"number {value}"
+    if isinstance(value, str):
+        return f"string {value[:40]!r}" if len(value) <= 40 else f"a string ({len(value)} characters)"
+    if isinstance(value, Mapping):
+        return "an object"
+    return "a list" if isinstance(value, Sequence) else type(value).__name__
+
+
+class FieldError(ValueError):
+    """A value does not fit; raised by structure hooks. ``path`` is relative to the value."""
+
+    def __init__(self, message: str, *, path: str = "", hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.path, self.hint = message, path, hint
+
+
+def field_name(attribute: attrs.Attribute[Any]) -> str:
+    """Manifest name of an attrs field: ``metadata["name"]`` or its camelCase.
+
+    >>> import attrs
+    >>> @attrs.frozen
+    ... class A: max_steps: int = 1
+    >>> field_name(attrs.fields(A).max_steps)
+    'maxSteps'
+    """
+    given = attribute.metadata.get("name")
+    if given:
+        return str(given)
+    first, *rest = attribute.name.rstrip("_").split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _exact(expected: type, *also: type) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _: Any) -> Any:
+        kind = type(value)
+        if kind is expected or kind in also:
+            return value
+        hint = ""
+        if expected is str and isinstance(value, (bool, int, float)):
+            hint = "put it in quotes"
+        raise FieldError(f"expected {_WORDS[expected]}, found {type_word(value)}", hint=hint)
+
+    return hook
+
+
+def _enum(value: Any, literal: Any) -> Any:
+    allowed = get_args(literal)
+    if value in allowed and type(value) in {type(a) for a in allowed}:
+        return value
+    near = nearest(value, [a for a in allowed if isinstance(a, str)]) if isinstance(value, str) else None
+    words = ", ".join(str(a) for a in allowed)
+    raise FieldError(
+        f"expected one of {words}, found {type_word(value)}", hint=f"did you mean {near!r}?" if near else ""
+    )
+
+
+def _is_optional(cls: Any) -> bool:
+    return get_origin(cls) in (Union, types.UnionType) and len(get_args(cls)) == 2 and type(None) in get_args(cls)
+
+
+def _make() -> Converter:
+    conv = Converter(detailed_validation=True, forbid_extra_keys=True)
+    conv.register_structure_hook(str, _exact(str))
+    conv.register_structure_hook(int, _exact(int))
+    conv.register_structure_hook(float, _exact(float, int))
+    conv.register_structure_hook(bool, _exact(bool))
+    conv.register_structure_hook_func(lambda cls: cls is Any, lambda value, _: value)
+    conv.register_structure_hook_func(
+        lambda cls: getattr(get_origin(cls), "__name__", "") == "Literal" or "Literal[" in str(cls)[:16], _enum
+    )
+
+    def optional(cls: Any) -> Callable[[Any, Any], Any]:
+        inner = next(arg for arg in get_args(cls) if arg is not type(None))
+        hook = conv.get_structure_hook(inner)
+        return lambda value, _: None if value is None else hook(value, inner)
+
+    conv.register_structure_hook_factory(_is_optional, optional)
+
+    def guarded(expected: str, ok: type, factory: Callable[[Any], Callable[[Any, Any], Any]]) -> Any:
+        def make(cls: Any) -> Callable[[Any, Any], Any]:
+            hook = factory(cls)
+
+            def checked(value: Any, target: Any) -> Any:
+                if not isinstance(value, ok):
+                    raise FieldError(f"expected {expected}, found {type_word(value)}")
+                return hook(value, target)
+
+            return checked
+
+        return make
+
+    def attrs_structure(cls: Any) -> Callable[[Any, Any], Any]:
+        names = {a.name: override(rename=field_name(a)) for a in attrs.fields(cls)}
+        return make_dict_structure_fn(cls, conv, **names)  # type: ignore[arg-type]
+
+    def attrs_unstructure(cls: Any) -> Callable[[Any], Any]:
+        names = {a.name: override(rename=field_name(a)) for a in attrs.fields(cls)}
+        return make_dict_unstructure_fn(cls, conv, _cattrs_omit_if_default=True, **names)  # type: ignore[arg-type]
+
+    conv.register_structure_hook_factory(attrs.has, guarded("an object", Mapping, attrs_structure))
+    conv.register_unstructure_hook_factory(attrs.has, attrs_unstructure)
+
+    def is_tuple(cls: Any) -> bool:
+        return get_origin(cls) is tuple and len(get_args(cls)) == 2 and get_args(cls)[1] is Ellipsis
+
+    def tuple_structure(cls: Any) -> Callable[[Any, Any], Any]:
+        inner = get_args(cls)[0]
+        hook = conv.get_structure_hook(inner)
+
+        def structure_items(value: Any, target: Any) -> Any:
+            out, errors = [], []
+            for index, item in enumerate(value):
+                try:
+                    out.append(hook(item, inner))
+                except Exception as error:
+                    note = IterableValidationNote(f"item {index}", index, inner)
+                    error.__notes__ = [*getattr(error, "__notes__", []), note]
+                    errors.append(error)
+            if errors:
+                raise IterableValidationError("items", errors, target)
+            return tuple(out)
+
+        return structure_items
+
+    conv.register_structure_hook_factory(is_tuple, guarded("a list", list, tuple_structure))
+
+    def is_mapping(cls: Any) -> bool:
+        return get_origin(cls) in (dict, Mapping) or cls in (dict, Mapping)
+
+    def mapping_structure(cls: Any) -> Callable[[Any, Any], Any]:
+        inner = get_args(cls)[1] if get_args(cls) else Any
+        hook = conv.get_structure_hook(inner)
+
+        def structure_items(value: Any, target: Any) -> Any:
+            out, errors = {}, []
+            for key, item in value.items():
+                try:
+                    out[key] = hook(item, inner)
+                except Exception as error:
+                    note = IterableValidationNote(f"key {key}", key, inner)
+                    error.__notes__ = [*getattr(error, "__notes__", []), note]
+                    errors.append(error)
+            if errors:
+                raise IterableValidationError("items", errors, target)
+            return out
+
+        return structure_items
+
+    conv.register_structure_hook_factory(is_mapping, guarded("an object", Mapping, mapping_structure))
+    return conv
+
+
+@lru_cache(maxsize=1)
+def converter() -> Converter:
+    """The converter; plugins may register hooks for their own types on it."""
+    return _make()
+
+
+def structure(value: Any, cls: type[T]) -> T:
+    """Return ``value`` as a ``cls``.
+
+    Raises: ClassValidationError, IterableValidationError, FieldError; :func:`problems_of` reads them.
+    """
+    return converter().structure(value, cls)
+
+
+def unstructure(value: Any) -> Any:
+    """Return the JSON of an attrs object; fields that have their default are left out."""
+    return converter().unstructure(value)
+
+
+def problems_of(error: BaseException, path: str = "") -> list[Problem]:
+    """Return what went wrong in :func:`structure` as problems with field paths below ``path``."""
+    if isinstance(error, ClassValidationError):
+        found: list[Problem] = []
+        for sub in error.exceptions:
+            notes = [n for n in getattr(sub, "__notes__", []) if isinstance(n, AttributeValidationNote)]
+            at = path
+            if notes:
+                at = _join(path, _manifest_name(error.cl, notes[0].name))
+            found.extend(_leaf(sub, at, error.cl, notes))
+        return found
+    if isinstance(error, IterableValidationError):
+        found = []
+        for sub in error.exceptions:
+            notes_i = [n for n in getattr(sub, "__notes__", []) if isinstance(n, IterableValidationNote)]
+            index = notes_i[0].index if notes_i else "?"
+            at = f"{path}[{index}]" if isinstance(index, int) else _join(path, str(index))
+            found.extend(problems_of(sub, at))
+        return found
+    return _leaf(error, path, None, [])
+
+
+def _leaf(error: BaseException, path: str, cls: Any, notes: Sequence[AttributeValidationNote]) -> list[Problem]:
+    if isinstance(error, (ClassValidationError, IterableValidationError)):
+        return problems_of(error, path)
+    if isinstance(error, ForbiddenExtraKeysError):
+        known = [field_name(a) for a in attrs.fields(error.cl)] if attrs.has(error.cl) else []
+        out = []
+        for name in sorted(str(field) for field in error.extra_fields):
+            near = nearest(name, known)
+            hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(sorted(known))}"
+            out.append(Problem(f"unknown field {name!r}", _join(path, name), hint=hint))
+        return out
+    if isinstance(error, FieldError):
+        return [Problem(error.message, _join(path, error.path), hint=error.hint)]
+    if isinstance(error, KeyError) and notes:
+        return [Problem("required field is missing", path)]
+    if isinstance(error, StructureHandlerNotFoundError):
+        raise error
+    return [Problem(str(error) or type(error).__name__, path)]
+
+
+def _manifest_name(cls: Any, attribute: str) -> str:
+    for field in attrs.fields(cls) if attrs.has(cls) else ():
+        if field.name == attribute:
+            return field_name(field)
+    return attribute
+
+
+def _join(path: str, name: str) -> str:
+    if not name:
+        return path
+    if name.startswith("["):
+        return path + name
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,1 @@
+"""Kastra store on an embedded LibSQL/SQLite database file."""

@@ -1,0 +1,1 @@
+"""Kastra model provider for every provider that litellm knows."""

@@ -1,0 +1,1 @@
+"""Kastra model provider that runs small models in this process, without a key."""

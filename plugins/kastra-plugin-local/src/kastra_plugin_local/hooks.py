@@ -1,0 +1,1 @@
+"""Hook implementations of kastra-plugin-local."""

@@ -1,0 +1,1 @@
+"""Kastra model provider for every OpenAI-compatible endpoint."""

@@ -1,0 +1,1 @@
+"""Kastra kind Tool: Python functions and HTTP endpoints that agents can call."""
