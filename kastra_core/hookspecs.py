@@ -1,10 +1,10 @@
 """Every hook of Kastra. A plugin is a module that the entry-point group ``kastra`` names, with hook implementations.
 
-Each hook below is called once for each plugin, at the first look-up of its kind of thing, in the order of plugin
-names. It registers and returns; what it yields does the work, later and lazily. A raise, or a record that does not
-validate, quarantines the plugin: the rest goes on, and ``kastra plugins`` and ``kastra status`` name the cause.
-A hook implementation whose name is none of these quarantines its plugin too. Arguments may be added to a hook in
-later versions, never taken away.
+The hooks of a plugin are called once, together, when the first thing is looked up that a plugin may offer; plugins
+come in the order of their names. A hook registers and returns; what it yields does the work, later and lazily. A raise,
+or a record of another type, quarantines the plugin: none of its records is used, the rest goes on, and
+``kastra plugins`` and ``kastra status`` name the cause. A hook implementation whose name is none of these quarantines
+its plugin too. Arguments may be added to a hook in later versions, never taken away.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def kastra_resource_kinds() -> Iterable[ResourceKind]:  # type: ignore[empty-bod
 
 @hookspec
 def kastra_controllers() -> Iterable[ControllerRegistration]:  # type: ignore[empty-body]
-    """Offer controllers, for own kinds or those of others. Called when a runtime starts to reconcile.
+    """Offer controllers, for own kinds or those of others.
 
     Clash: a controller's name that is taken. Several controllers may serve one kind.
 
@@ -65,7 +65,7 @@ def kastra_controllers() -> Iterable[ControllerRegistration]:  # type: ignore[em
 
 @hookspec
 def kastra_stores() -> Iterable[StoreRegistration]:  # type: ignore[empty-body]
-    """Offer stores for URL schemes. Called when a store is opened.
+    """Offer stores for URL schemes.
 
     Clash: a scheme that is taken.
 
@@ -78,7 +78,7 @@ def kastra_stores() -> Iterable[StoreRegistration]:  # type: ignore[empty-body]
 
 @hookspec
 def kastra_model_providers() -> Iterable[ModelProviderRegistration]:  # type: ignore[empty-body]
-    """Offer model providers that an Agent can name in ``spec.model.provider``. Called at the first look-up.
+    """Offer model providers that an Agent can name in ``spec.model.provider``.
 
     Clash: a provider name that another plugin serves, unless one of the two is a ``fallback``.
 
@@ -92,7 +92,7 @@ def kastra_model_providers() -> Iterable[ModelProviderRegistration]:  # type: ig
 
 @hookspec
 def kastra_migrators() -> Iterable[MigratorRegistration]:  # type: ignore[empty-body]
-    """Offer migrators. Called by ``kastra migrate``.
+    """Offer migrators.
 
     Clash: a migrator's name that is taken.
 
@@ -105,7 +105,7 @@ def kastra_migrators() -> Iterable[MigratorRegistration]:  # type: ignore[empty-
 
 @hookspec
 def kastra_operations() -> Iterable[OperationRegistration]:  # type: ignore[empty-body]
-    """Offer durable operations that runners name. Called when the first run starts.
+    """Offer durable operations that runners name.
 
     Clash: an operation's name that is taken.
 
@@ -118,7 +118,7 @@ def kastra_operations() -> Iterable[OperationRegistration]:  # type: ignore[empt
 
 @hookspec
 def kastra_commands() -> Iterable[CommandRegistration]:  # type: ignore[empty-body]
-    """Add commands to the CLI. Called when a command that the core does not have is looked for, and by ``--help``.
+    """Add commands to the CLI.
 
     Clash: a command's name that the core or another plugin has.
 

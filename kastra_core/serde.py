@@ -23,7 +23,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from kastra_core.errors import Problem, nearest
 
-__all__ = ["FieldError", "converter", "field_name", "problems_of", "structure", "unstructure"]
+__all__ = ["FieldError", "converter", "field_name", "problems_of", "structure", "type_word", "typed", "unstructure"]
 
 T = TypeVar("T")
 
@@ -211,6 +211,28 @@ def structure(value: Any, cls: type[T]) -> T:
     Raises: ClassValidationError, IterableValidationError, FieldError; :func:`problems_of` reads them.
     """
     return converter().structure(value, cls)
+
+
+_typed: dict[int, tuple[Any, type, Any]] = {}
+_TYPED_MAX = 4096
+
+
+def typed(spec: Any, cls: type[T]) -> T:
+    """Return ``spec`` as a ``cls``, from a cache when the same object was asked for before.
+
+    Specs are never changed in place, so the identity of the object is enough; the cache holds it, so the identity
+    cannot be reused meanwhile.
+
+    Raises: as :func:`structure`.
+    """
+    entry = _typed.get(id(spec))
+    if entry is not None and entry[0] is spec and entry[1] is cls:
+        return entry[2]  # type: ignore[no-any-return]
+    value = converter().structure(spec, cls)
+    if len(_typed) >= _TYPED_MAX:
+        _typed.clear()
+    _typed[id(spec)] = (spec, cls, value)
+    return value
 
 
 def unstructure(value: Any) -> Any:

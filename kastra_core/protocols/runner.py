@@ -96,6 +96,13 @@ class RunContext(Protocol):
         """
         ...
 
+    def step(self) -> None:
+        """Count one step of the runner (a turn of an agent's loop, a step of a workflow) against ``maxSteps``.
+
+        Raises: LimitExceededError.
+        """
+        ...
+
     async def emit(self, event: JsonObject) -> None:
         """Show an event to whoever listens now; ``type`` says what it is. Not recorded, not replayed."""
         ...

@@ -416,9 +416,7 @@ class ThreadFacet(Protocol):
 class VectorFacet(Protocol):
     """Embeddings with metadata; optional."""
 
-    async def upsert(
-        self, collection: str, items: Sequence[tuple[str, Sequence[float], JsonObject]]
-    ) -> None:
+    async def upsert(self, collection: str, items: Sequence[tuple[str, Sequence[float], JsonObject]]) -> None:
         """(id, vector, metadata) each; all vectors of a collection have one length, else ValueError."""
         ...
 

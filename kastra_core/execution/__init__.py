@@ -1,0 +1,1 @@
+"""Durable runs: provider choice, journal, context, scheduler, and the manager of runs."""

@@ -1,0 +1,112 @@
+"""The core's own operations: ``model.chat`` and ``model.embed``. JSON in, JSON out, as for everybody's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kastra_core.api.meta import JsonObject, JsonValue
+from kastra_core.errors import ModelError
+from kastra_core.protocols.model import (
+    ChatEvent,
+    ChatRequest,
+    EmbeddingRequest,
+    Message,
+    TextDelta,
+    ToolDefinition,
+)
+from kastra_core.protocols.runner import OperationContext
+
+if TYPE_CHECKING:
+    from kastra_core.execution.models import Models
+
+__all__ = ["chat", "embed"]
+
+_KNOWN_PARAMETERS = {
+    "temperature": "temperature",
+    "topP": "top_p",
+    "maxTokens": "max_tokens",
+    "seed": "seed",
+    "stop": "stop",
+}
+
+
+def _parameters(given: JsonObject) -> dict[str, Any]:
+    """Split parameters (camelCase, or as the provider writes them) into named ones and the rest."""
+    named: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    for key, value in given.items():
+        field = _KNOWN_PARAMETERS.get(key) or (key if key in _KNOWN_PARAMETERS.values() else None)
+        if field is None:
+            rest[key] = value
+        elif value is not None:
+            named[field] = [value] if field == "stop" and isinstance(value, str) else value
+    named["parameters"] = rest
+    return named
+
+
+async def chat(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
+    """Ask a model.
+
+    Arguments: ``provider``, ``model``, ``messages`` (JSON of Message), and optionally ``tools`` ({name, description,
+    parameters}), ``tool_choice``, ``response_schema``, ``parameters`` (temperature, maxTokens ...), ``settings``
+    (apiBase, apiKey by reference, headers, timeoutS, options).
+    Result: JSON of ChatResponse. While somebody listens, the answer is streamed as events ``text``,
+    ``model_retry``; a retry after the first text starts the answer over.
+    """
+    models: Models = ctx.runtime.models
+    provider, model = arguments["provider"], arguments["model"]
+    request = ChatRequest(
+        model=model,
+        messages=[Message.from_json(message) for message in arguments["messages"]],
+        tools=[ToolDefinition(**tool) for tool in arguments.get("tools") or ()],
+        tool_choice=arguments.get("tool_choice") or "auto",
+        response_schema=arguments.get("response_schema"),
+        settings=models.settings(provider, arguments.get("settings")),
+        idempotency_key=ctx.idempotency_key,
+        **_parameters(arguments.get("parameters") or {}),
+    )
+
+    async def on_retry(attempt: int, wait_s: float, error: ModelError) -> None:
+        await ctx.emit(
+            {
+                "type": "model_retry",
+                "attempt": attempt,
+                "wait_s": round(wait_s, 3),
+                "reason": error.reason,
+                "message": str(error),
+            }
+        )
+
+    if not ctx.streaming:
+        return (await models.chat(provider, request, on_retry=on_retry)).to_json()
+
+    async def on_event(event: ChatEvent) -> None:
+        if isinstance(event, TextDelta) and event.text:
+            await ctx.emit({"type": "text", "text": event.text})
+
+    return (await models.stream(provider, request, on_event=on_event, on_retry=on_retry)).to_json()
+
+
+async def embed(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
+    """Embed texts. Arguments: ``provider``, ``model``, ``texts``, ``dimensions``, ``settings``.
+
+    Result: ``{"vectors": [[float]], "usage": {...}, "model": name}``.
+    """
+    models: Models = ctx.runtime.models
+    provider = arguments["provider"]
+    request = EmbeddingRequest(
+        model=arguments["model"],
+        texts=arguments["texts"],
+        dimensions=arguments.get("dimensions"),
+        settings=models.settings(provider, arguments.get("settings")),
+    )
+
+    async def on_retry(attempt: int, wait_s: float, error: ModelError) -> None:
+        await ctx.emit({"type": "model_retry", "attempt": attempt, "wait_s": round(wait_s, 3), "reason": error.reason})
+
+    response = await models.embed(provider, request, on_retry=on_retry)
+    return {
+        "vectors": [list(vector) for vector in response.vectors],
+        "usage": response.usage.to_json(),
+        "model": response.model,
+    }

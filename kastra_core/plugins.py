@@ -1,0 +1,286 @@
+"""PluginManager: finds plugins by entry point, loads them late, and keeps a broken one from hurting the rest."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pluggy
+
+from kastra_core import hookspecs
+from kastra_core.errors import PluginConflictError, PluginError, PluginLoadError, nearest
+from kastra_core.registrations import (
+    CommandRegistration,
+    ControllerRegistration,
+    MigratorRegistration,
+    ModelProviderRegistration,
+    OperationRegistration,
+    ResourceKind,
+    StoreRegistration,
+)
+
+__all__ = ["ENTRY_POINT_GROUP", "PluginInfo", "PluginManager", "entry_points"]
+
+ENTRY_POINT_GROUP = "kastra"
+BUILTIN = "kastra-core"
+
+_RECORDS: dict[str, type] = {
+    "kastra_resource_kinds": ResourceKind,
+    "kastra_controllers": ControllerRegistration,
+    "kastra_stores": StoreRegistration,
+    "kastra_model_providers": ModelProviderRegistration,
+    "kastra_migrators": MigratorRegistration,
+    "kastra_operations": OperationRegistration,
+    "kastra_commands": CommandRegistration,
+}
+
+
+@attrs.frozen(kw_only=True)
+class EntryPoint:
+    """An installed plugin as its distribution announces it."""
+
+    name: str
+    module: str
+    distribution: str = ""
+    version: str = ""
+
+
+@attrs.define(kw_only=True)
+class PluginInfo:
+    """A plugin and how it fares. ``state`` is loaded, blocked or quarantined."""
+
+    name: str
+    module: str
+    distribution: str = ""
+    version: str = ""
+    state: str = "loaded"
+    error: PluginError | None = None
+    debug: str = attrs.field(default="", repr=False)
+    """Traceback of the error, for ``--debug``."""
+    conflicts: list[PluginConflictError] = attrs.field(factory=list)
+    records: dict[str, list[Any]] = attrs.field(factory=dict)
+    """Hook name -> what it yielded and is in use."""
+
+
+def _parse_entry_points(text: str) -> Iterator[tuple[str, str]]:
+    section = ""
+    for raw in text.splitlines():
+        line = raw.strip()
+        if line.startswith("["):
+            section = line.strip("[] ")
+        elif section == ENTRY_POINT_GROUP and "=" in line and not line.startswith(("#", ";")):
+            name, _, value = line.partition("=")
+            # Extras ("module [extra]") were never widely used and mean nothing here.
+            yield name.strip(), value.split("[")[0].strip()
+
+
+def entry_points(path: Sequence[str] | None = None) -> list[EntryPoint]:
+    """Return the plugins that installed distributions announce, by name.
+
+    Reads ``*.dist-info/entry_points.txt`` on ``path`` (default ``sys.path``) directly: the same answer as
+    ``importlib.metadata``, whose import alone takes longer than all of ``kastra --version`` should.
+    """
+    found: dict[str, EntryPoint] = {}
+    seen: set[str] = set()
+    for place in sys.path if path is None else path:
+        try:
+            with os.scandir(place or ".") as entries:
+                infos = sorted(e.name for e in entries if e.name.endswith((".dist-info", ".egg-info")))
+        except OSError:
+            continue
+        for info in infos:
+            distribution, _, version = info.rpartition(".")[0].partition("-")
+            if distribution.lower() in seen:
+                continue
+            seen.add(distribution.lower())
+            try:
+                text = (Path(place or ".") / info / "entry_points.txt").read_text(encoding="utf-8")
+            except OSError:
+                continue
+            if f"[{ENTRY_POINT_GROUP}]" not in text:
+                continue
+            for name, module in _parse_entry_points(text):
+                point = EntryPoint(
+                    name=name, module=module, distribution=distribution.replace("_", "-"), version=version
+                )
+                found.setdefault(name, point)
+    return sorted(found.values(), key=lambda point: point.name)
+
+
+class PluginManager:
+    """The installed plugins and what they offer.
+
+    Args:
+        block: names of plugins not to load.
+        extra: further plugins as (name, module or object with hook implementations), for tests and embedding.
+        discover: look for entry points.
+    """
+
+    def __init__(
+        self,
+        *,
+        block: Iterable[str] = (),
+        extra: Sequence[tuple[str, Any]] = (),
+        discover: bool = True,
+    ) -> None:
+        self._block = frozenset(block)
+        self._extra = tuple(extra)
+        self._discover = discover
+        self._infos: dict[str, PluginInfo] | None = None
+        self._pluggy = pluggy.PluginManager("kastra")
+        self._pluggy.add_hookspecs(hookspecs)
+
+    # ------------------------------------------------------------------------------------------ loading
+
+    def load(self) -> dict[str, PluginInfo]:
+        """Load all plugins once; return them by name. Never raises for a plugin's fault."""
+        if self._infos is not None:
+            return self._infos
+        infos: dict[str, PluginInfo] = {}
+        self._infos = infos
+        builtin = PluginInfo(name=BUILTIN, module="kastra_core.builtin", distribution="kastra-core")
+        infos[BUILTIN] = builtin
+        self._load_one(builtin, None)
+        points = entry_points() if self._discover else []
+        for point in points:
+            infos[point.name] = PluginInfo(
+                name=point.name, module=point.module, distribution=point.distribution, version=point.version
+            )
+        objects = {}
+        for name, plugin in self._extra:
+            module = plugin if isinstance(plugin, str) else getattr(plugin, "__name__", type(plugin).__name__)
+            infos[name] = PluginInfo(name=name, module=module)
+            objects[name] = None if isinstance(plugin, str) else plugin
+        for name in sorted(infos):
+            if name == BUILTIN:
+                continue
+            if name in self._block:
+                infos[name].state = "blocked"
+                continue
+            self._load_one(infos[name], objects.get(name))
+        self._settle_clashes()
+        return infos
+
+    def _load_one(self, info: PluginInfo, plugin: Any) -> None:
+        stage = "import"
+        try:
+            module = plugin if plugin is not None else import_module(info.module)
+            stage = "registration"
+            self._check(module)
+            self._pluggy.register(module, name=info.name)
+            records: dict[str, list[Any]] = {}
+            for hook, record_type in _RECORDS.items():
+                stage = f"hook {hook}"
+                yielded = [
+                    record
+                    for implementation in getattr(self._pluggy.hook, hook).get_hookimpls()
+                    if implementation.plugin is module
+                    for record in implementation.function() or ()
+                ]
+                if not yielded:
+                    continue
+                for record in yielded:
+                    if not isinstance(record, record_type):
+                        raise TypeError(f"it yielded {record!r}, expected {record_type.__name__} records")
+                records[hook] = yielded
+            info.records = records
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # a plugin that calls sys.exit() at import is broken, not the CLI
+            info.state = "quarantined"
+            info.error = PluginLoadError(info.name, stage, _one_line(error))
+            info.debug = "".join(traceback.format_exception(error))
+            if self._pluggy.has_plugin(info.name):
+                self._pluggy.unregister(name=info.name)
+
+    @staticmethod
+    def _check(module: Any) -> None:
+        version = getattr(module, "KASTRA_API_VERSION", hookspecs.API_VERSION)
+        if version != hookspecs.API_VERSION:
+            raise PluginError(
+                f"it was made for version {version} of the hooks, this is version {hookspecs.API_VERSION}; "
+                "install a matching version of the plugin or of kastra-core"
+            )
+        for name in dir(module):
+            item = getattr(module, name, None)
+            if name in _RECORDS and callable(item) and not hasattr(item, "kastra_impl"):
+                raise PluginError(f"{name!r} is not marked: put @hookimpl above it")
+            if callable(item) and isinstance(getattr(item, "kastra_impl", None), dict) and name not in _RECORDS:
+                near = nearest(name, list(_RECORDS))
+                hint = f"did you mean {near!r}?" if near else f"hooks are {', '.join(_RECORDS)}"
+                raise PluginError(f"{name!r} is no hook; {hint}")
+
+    def _settle_clashes(self) -> None:
+        """Give each name to the first plugin that offers it; tell both."""
+        taken: dict[tuple[str, str], str] = {}
+        for info in self._in_order():
+            for hook, what, names_of in _NAMES:
+                kept = []
+                for record in info.records.get(hook, ()):
+                    names: list[str] = names_of(record)
+                    clash = next((n for n in names if taken.get((what, n), info.name) != info.name), None)
+                    if clash is None:
+                        kept.append(record)
+                        taken.update({(what, name): info.name for name in names})
+                        continue
+                    error = PluginConflictError(what, clash, taken[(what, clash)], info.name)
+                    info.conflicts.append(error)
+                    assert self._infos is not None
+                    self._infos[error.first].conflicts.append(error)
+                if hook in info.records:
+                    info.records[hook] = kept
+
+    def _in_order(self) -> list[PluginInfo]:
+        infos = self.load()
+        return sorted(infos.values(), key=lambda info: (info.name != BUILTIN, info.name))
+
+    # ------------------------------------------------------------------------------------------ asking
+
+    def records(self, hook: str) -> list[tuple[str, Any]]:
+        """What all plugins offer by a hook: (plugin name, record), in the order of plugin names."""
+        return [(info.name, record) for info in self._in_order() for record in info.records.get(hook, ())]
+
+    @property
+    def faults(self) -> list[PluginError]:
+        """Why plugins are quarantined, and which clash; empty when all is well."""
+        out: list[PluginError] = []
+        for info in self._in_order():
+            if info.error is not None:
+                out.append(info.error)
+            out.extend(error for error in info.conflicts if error not in out)
+        return out
+
+    def packages(self) -> frozenset[str]:
+        """Top-level packages of the loaded plugins, the core's own excluded."""
+        return frozenset(
+            info.module.partition(".")[0]
+            for info in self.load().values()
+            if info.state == "loaded" and info.name != BUILTIN
+        )
+
+
+def _model_provider_names(record: ModelProviderRegistration) -> list[str]:
+    return [] if record.fallback else list(record.providers)
+
+
+_NAMES: tuple[tuple[str, str, Any], ...] = (
+    ("kastra_resource_kinds", "kind", lambda r: [f"{r.kind}.{r.group}", f"plural {r.qualified_plural}"]),
+    ("kastra_controllers", "controller", lambda r: [r.name]),
+    ("kastra_stores", "store scheme", lambda r: list(r.schemes)),
+    ("kastra_model_providers", "model provider", _model_provider_names),
+    ("kastra_migrators", "migrator", lambda r: [r.name]),
+    ("kastra_operations", "operation", lambda r: [r.name]),
+    ("kastra_commands", "command", lambda r: [r.name]),
+)
+
+
+def _one_line(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    name = type(error).__name__
+    return text if isinstance(error, PluginError) else f"{name}: {text}" if text else name

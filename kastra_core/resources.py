@@ -1,0 +1,428 @@
+"""ResourceClient: every read and every write of resources goes through here.
+
+A write is decoded and validated (:mod:`kastra_core.decoding`), compared with what is stored and committed with the
+stored resourceVersion as its condition. See ``docs/design/architecture.md`` for the order and the reasons.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableSequence, Sequence
+from typing import Any
+
+import attrs
+
+from kastra_core.api.kind import ResourceKind
+from kastra_core.api.merge import FieldSet, Merged, field_set, merge
+from kastra_core.api.meta import JsonObject, ManagedFields, OwnerReference, Resource, ResourceKey, rfc3339
+from kastra_core.api.registry import KindRegistry
+from kastra_core.api.selectors import FieldSelector, LabelSelector
+from kastra_core.decoding import Decoded, decode
+from kastra_core.errors import AlreadyExistsError, ConflictError, NotFoundError, Problem, ValidationError
+from kastra_core.protocols.store import (
+    CreateResource,
+    DeleteResource,
+    Operation,
+    ResourceList,
+    Store,
+    UpdateResource,
+    WatchEvent,
+)
+
+__all__ = ["FOREGROUND", "Applied", "Decoded", "ResourceClient"]
+
+FOREGROUND = "foregroundDeletion"
+"""Finalizer of a resource that waits for its dependents to go first."""
+
+_CHUNK = 500
+"""Resources per commit of a large apply: bounds how long other writers wait."""
+_TRIES = 8
+"""How often a write is merged again after another writer came first."""
+
+
+@attrs.frozen
+class Applied:
+    """What an apply did. ``outcome`` is created, configured or unchanged; ``before`` the stored state until then."""
+
+    resource: Resource
+    outcome: str
+    notes: tuple[str, ...] = ()
+    before: Resource | None = None
+
+
+class ResourceClient:
+    """Reads and writes resources of the kinds in ``registry`` in ``store``.
+
+    Args:
+        store: where they are.
+        registry: the kinds; writes of other kinds are refused, reads are not.
+        clock: unix seconds, for timestamps.
+    """
+
+    def __init__(self, store: Store, registry: KindRegistry, *, clock: Callable[[], float] = time.time) -> None:
+        self.store, self.registry, self._clock = store, registry, clock
+        self._on_delete: dict[tuple[str, str], Callable[[Resource], Sequence[Operation]]] = {}
+
+    # ------------------------------------------------------------------------------------------ reading
+
+    async def get(self, key: ResourceKey) -> Resource | None:
+        """The resource, or None."""
+        return await self.store.resources.get(key)
+
+    async def require(self, key: ResourceKey) -> Resource:
+        """The resource. Raises: NotFoundError with the nearest name."""
+        found = await self.get(key)
+        if found is not None:
+            return found
+        beside = await self.store.resources.list(key.group, key.kind, namespace=key.namespace, limit=1000)
+        raise NotFoundError(str(key), [str(item.key) for item in beside.items])
+
+    async def list(
+        self,
+        kind: ResourceKind,
+        *,
+        namespace: str | None = None,
+        labels: LabelSelector | None = None,
+        fields: FieldSelector | None = None,
+        owner_uid: str | None = None,
+        limit: int = 0,
+        continue_token: str = "",
+    ) -> ResourceList:
+        """Resources of a kind; ``namespace`` None = all."""
+        return await self.store.resources.list(
+            kind.group,
+            kind.kind,
+            namespace=namespace if kind.namespaced else None,
+            labels=labels,
+            fields=fields,
+            owner_uid=owner_uid,
+            limit=limit,
+            continue_token=continue_token,
+        )
+
+    def watch(
+        self, kind: ResourceKind | None, *, namespace: str | None = None, since: str | None = None
+    ) -> AsyncIterator[WatchEvent]:
+        """Events of a kind (None = of all) after ``since``; see ``ResourceFacet.watch``."""
+        group, name = (kind.group, kind.kind) if kind else ("", "")
+        return self.store.resources.watch(group, name, namespace=namespace, since=since)
+
+    def decode(self, manifest: Mapping[str, Any], *, namespace: str = "default") -> Decoded:
+        """Return the resource that a manifest describes, validated; see :func:`kastra_core.decoding.decode`."""
+        return decode(self.registry, manifest, namespace=namespace)
+
+    # ------------------------------------------------------------------------------------------ apply
+
+    async def apply(
+        self,
+        items: Sequence[Decoded],
+        *,
+        manager: str = "kastra",
+        force: bool = False,
+        dry_run: bool = False,
+    ) -> Sequence[Applied]:
+        """Apply resources field by field (see ``api.merge``); results in order.
+
+        Raises:
+            ValidationError: two items name one resource; nothing is written.
+            ConflictError: a field belongs to another manager (``force`` takes it); nothing after it is written.
+        """
+        self._refuse_twins(items)
+        out: MutableSequence[Applied] = []
+        for start in range(0, len(items), _CHUNK):
+            out.extend(await self._apply_chunk(items[start : start + _CHUNK], manager, force, dry_run))
+        return out
+
+    @staticmethod
+    def _refuse_twins(items: Sequence[Decoded]) -> None:
+        seen: set[ResourceKey] = set()
+        twins = []
+        for item in items:
+            key = item.resource.key
+            if key in seen:
+                twins.append(Problem(f"{key} is there twice", "metadata.name", resource=str(key)))
+            seen.add(key)
+        if twins:
+            raise ValidationError(twins)
+
+    async def _apply_chunk(
+        self, items: Sequence[Decoded], manager: str, force: bool, dry_run: bool
+    ) -> Sequence[Applied]:
+        for attempt in range(_TRIES):
+            lives = await self.store.resources.get_many([item.resource.key for item in items])
+            now = rfc3339(self._clock())
+            plans = [
+                self._plan(item, lives.get(item.resource.key), manager=manager, force=force, now=now) for item in items
+            ]
+            operations: MutableSequence[Operation] = []
+            for plan in plans:
+                if plan.outcome == "created":
+                    operations.append(CreateResource(plan.resource))
+                elif plan.outcome == "configured" and plan.before is not None:
+                    operations.append(UpdateResource(plan.resource, plan.before.metadata.resource_version))
+            if dry_run or not operations:
+                return plans
+            try:
+                written = iter(await self.store.commit(operations))
+            except (ConflictError, AlreadyExistsError, NotFoundError):
+                if attempt == _TRIES - 1:
+                    raise
+                continue
+            return [
+                plan if plan.outcome == "unchanged" else attrs.evolve(plan, resource=next(written)) for plan in plans
+            ]
+        raise AssertionError("unreachable")
+
+    def _plan(self, item: Decoded, live: Resource | None, *, manager: str, force: bool, now: str) -> Applied:
+        wanted = item.resource
+        if live is None:
+            fields = field_set(_tree(wanted), item.kind.list_map_keys)
+            created = wanted.evolve(
+                uid=str(uuid.uuid4()),
+                generation=1,
+                creation_timestamp=now,
+                managed_fields=(ManagedFields(manager=manager, fields=fields),),
+            )
+            return Applied(created, "created", item.notes)
+        managed = {m.manager: m.fields for m in live.metadata.managed_fields}
+        merged = merge(
+            _tree(live),
+            _tree(wanted),
+            manager=manager,
+            managed=managed,
+            list_keys=item.kind.list_map_keys,
+            force=force,
+        )
+        if merged.conflicts:
+            what = ", ".join(f"{path} (set by {other})" for path, other in merged.conflicts)
+            raise ConflictError(str(wanted.key), f"other managers own {what}; --force-conflicts takes the fields over")
+        new = self._merged(live, merged, manager, managed)
+        outcome = "unchanged" if new is live else "configured"
+        return Applied(new, outcome, item.notes, live)
+
+    @staticmethod
+    def _merged(live: Resource, merged: Merged, manager: str, managed: Mapping[str, FieldSet]) -> Resource:
+        tree = merged.tree
+        meta = tree["metadata"]
+        owners = {name: fields for name, fields in merged.others.items() if fields}
+        owners[manager] = merged.fields
+        same_owners = owners == dict(managed)
+        if same_owners and tree == _tree(live):
+            return live
+        spec = tree.get("spec", {})
+        extra = {key: value for key, value in tree.items() if key not in ("metadata", "spec")}
+        edited = spec != live.spec or extra != live.extra
+        return live.evolve(
+            spec=spec,
+            extra=extra,
+            labels=meta.get("labels", {}),
+            annotations=meta.get("annotations", {}),
+            finalizers=tuple(meta.get("finalizers", ())),
+            owner_references=tuple(OwnerReference.from_manifest(o) for o in meta.get("ownerReferences", ())),
+            generation=live.metadata.generation + (1 if edited else 0),
+            managed_fields=tuple(ManagedFields(manager=name, fields=fields) for name, fields in owners.items()),
+        )
+
+    # ------------------------------------------------------------------------------------------ other writes
+
+    async def create(self, resource: Resource) -> Resource:
+        """Create a resource as it is given; uid, generation and timestamp are set here.
+
+        Raises: AlreadyExistsError.
+        """
+        return (await self.store.commit([CreateResource(self.stamp(resource))]))[0]  # type: ignore[no-any-return]
+
+    def stamp(self, resource: Resource) -> Resource:
+        """Return the resource with what a new one gets: uid, generation 1, creationTimestamp."""
+        return resource.evolve(
+            uid=resource.metadata.uid or str(uuid.uuid4()),
+            generation=1,
+            creation_timestamp=rfc3339(self._clock()),
+        )
+
+    async def update(self, resource: Resource) -> Resource:
+        """Replace spec and the user's metadata; status stays as it is stored.
+
+        Raises: NotFoundError; ConflictError when ``resource_version`` is set and not the stored one.
+        """
+        for attempt in range(_TRIES):
+            live = await self.require(resource.key)
+            wanted = resource.metadata.resource_version
+            if wanted and wanted != live.metadata.resource_version:
+                raise ConflictError(str(resource.key))
+            meta, old = resource.metadata, live.metadata
+            edited = resource.spec != live.spec or resource.extra != live.extra
+            new = live.evolve(
+                spec=resource.spec,
+                extra=resource.extra,
+                labels=meta.labels,
+                annotations=meta.annotations,
+                finalizers=meta.finalizers,
+                owner_references=meta.owner_references,
+                generation=old.generation + (1 if edited else 0),
+            )
+            if new == live:
+                return live
+            if old.deletion_timestamp and not new.metadata.finalizers:
+                await self._remove(new, expected=old.resource_version)
+                return new
+            try:
+                return (await self.store.commit([UpdateResource(new, old.resource_version)]))[0]  # type: ignore[no-any-return]
+            except ConflictError:
+                if wanted or attempt == _TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def update_status(self, resource: Resource, status: JsonObject) -> Resource:
+        """Write status and nothing else, based on ``resource`` as it was read.
+
+        Raises: ConflictError when it was written meanwhile; NotFoundError.
+        """
+        if status == resource.status:
+            return resource
+        new = attrs.evolve(resource, status=status)
+        return (await self.store.commit([UpdateResource(new, resource.metadata.resource_version)]))[0]  # type: ignore[no-any-return]
+
+    async def set_finalizers(self, resource: Resource, finalizers: tuple[str, ...]) -> Resource:
+        """Write the finalizers, based on ``resource`` as it was read; the last one of a deleted resource frees it."""
+        new = resource.evolve(finalizers=finalizers)
+        if resource.metadata.deletion_timestamp and not finalizers:
+            await self._remove(new, expected=resource.metadata.resource_version)
+            return new
+        return (await self.store.commit([UpdateResource(new, resource.metadata.resource_version)]))[0]  # type: ignore[no-any-return]
+
+    # ------------------------------------------------------------------------------------------ deletion
+
+    def on_delete(self, group: str, kind: str, operations: Callable[[Resource], Sequence[Operation]]) -> None:
+        """Add operations to the commit that removes a resource of that kind (a run's journal goes with the run)."""
+        self._on_delete[(group, kind)] = operations
+
+    async def delete(
+        self,
+        key: ResourceKey,
+        *,
+        propagation: str = "background",
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> Resource | None:
+        """Delete a resource; return its last state, or None when it was not there.
+
+        With finalizers it is only marked (``deletionTimestamp``) until they are gone. ``propagation``:
+        background (dependents go with it), foreground (dependents go first), orphan (dependents stay, without owner).
+
+        Raises: ConflictError when ``uid`` or ``resource_version`` differs.
+        """
+        for attempt in range(_TRIES):
+            live = await self.get(key)
+            if live is None:
+                return None
+            meta = live.metadata
+            if (uid and meta.uid != uid) or (resource_version and meta.resource_version != resource_version):
+                raise ConflictError(str(key), "it is not the one that was meant (uid or resourceVersion differs)")
+            try:
+                return await self._delete(live, propagation)
+            except (ConflictError, NotFoundError):
+                if attempt == _TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _delete(self, live: Resource, propagation: str) -> Resource:
+        meta = live.metadata
+        finalizers = meta.finalizers
+        if propagation == "orphan":
+            await self._orphan(live)
+        elif propagation == "foreground" and await self._dependents(live):
+            finalizers = tuple(dict.fromkeys((*finalizers, FOREGROUND)))
+        if not finalizers:
+            await self._remove(live, expected=meta.resource_version, orphan=propagation == "orphan")
+            return live
+        if not meta.deletion_timestamp or finalizers != meta.finalizers:
+            marked = live.evolve(
+                deletion_timestamp=meta.deletion_timestamp or rfc3339(self._clock()), finalizers=finalizers
+            )
+            live = (await self.store.commit([UpdateResource(marked, meta.resource_version)]))[0]
+        if FOREGROUND in finalizers:
+            for child in await self._dependents(live):
+                await self.delete(child.key, propagation="foreground", uid=child.metadata.uid)
+            await self._finish_foreground(live.key)
+        return live
+
+    async def _finish_foreground(self, key: ResourceKey) -> None:
+        """Let an owner go whose dependents are gone."""
+        owner = await self.get(key)
+        if owner is None or FOREGROUND not in owner.metadata.finalizers or await self._dependents(owner):
+            return
+        left = tuple(name for name in owner.metadata.finalizers if name != FOREGROUND)
+        await self.set_finalizers(owner, left)
+
+    async def _dependents(self, owner: Resource) -> tuple[Resource, ...]:
+        return (await self.store.resources.list("", "", owner_uid=owner.metadata.uid)).items
+
+    async def _orphan(self, owner: Resource) -> None:
+        for child in await self._dependents(owner):
+            left = tuple(o for o in child.metadata.owner_references if o.uid != owner.metadata.uid)
+            await self.store.commit(
+                [UpdateResource(child.evolve(owner_references=left), child.metadata.resource_version)]
+            )
+
+    async def _remove(self, resource: Resource, *, expected: str, orphan: bool = False) -> None:
+        """Remove a resource and, in the same commit, what it alone owns; what has finalizers is marked."""
+        operations: MutableSequence[Operation] = []
+        gone: set[str] = set()
+        owners: MutableSequence[ResourceKey] = []
+        stack: MutableSequence[tuple[Resource, str]] = [(resource, expected)]
+        while stack:
+            current, version = stack.pop()
+            meta = current.metadata
+            if meta.uid in gone:
+                continue
+            gone.add(meta.uid)
+            owners.extend(_owner_keys(current))
+            operations.append(DeleteResource(current.key, meta.uid, version))
+            more = self._on_delete.get((current.group, current.kind))
+            if more is not None:
+                operations.extend(more(current))
+            if orphan:
+                continue
+            for child in await self._dependents(current):
+                left = tuple(o for o in child.metadata.owner_references if o.uid not in gone)
+                child_version = child.metadata.resource_version
+                if left:
+                    operations.append(UpdateResource(child.evolve(owner_references=left), child_version))
+                elif child.metadata.finalizers:
+                    if not child.metadata.deletion_timestamp:
+                        marked = child.evolve(deletion_timestamp=rfc3339(self._clock()))
+                        operations.append(UpdateResource(marked, child_version))
+                else:
+                    stack.append((child, child_version))
+        await self.store.commit(operations)
+        for key in dict.fromkeys(owners):
+            await self._finish_foreground(key)
+
+
+# ---------------------------------------------------------------------------------------------- helpers
+
+
+def _tree(resource: Resource) -> dict[str, Any]:
+    """The part of a resource that users own."""
+    meta = resource.metadata
+    owned: dict[str, Any] = {}
+    if meta.labels:
+        owned["labels"] = dict(meta.labels)
+    if meta.annotations:
+        owned["annotations"] = dict(meta.annotations)
+    if meta.finalizers:
+        owned["finalizers"] = list(meta.finalizers)
+    if meta.owner_references:
+        owned["ownerReferences"] = [owner.to_manifest() for owner in meta.owner_references]
+    tree: dict[str, Any] = {"metadata": owned, "spec": resource.spec}
+    if resource.extra:
+        tree.update(resource.extra)
+    return tree
+
+
+def _owner_keys(resource: Resource) -> Iterable[ResourceKey]:
+    for owner in resource.metadata.owner_references:
+        group = owner.api_version.rpartition("/")[0]
+        yield ResourceKey(group, owner.kind, resource.metadata.namespace, owner.name)

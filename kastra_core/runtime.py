@@ -1,0 +1,442 @@
+"""RuntimeManager: the one object that wires plugins, store, controllers and runs together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from kastra_core.api.kind import MAIN_GROUP, ResourceKind
+from kastra_core.api.lazy import load
+from kastra_core.api.meta import JsonObject, JsonValue, Resource, condition_of
+from kastra_core.api.references import Reference, parse_reference
+from kastra_core.api.registry import KindRegistry
+from kastra_core.config import Config
+from kastra_core.decoding import Decoded
+from kastra_core.errors import NotFoundError, PluginError, Problem, StoreError, UserError, ValidationError
+from kastra_core.plugins import PluginManager
+from kastra_core.protocols.store import Store
+from kastra_core.resources import Applied, ResourceClient
+
+if TYPE_CHECKING:
+    from kastra_core.controller_manager import ControllerManager
+    from kastra_core.events import EventBus
+    from kastra_core.execution.models import Models
+    from kastra_core.execution.runs import RunHandle, RunManager, RunOptions
+    from kastra_core.manifests import Document
+    from kastra_core.recorder import EventRecorder
+
+__all__ = ["ApplyReport", "ResourceHandle", "Runtime", "RuntimeManager", "load_from_path", "load_from_string"]
+
+
+@attrs.frozen(kw_only=True)
+class ApplyReport:
+    """What an apply did, in the order of the manifests. ``settled`` is False when waiting ended by its time limit."""
+
+    items: Sequence[Applied]
+    settled: bool = True
+
+    @property
+    def not_ready(self) -> Sequence[Applied]:
+        """Those whose Ready condition is there and not True."""
+        return [
+            item
+            for item in self.items
+            if (ready := condition_of(item.resource, "Ready")) is not None and ready.get("status") != "True"
+        ]
+
+
+class ResourceHandle:
+    """A resource by name; what ``runtime.get_<kind>()`` returns for a kind without a handle class of its own."""
+
+    def __init__(self, runtime: RuntimeManager, reference: Reference) -> None:
+        self.runtime, self.reference = runtime, reference
+
+    async def resource(self) -> Resource:
+        """The resource as it is stored. Raises: NotFoundError."""
+        return await self.runtime.client.require(self.reference.key)
+
+    async def execute(self, input: JsonValue = None, **options: Any) -> JsonValue:
+        """Run it and return its output; ``options`` are fields of RunOptions."""
+        run = await self.runtime.start_run(self.reference, input, **options)
+        return await run.result()
+
+    async def delete(self) -> None:
+        """Delete it (background propagation). Raises: NotFoundError."""
+        if await self.runtime.client.delete(self.reference.key) is None:
+            raise NotFoundError(str(self.reference.key))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.reference.key}>"
+
+
+class RuntimeManager:
+    """A project's runtime. Open it with :meth:`open`, use it as an async context manager.
+
+    Attributes:
+        config, plugins, registry, store: what it works with.
+        client: reads and writes resources.
+        bus: in-process events (``agent.reconciled``, ``run.finished`` ...).
+        controllers, runs, models, events: made at first use.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        config: Config,
+        plugins: PluginManager,
+        registry: KindRegistry,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.store, self.config, self.plugins, self.registry = store, config, plugins, registry
+        self.clock = clock
+        self.client = ResourceClient(store, registry, clock=clock)
+        self._controllers_started = False
+        self._closed = False
+
+    # ------------------------------------------------------------------------------------ opening and closing
+
+    @classmethod
+    async def open(
+        cls,
+        url: str | None = None,
+        *,
+        config: Config | None = None,
+        project: Path | None = None,
+        plugins: PluginManager | None = None,
+        block: Iterable[str] = (),
+        controllers: bool = True,
+        options: Mapping[str, Any] | None = None,
+    ) -> RuntimeManager:
+        """Open the store and bring the runtime up.
+
+        Args:
+            url: of the store ("file:kastra.db", "memory:"); default: the configuration's.
+            config: default: that of ``project``.
+            project: directory; default: the nearest one above the working directory that has ``.kastra``.
+            plugins: default: the installed ones, less the blocked ones.
+            block: further plugins not to load.
+            controllers: reconcile in the background while it is open.
+            options: the store's own.
+        Raises:
+            StoreError, ConfigError, PluginError (no plugin serves the URL).
+        """
+        config = config or Config.load(project)
+        plugins = plugins or PluginManager(block=[*config.plugins.block, *block])
+        store = await open_store(url or config.store, plugins, options or {})
+        runtime = cls(store=store, config=config, plugins=plugins, registry=registry_of(plugins))
+        try:
+            if controllers:
+                await runtime.start_controllers()
+        except BaseException:
+            await runtime.aclose()
+            raise
+        return runtime
+
+    async def start_controllers(self) -> None:
+        """Reconcile in the background from now on. Safe to call twice."""
+        if not self._controllers_started:
+            self._controllers_started = True
+            await self.controllers.start()
+
+    async def aclose(self) -> None:
+        """Give up runs, stop controllers, close models and the store. Safe to call twice."""
+        if self._closed:
+            return
+        self._closed = True
+        made = self.__dict__
+        if "runs" in made:
+            await self.runs.aclose()
+        if "controllers" in made:
+            await self.controllers.stop()
+        if "models" in made:
+            await self.models.aclose()
+        if "bus" in made:
+            await self.bus.aclose()
+        await self.store.aclose()
+
+    async def __aenter__(self) -> RuntimeManager:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    # ------------------------------------------------------------------------------------ parts
+
+    @cached_property
+    def bus(self) -> EventBus:
+        from kastra_core.events import EventBus
+
+        return EventBus()
+
+    @cached_property
+    def models(self) -> Models:
+        from kastra_core.execution.models import Models
+
+        return Models(self.plugins, self.config)
+
+    @cached_property
+    def runs(self) -> RunManager:
+        from kastra_core.execution.runs import RunManager
+
+        return RunManager(self, limit=self.config.max_concurrency, clock=self.clock)
+
+    @cached_property
+    def controllers(self) -> ControllerManager:
+        from kastra_core.controller_manager import ControllerManager
+
+        return ControllerManager(self, [record for _, record in self.plugins.records("kastra_controllers")])
+
+    @cached_property
+    def events(self) -> EventRecorder:
+        from kastra_core.recorder import EventRecorder
+
+        return EventRecorder(self.client, clock=self.clock)
+
+    # ------------------------------------------------------------------------------------ references
+
+    def reference(self, value: object, *, kind: str = "", namespace: str | None = None) -> Reference:
+        """Return the reference that ``value`` is in any of the allowed forms.
+
+        Args:
+            value: "agents/greeter", "cooking.recipe-assistant", {"name": ...} ...
+            kind: any spelling of the kind that is meant when the value names none.
+            namespace: default: the configuration's.
+        Raises: InvalidReferenceError, UnknownKindError.
+        """
+        default = self.registry.resolve(kind) if kind else None
+        found = parse_reference(
+            value,
+            kind=default.kind if default else "",
+            group=default.group if default else MAIN_GROUP,
+            namespace=namespace or self.config.namespace,
+            lookup=self.registry.lookup,
+        )
+        if not found.kind:
+            raise UserError(f"{value!r} does not say of what kind it is; write KIND/NAME, for example agent/{value}")
+        known = self.registry.get(found.group, found.kind)
+        return found if known is None or known.namespaced else attrs.evolve(found, namespace="")
+
+    def __getattr__(self, name: str) -> Any:
+        # get_agent, get_tool, get_<any kind's singular>: from the registry, so a third party's kind has one too.
+        if name.startswith("get_"):
+            singular = name.removeprefix("get_").replace("_", "").lower()
+            for kind in self.registry:
+                if singular in (kind.singular, kind.kind.lower()):
+                    return lambda reference, **options: self.handle(kind, reference, **options)
+            known = ", ".join(f"get_{kind.singular}" for kind in self.registry)
+            raise AttributeError(f"no installed plugin offers {name}(); there are {known}")
+        raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
+
+    def handle(self, kind: ResourceKind, reference: object, *, namespace: str | None = None) -> Any:
+        """The kind's handle of a resource; nothing is read until it is used."""
+        found = self.reference(reference, kind=kind.qualified_plural, namespace=namespace)
+        return (load(kind.handle) if kind.handle is not None else ResourceHandle)(self, found)
+
+    # ------------------------------------------------------------------------------------ applying
+
+    def decode(self, documents: Sequence[Document], *, namespace: str | None = None) -> list[Decoded]:
+        """Return the validated resources of documents.
+
+        Raises: ValidationError with the problems of all documents, each with file, line and column.
+        """
+        out: list[Decoded] = []
+        problems = []
+        first: dict[Any, Document] = {}
+        for document in documents:
+            try:
+                decoded = self.client.decode(document.data, namespace=namespace or self.config.namespace)
+            except ValidationError as error:
+                for problem in error.problems:
+                    line, column = document.locate(problem.path)
+                    problems.append(problem.at(file=document.file, line=line, column=column))
+                continue
+            twin = first.setdefault(decoded.resource.key, document)
+            if twin is not document:
+                line, column = document.locate("metadata.name")
+                problems.append(
+                    Problem(
+                        f"{decoded.resource.key} is there twice",
+                        "metadata.name",
+                        hint=f"the first is at {twin.file}:{twin.line}",
+                        file=document.file,
+                        line=line,
+                        column=column,
+                    )
+                )
+                continue
+            out.append(decoded)
+        if problems:
+            raise ValidationError(problems)
+        return out
+
+    async def apply(
+        self,
+        source: str | Path | Sequence[str | Path] | Sequence[Mapping[str, Any]],
+        *,
+        namespace: str | None = None,
+        manager: str = "kastra",
+        force: bool = False,
+        dry_run: bool = False,
+        wait: bool = True,
+        timeout_s: float = 30.0,
+    ) -> ApplyReport:
+        """Apply manifests and wait until the controllers have settled.
+
+        Args:
+            source: paths (files, directories, globs), or manifests as dicts.
+            namespace: for manifests that name none.
+            manager: whose fields these are.
+            force: take over fields that another manager set.
+            dry_run: validate and compare, write nothing.
+            wait: until each resource was reconciled, at most ``timeout_s``.
+        Raises:
+            ManifestError, ValidationError: every problem of every document; nothing was written.
+            ConflictError, StoreError
+        """
+        from kastra_core import manifests
+
+        if isinstance(source, (str, Path)):
+            source = [source]
+        if all(isinstance(item, (str, Path)) for item in source):
+            documents = manifests.read_sources([str(item) for item in source])
+            return await self.apply_documents(
+                documents,
+                namespace=namespace,
+                manager=manager,
+                force=force,
+                dry_run=dry_run,
+                wait=wait,
+                timeout_s=timeout_s,
+            )
+        decoded = [self.client.decode(m, namespace=namespace or self.config.namespace) for m in source]  # type: ignore[arg-type]
+        return await self._apply(decoded, manager, force, dry_run, wait, timeout_s)
+
+    async def apply_documents(
+        self,
+        documents: Sequence[Document],
+        *,
+        namespace: str | None = None,
+        manager: str = "kastra",
+        force: bool = False,
+        dry_run: bool = False,
+        wait: bool = True,
+        timeout_s: float = 30.0,
+    ) -> ApplyReport:
+        """As :meth:`apply`, with documents that were read before."""
+        decoded = self.decode(documents, namespace=namespace)
+        return await self._apply(decoded, manager, force, dry_run, wait, timeout_s)
+
+    async def apply_string(self, text: str, **options: Any) -> ApplyReport:
+        """As :meth:`apply`, with the YAML or JSON itself."""
+        from kastra_core import manifests
+
+        return await self.apply_documents(manifests.parse(text), **options)
+
+    async def apply_resource(self, resource: Resource | Mapping[str, Any], **options: Any) -> Applied:
+        """Apply one resource; returns what became of it."""
+        manifest = resource.to_manifest() if isinstance(resource, Resource) else resource
+        report = await self.apply([manifest], **options)
+        return report.items[0]
+
+    async def _apply(
+        self,
+        decoded: Sequence[Decoded],
+        manager: str,
+        force: bool,
+        dry_run: bool,
+        wait: bool,
+        timeout_s: float,
+    ) -> ApplyReport:
+        applied = await self.client.apply(decoded, manager=manager, force=force, dry_run=dry_run)
+        if dry_run or not wait:
+            return ApplyReport(items=applied, settled=dry_run)
+        await self.start_controllers()
+        keys = [item.resource.key for item in applied]
+        settled = await self.controllers.settled(keys, timeout_s)
+        now = await self.store.resources.get_many(keys)
+        items = [attrs.evolve(item, resource=now.get(item.resource.key, item.resource)) for item in applied]
+        return ApplyReport(items=items, settled=settled)
+
+    def register_controller(self, kind: str, controller: Any) -> None:
+        """Add a controller object for a kind (any spelling), beside those of the plugins."""
+        self.controllers.register_controller(self.registry.resolve(kind).kind, controller)
+
+    # ------------------------------------------------------------------------------------ running
+
+    async def start_run(
+        self,
+        reference: Reference | str,
+        input: JsonValue = None,
+        *,
+        listener: Callable[[JsonObject], None] | None = None,
+        **options: Any,
+    ) -> RunHandle:
+        """Start a run of an executable resource; see ``RunManager.start_run`` and ``RunOptions``."""
+        from kastra_core.execution.runs import RunOptions
+
+        found = reference if isinstance(reference, Reference) else self.reference(reference)
+        made: RunOptions = RunOptions(**options)
+        return await self.runs.start_run(found, input, made, listener=listener)
+
+
+Runtime = RuntimeManager
+
+
+def registry_of(plugins: PluginManager) -> KindRegistry:
+    """The kinds that plugins offer; clashes were settled by the plugin manager."""
+    registry = KindRegistry()
+    for plugin, kind in plugins.records("kastra_resource_kinds"):
+        registry.register(kind, provider=plugin)
+    return registry
+
+
+async def open_store(url: str, plugins: PluginManager, options: Mapping[str, Any]) -> Store:
+    """Open the store of a URL.
+
+    Raises: StoreError, PluginError when no plugin serves its scheme.
+    """
+    scheme, colon, _ = url.partition(":")
+    known: list[str] = []
+    for _, record in plugins.records("kastra_stores"):
+        known.extend(record.schemes)
+        if colon and scheme in record.schemes:
+            store: Store = await load(record.factory)(url, options)
+            return store
+    if not colon:
+        raise StoreError(f"{url!r} is no store URL; write for example file:{url}")
+    hint = "pip install kastra-plugin-libsql" if scheme in ("file", "libsql") else f"served: {', '.join(known)}"
+    raise PluginError(f"no plugin serves the store scheme {scheme!r}; {hint}")
+
+
+async def load_from_string(text: str, **options: Any) -> RuntimeManager:
+    """Return a runtime on a memory store with the resources of a YAML or JSON text applied.
+
+    ``options`` are those of :meth:`RuntimeManager.open`.
+    """
+    runtime = await RuntimeManager.open(**{"url": "memory:", **options})
+    try:
+        await runtime.apply_string(text)
+    except BaseException:
+        await runtime.aclose()
+        raise
+    return runtime
+
+
+async def load_from_path(*paths: str | Path, **options: Any) -> RuntimeManager:
+    """As :func:`load_from_string`, with files, directories or globs."""
+    runtime = await RuntimeManager.open(**{"url": "memory:", **options})
+    try:
+        await runtime.apply([str(path) for path in paths])
+    except BaseException:
+        await runtime.aclose()
+        raise
+    return runtime

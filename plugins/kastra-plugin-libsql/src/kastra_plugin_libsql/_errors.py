@@ -1,0 +1,35 @@
+"""The database's errors in the words of a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from kastra_core.errors import StoreError, StoreUnavailableError
+
+__all__ = ["store_error"]
+
+
+def store_error(path: Path, err: BaseException) -> BaseException:
+    """Return what to raise for ``err``: names the file, the fact and the remedy."""
+    if not isinstance(err, apsw.Error):
+        return err
+    for kind, words in _WORDS:
+        if isinstance(err, kind):
+            return StoreUnavailableError(f"store {path}: {words} ({err})")
+    return StoreError(f"store {path}: {type(err).__name__}: {err}")
+
+
+_WORDS: tuple[tuple[type[apsw.Error], str], ...] = (
+    (apsw.BusyError, "another program keeps it locked; wait for that program or end it"),
+    (apsw.LockedError, "another program keeps it locked; wait for that program or end it"),
+    (apsw.ReadOnlyError, "it is read-only; make the file and its directory writable for this user"),
+    (apsw.PermissionsError, "no permission; make the file and its directory writable for this user"),
+    (apsw.CantOpenError, "it cannot be opened; check that the path is a file and its directory is writable"),
+    (apsw.FullError, "the disk is full, nothing of this commit was written; make room and try again"),
+    (apsw.NotADBError, "the file is no database; name another file or restore it from a backup"),
+    (apsw.CorruptError, "the file is damaged; restore it from a backup"),
+    (apsw.IOError, "the disk failed or is full, nothing of this commit was acknowledged; check disk space and quota"),
+    (apsw.NoLFSError, "the file is too large for this system"),
+)

@@ -1,0 +1,378 @@
+"""Operations as steps of a transaction.
+
+``prepare`` does what needs no database (JSON, digests) in the caller's task, so a value that cannot be kept fails
+there; the step that it returns runs a few statements of some microseconds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from random import getrandbits
+from typing import Any
+
+import orjson
+
+from kastra_core.api.meta import JsonValue, Resource
+from kastra_core.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    FencedError,
+    NotFoundError,
+    StoreError,
+)
+from kastra_core.protocols.store import (
+    AppendMessages,
+    AppendRecord,
+    ClaimRun,
+    CreateResource,
+    DeleteResource,
+    DeleteThread,
+    DropJournal,
+    Operation,
+    PutBlob,
+    ReleaseRun,
+    SendSignal,
+    SetState,
+    UpdateResource,
+)
+from kastra_plugin_libsql._transaction import ADDED, DELETED, MODIFIED, Step, Transaction
+
+__all__ = ["MAX_VALUE_BYTES", "encode", "prepare", "resource_of"]
+
+MAX_VALUE_BYTES = 900_000_000
+"""Largest single value; SQLite's own limit is 1,000,000,000 for a row."""
+
+
+def encode(value: JsonValue, what: object) -> bytes:
+    """JSON text of ``value``. Raises: TypeError (not JSON), StoreError (too large)."""
+    try:
+        body = orjson.dumps(value)
+    except TypeError as err:
+        raise TypeError(f"{what}: cannot be kept as JSON: {err}") from err
+    if len(body) > MAX_VALUE_BYTES:
+        raise StoreError(f"{what}: {len(body)} bytes of JSON; at most {MAX_VALUE_BYTES} can be kept")
+    return body
+
+
+def resource_of(rv: int, body: bytes) -> Resource:
+    """The resource that a row of the log keeps."""
+    manifest = orjson.loads(body)
+    manifest["metadata"]["resourceVersion"] = str(rv)
+    return Resource.from_manifest(manifest)
+
+
+def prepare(operation: Operation) -> Step:
+    """Raises: TypeError, StoreError."""
+    try:
+        make = _PREPARE[type(operation)]
+    except KeyError:
+        raise TypeError(f"{type(operation).__name__} is no operation of a store") from None
+    return make(operation)
+
+
+# ------------------------------------------------------------------------------------------------- resources
+
+
+def _columns(resource: Resource) -> tuple[bytes, str | None, str | None]:
+    """JSON of the resource, of its labels, and the uids of its owners."""
+    manifest = resource.to_manifest()
+    manifest["metadata"].pop("resourceVersion", None)
+    meta = resource.metadata
+    labels = orjson.dumps(manifest["metadata"]["labels"]).decode() if meta.labels else None
+    owners = None
+    if meta.owner_references:
+        owners = orjson.dumps(sorted({owner.uid for owner in meta.owner_references})).decode()
+    return encode(manifest, resource.key), labels, owners
+
+
+def _own(tx: Transaction, owners: str | None, *key: Any) -> None:
+    for owner in orjson.loads(owners) if owners else ():
+        tx.execute("INSERT INTO owners (owner, kind, namespace, name) VALUES (?, ?, ?, ?)", (owner, *key))
+
+
+def _disown(tx: Transaction, owners: str | None, *key: Any) -> None:
+    for owner in orjson.loads(owners) if owners else ():
+        tx.execute("DELETE FROM owners WHERE owner = ? AND kind = ? AND namespace = ? AND name = ?", (owner, *key))
+
+
+def _create(op: CreateResource) -> Step:
+    resource = op.resource
+    group, kind, namespace, name = key = resource.key
+    body, labels, owners = _columns(resource)
+
+    def step(tx: Transaction) -> Resource:
+        kind_id = tx.kind(group, kind)
+        tx.execute(
+            "INSERT INTO resources (kind, namespace, name, rv, uid, labels, owners) VALUES (?, ?, ?, ?, ?, ?, ?)"
+            " ON CONFLICT DO NOTHING",
+            (kind_id, namespace, name, tx.rv + 1, resource.metadata.uid, labels, owners),
+        )
+        if not tx.changes():
+            raise AlreadyExistsError(str(key))
+        rv = tx.log(ADDED, kind_id, namespace, name, body)
+        if owners:
+            _own(tx, owners, kind_id, namespace, name)
+        return resource.evolve(resource_version=str(rv))
+
+    return step
+
+
+def _check(key: Any, row: Any, uid: str | None, expected: str | None) -> None:
+    if row is None:
+        raise NotFoundError(str(key))
+    if uid is not None and uid != row[1]:
+        raise ConflictError(str(key), "it was deleted and made anew meanwhile (its uid differs)")
+    if expected is not None and expected != str(row[0]):
+        raise ConflictError(str(key))
+
+
+def _update(op: UpdateResource) -> Step:
+    resource, expected = op.resource, op.expected
+    group, kind, namespace, name = key = resource.key
+    body, labels, owners = _columns(resource)
+
+    def step(tx: Transaction) -> Resource:
+        kind_id = tx.kind(group, kind)
+        row = tx.first(
+            "SELECT rv, uid, owners FROM resources WHERE kind = ? AND namespace = ? AND name = ?",
+            (kind_id, namespace, name),
+        )
+        _check(key, row, resource.metadata.uid, expected)
+        rv = tx.log(MODIFIED, kind_id, namespace, name, body)
+        tx.execute(
+            "UPDATE resources SET rv = ?, labels = ?, owners = ? WHERE kind = ? AND namespace = ? AND name = ?",
+            (rv, labels, owners, kind_id, namespace, name),
+        )
+        if owners != row[2]:
+            _disown(tx, row[2], kind_id, namespace, name)
+            _own(tx, owners, kind_id, namespace, name)
+        tx.forget(row[0])
+        return resource.evolve(resource_version=str(rv))
+
+    return step
+
+
+def _delete(op: DeleteResource) -> Step:
+    group, kind, namespace, name = key = op.key
+
+    def step(tx: Transaction) -> Resource:
+        kind_id = tx.kind(group, kind)
+        row = tx.first(
+            "SELECT r.rv, r.uid, r.owners, l.body FROM resources r JOIN log l ON l.rv = r.rv"
+            " WHERE r.kind = ? AND r.namespace = ? AND r.name = ?",
+            (kind_id, namespace, name),
+        )
+        _check(key, row, op.uid, op.expected)
+        rv = tx.log(DELETED, kind_id, namespace, name, row[3])
+        tx.execute(
+            "DELETE FROM resources WHERE kind = ? AND namespace = ? AND name = ?", (kind_id, namespace, name)
+        )
+        _disown(tx, row[2], kind_id, namespace, name)
+        tx.forget(row[0])
+        return resource_of(rv, row[3])
+
+    return step
+
+
+# ------------------------------------------------------------------------------------------------- journal
+
+
+def _claim(op: ClaimRun) -> Step:
+    def step(tx: Transaction) -> int:
+        row = tx.first(
+            "SELECT r.id, r.epoch, c.run FROM runs r LEFT JOIN claims c ON c.run = r.id WHERE r.uid = ?", (op.run,)
+        )
+        run, epoch, claimed = row or (None, 0, None)
+        if (epoch if claimed is not None else 0) != op.expected_epoch:
+            raise FencedError(op.run)
+        if run is None:
+            run = tx.run(op.run)
+        # Epochs go on after a finished claim: a worker of then must stay fenced.
+        tx.execute("UPDATE runs SET epoch = ? WHERE id = ?", (epoch + 1, run))
+        tx.execute(
+            "INSERT OR REPLACE INTO claims (run, grp, kind, namespace, name, holder, wake_at)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (run, *op.key, op.holder, op.wake_at_s),
+        )
+        return int(epoch + 1)
+
+    return step
+
+
+def _fence(tx: Transaction, run: str, epoch: int) -> int:
+    row = tx.first("SELECT r.id FROM runs r JOIN claims c ON c.run = r.id WHERE r.uid = ? AND r.epoch = ?", (run, epoch))
+    if row is None:
+        raise FencedError(run)
+    return int(row[0])
+
+
+def _release(op: ReleaseRun) -> Step:
+    def step(tx: Transaction) -> None:
+        run = _fence(tx, op.run, op.epoch)
+        if op.finished:
+            tx.execute("DELETE FROM claims WHERE run = ?", (run,))
+        else:
+            tx.execute("UPDATE claims SET holder = '', wake_at = ? WHERE run = ?", (op.wake_at_s, run))
+
+    return step
+
+
+def _append_record(op: AppendRecord) -> Step:
+    body = encode(op.record, f"record {op.path} of run {op.run}")
+
+    def step(tx: Transaction) -> JsonValue:
+        run = _fence(tx, op.run, op.epoch)
+        first = run << 32
+        tx.execute(
+            "INSERT INTO journal (id, run, path, time, record) VALUES"
+            " (coalesce((SELECT max(id) FROM journal WHERE id BETWEEN ?1 AND ?2), ?1) + 1, ?3, ?4, ?5, ?6)"
+            " ON CONFLICT DO NOTHING",
+            (first, first | 0xFFFFFFFF, run, op.path, tx.now, body),
+        )
+        if tx.changes():
+            return None
+        row = tx.first("SELECT record FROM journal WHERE run = ? AND path = ?", (run, op.path))
+        return orjson.loads(row[0])
+
+    return step
+
+
+def _drop_journal(op: DropJournal) -> Step:
+    def step(tx: Transaction) -> None:
+        row = tx.first("SELECT id FROM runs WHERE uid = ?", (op.run,))
+        if row is None:
+            return
+        first = row[0] << 32
+        tx.execute("DELETE FROM journal WHERE id BETWEEN ? AND ?", (first, first | 0xFFFFFFFF))
+        tx.execute("DELETE FROM signals WHERE run = ?", row)
+        tx.execute("DELETE FROM claims WHERE run = ?", row)
+        tx.execute("DELETE FROM runs WHERE id = ?", row)
+
+    return step
+
+
+def _send_signal(op: SendSignal) -> Step:
+    body = encode(op.payload, f"signal {op.name} to run {op.run}")
+
+    def step(tx: Transaction) -> bool:
+        if op.signal_id and tx.first(
+            "SELECT 1 FROM signals s JOIN runs r ON r.id = s.run WHERE r.uid = ? AND s.signal_id = ?",
+            (op.run, op.signal_id),
+        ):
+            return False
+        tx.execute(
+            "INSERT INTO signals (run, signal_id, name, payload) VALUES (?, ?, ?, ?)",
+            (tx.run(op.run), op.signal_id, op.name, body),
+        )
+        tx.signals = True
+        return True
+
+    return step
+
+
+# ------------------------------------------------------------------------------------------------- the rest
+
+
+def _set_state(op: SetState) -> Step:
+    scope = op.scope
+    bodies = {
+        key: None if value is None else encode(value, f"{key} of {scope}") for key, value in op.values.items()
+    }
+
+    def step(tx: Transaction) -> None:
+        expires = None if op.ttl_s is None else tx.now + op.ttl_s
+        tx.execute("DELETE FROM state WHERE scope = ? AND expires <= ?", (scope, tx.now))
+        for key, body in bodies.items():
+            if body is None:
+                tx.execute("DELETE FROM state WHERE scope = ? AND key = ?", (scope, key))
+            else:
+                tx.execute(
+                    "INSERT INTO state (scope, key, expires, value) VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT (scope, key) DO UPDATE SET expires = excluded.expires, value = excluded.value",
+                    (scope, key, expires, body),
+                )
+        # Random, so that a scope which was emptied, forgotten and used again does not look unchanged to a watch.
+        tx.execute("INSERT OR REPLACE INTO scopes (scope, token) VALUES (?, ?)", (scope, getrandbits(62)))
+        if not tx.first("SELECT 1 FROM state WHERE scope = ? LIMIT 1", (scope,)):
+            tx.execute("DELETE FROM scopes WHERE scope = ?", (scope,))
+        tx.scopes = True
+
+    return step
+
+
+def _append_messages(op: AppendMessages) -> Step:
+    what = f"thread {op.namespace}/{op.thread}"
+    bodies = [encode(message, f"message of {what}") for message in op.messages]
+
+    def step(tx: Transaction) -> int:
+        row = tx.first(
+            "SELECT id, last_seq FROM threads WHERE namespace = ? AND thread = ?", (op.namespace, op.thread)
+        )
+        last = row[1] if row else 0
+        if op.expected_seq is not None and op.expected_seq != last:
+            raise ConflictError(what, f"it ends at message {last}, not {op.expected_seq}")
+        if row is None:
+            row = tx.first(
+                "INSERT INTO threads (namespace, thread, messages, last_seq, created, updated)"
+                " VALUES (?, ?, 0, 0, ?, ?) RETURNING id",
+                (op.namespace, op.thread, tx.now, tx.now),
+            )
+        first = row[0] << 32
+        for body in bodies:
+            last += 1
+            tx.execute(
+                "INSERT INTO messages (id, time, run, message) VALUES (?, ?, ?, ?)", (first + last, tx.now, op.run, body)
+            )
+        tx.execute(
+            "UPDATE threads SET messages = messages + ?, last_seq = ?, updated = ? WHERE id = ?",
+            (len(bodies), last, tx.now, row[0]),
+        )
+        return int(last)
+
+    return step
+
+
+def _delete_thread(op: DeleteThread) -> Step:
+    def step(tx: Transaction) -> bool:
+        row = tx.first(
+            "DELETE FROM threads WHERE namespace = ? AND thread = ? RETURNING id", (op.namespace, op.thread)
+        )
+        if row is None:
+            return False
+        first = row[0] << 32
+        tx.execute("DELETE FROM messages WHERE id BETWEEN ? AND ?", (first, first | 0xFFFFFFFF))
+        return True
+
+    return step
+
+
+def _put_blob(op: PutBlob) -> Step:
+    data = bytes(op.data)
+    if len(data) > MAX_VALUE_BYTES:
+        raise StoreError(f"a blob of {len(data)} bytes; at most {MAX_VALUE_BYTES} can be kept")
+    digest = hashlib.sha256(data)
+
+    def step(tx: Transaction) -> str:
+        tx.execute(
+            "INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest.digest(), data)
+        )
+        return f"sha256:{digest.hexdigest()}"
+
+    return step
+
+
+_PREPARE: dict[type, Callable[[Any], Step]] = {
+    CreateResource: _create,
+    UpdateResource: _update,
+    DeleteResource: _delete,
+    ClaimRun: _claim,
+    ReleaseRun: _release,
+    AppendRecord: _append_record,
+    DropJournal: _drop_journal,
+    SendSignal: _send_signal,
+    SetState: _set_state,
+    AppendMessages: _append_messages,
+    DeleteThread: _delete_thread,
+    PutBlob: _put_blob,
+}

@@ -1,0 +1,75 @@
+"""A thread that does the blocking part: waiting for another program's lock, and for the disk."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    import asyncio
+
+__all__ = ["Worker"]
+
+_Job: TypeAlias = "tuple[asyncio.AbstractEventLoop, Callable[[], Any], Callable[[Any, BaseException | None], object]]"
+
+
+class Worker:
+    """Started at its first job. A daemon, so a program that forgets to close its store still ends."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def do(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        job: Callable[[], Any],
+        done: Callable[[Any, BaseException | None], object],
+    ) -> None:
+        """Call ``job()`` in the thread, then ``done(result, error)`` in the loop."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
+        self._jobs.put((loop, job, done))
+
+    async def call(self, job: Callable[[], Any]) -> Any:
+        """Await ``job()`` done in the thread."""
+        import asyncio
+
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+
+        def done(result: Any, error: BaseException | None) -> None:
+            if future.done():
+                return
+            if error is None:
+                future.set_result(result)
+            else:
+                future.set_exception(error)
+
+        self.do(loop, job, done)
+        return await future
+
+    def stop(self) -> None:
+        """End the thread after the jobs given so far."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        while (item := self._jobs.get()) is not None:
+            loop, job, done = item
+            result, error = None, None
+            try:
+                result = job()
+            except BaseException as err:
+                error = err
+            try:
+                loop.call_soon_threadsafe(done, result, error)
+            except RuntimeError:
+                pass  # the loop was closed meanwhile: nobody waits
+            del item, loop, job, done, result, error

@@ -1,0 +1,204 @@
+"""Group commit: concurrent commits share one transaction and one wait for the disk.
+
+The statements of a group, some microseconds each, run in the event loop's thread: handing them to a thread would cost
+more in switches than they take, since each statement gives up the interpreter lock. Only what may block goes to
+the thread: waiting for the write lock when another program has it, COMMIT (it waits for the disk) and checkpoints.
+While a group is being made durable, the next one gathers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import apsw
+
+from kastra_core.errors import StoreUnavailableError
+from kastra_plugin_libsql._errors import store_error
+from kastra_plugin_libsql._schema import connect
+from kastra_plugin_libsql._transaction import Step, Transaction
+from kastra_plugin_libsql._worker import Worker
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from kastra_plugin_libsql._database import Database
+    from kastra_plugin_libsql._watch import Hub
+
+__all__ = ["Writer"]
+
+_GROUP_STEPS = 4096
+"""A group takes no further commit when it has this many operations."""
+_SLICE_S = 0.002
+"""The loop's other tasks get a turn after this long."""
+_CHECKPOINT_PAGES = 1000
+"""Pages written to the write-ahead log between two checkpoints: SQLite's own default."""
+_COMPACT_EVENTS = 256
+"""The log may be this much longer than asked before it is cut."""
+_SWEEP_S = 60.0
+"""How often old events and expired values are looked for."""
+
+
+class _Commit:
+    __slots__ = ("at", "future", "mark", "results", "steps")
+
+    def __init__(self, steps: Sequence[Step], future: asyncio.Future[list[Any]]) -> None:
+        self.steps, self.future = steps, future
+        self.results: list[Any] = []
+        self.at = 0
+        self.mark = (0, 0)
+
+
+class Writer:
+    """The only connection of a store that writes."""
+
+    def __init__(self, database: Database, hub: Hub) -> None:
+        self._db, self._hub = database, hub
+        self._connection: apsw.Connection | None = None
+        self._worker = Worker("kastra-libsql-writer")
+        self._queue: deque[_Commit] = deque()
+        self._group: list[_Commit] = []
+        self._size = 0
+        self._busy = False
+        self._closed = False
+        self._written = 0
+        self._next_sweep = perf_counter() + _SWEEP_S
+        self._idle: asyncio.Future[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._tx: Transaction
+
+    async def submit(self, steps: Sequence[Step]) -> list[Any]:
+        """Carry out the steps of one commit; returns when they are durable."""
+        if self._closed:
+            raise StoreUnavailableError(f"store {self._db.settings.url} is closed; open it again")
+        if not steps:
+            return []
+        from asyncio import get_running_loop
+
+        loop = get_running_loop()
+        future: asyncio.Future[list[Any]] = loop.create_future()
+        self._queue.append(_Commit(steps, future))
+        if not self._busy:
+            self._busy, self._loop = True, loop
+            # Not at once: the tasks that are ready now join the group.
+            loop.call_soon(self._begin)
+        return await future
+
+    async def aclose(self) -> None:
+        """Finish what was submitted, then close."""
+        if self._closed:
+            return
+        self._closed = True
+        if self._busy:
+            self._idle = self._loop.create_future()
+            await self._idle
+        if self._connection is not None:
+            await self._worker.call(self._connection.close)
+        self._worker.stop()
+
+    # --------------------------------------------------------------------------------------------- begin
+
+    def _begin(self) -> None:
+        try:
+            if self._connection is None:
+                self._connection = self._connect()
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.BusyError:
+            self._worker.do(self._loop, self._wait_and_begin, self._begun)
+        except Exception as err:
+            self._begun(None, err)
+        else:
+            self._begun(None, None)
+
+    def _connect(self) -> apsw.Connection:
+        connection = connect(self._db.settings.path, 0)
+        full = self._db.settings.durability == "full"
+        connection.execute(
+            f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}; PRAGMA foreign_keys = 1; PRAGMA cache_size = -8000"
+        )
+        connection.wal_autocheckpoint(0)
+        return connection
+
+    def _wait_and_begin(self) -> None:
+        assert self._connection is not None
+        self._connection.set_busy_timeout(int(self._db.settings.timeout_s * 1000))
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        finally:
+            self._connection.set_busy_timeout(0)
+
+    def _begun(self, _: object, error: BaseException | None) -> None:
+        self._group, self._size = [], 0
+        if error is None:
+            assert self._connection is not None
+            try:
+                self._tx = Transaction(self._connection, self._db.kinds, self._db.settings.clock())
+            except Exception as err:
+                error = err
+        if error is not None:
+            self._group = list(self._queue)
+            self._queue.clear()
+            self._fail(error)
+        else:
+            self._work()
+
+    # --------------------------------------------------------------------------------------------- statements
+
+    def _work(self) -> None:
+        deadline = perf_counter() + _SLICE_S
+        try:
+            while self._size < _GROUP_STEPS and self._queue:
+                commit = self._queue[0]
+                if commit.future.done():  # its task was cancelled before its turn
+                    self._abandon(commit)
+                    self._queue.popleft()
+                    continue
+                if not self._advance(commit, deadline):
+                    self._loop.call_soon(self._work)
+                    return
+                self._queue.popleft()
+            self._finish()
+        except Exception as err:
+            if self._queue:
+                self._group.append(self._queue.popleft())
+            self._fail(err)
+
+    def _advance(self, commit: _Commit, deadline: float) -> bool:
+        """Do steps of a commit; False when time is up before its end."""
+        tx, steps = self._tx, commit.steps
+        several = len(steps) > 1
+        if commit.at == 0:
+            commit.mark = (tx.rv, len(tx.events))
+            if several:
+                tx.execute("SAVEPOINT one")
+        try:
+            while commit.at < len(steps):
+                if commit.at and perf_counter() > deadline:
+                    return False
+                commit.results.append(steps[commit.at](tx))
+                commit.at += 1
+        except apsw.Error:
+            raise
+        except Exception as err:
+            self._abandon(commit)
+            commit.future.set_exception(err)
+            return True
+        if several:
+            tx.execute("RELEASE one")
+        self._size += len(steps)
+        self._group.append(commit)
+        return perf_counter() < deadline or not self._queue or self._yield_after(commit)
+
+    def _yield_after(self, commit: _Commit) -> bool:
+        return True
+
+    def _abandon(self, commit: _Commit) -> None:
+        """Undo what a commit did so far in the shared transaction."""
+        tx = self._tx
+        if commit.at and len(commit.steps) > 1:
+            tx.execute("ROLLBACK TO one; RELEASE one")
+        tx.rv = commit.mark[0]
+        del tx.events[commit.mark[1] :]
+        tx.new_kinds.clear()
