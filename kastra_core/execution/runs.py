@@ -9,13 +9,14 @@ import logging
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from kastra_core.api.kind import MAIN_GROUP, ResourceKind
 from kastra_core.api.lazy import load
-from kastra_core.api.meta import Condition, JsonObject, JsonValue, ObjectMeta, Resource, ResourceKey, rfc3339
+from kastra_core.api.meta import JsonObject, JsonValue, ObjectMeta, Resource, ResourceKey
 from kastra_core.api.references import Reference
 from kastra_core.errors import (
     AlreadyExistsError,
@@ -25,16 +26,16 @@ from kastra_core.errors import (
     NotFoundError,
     NotReadyError,
     OperationError,
-    RunCancelledError,
     RunError,
-    RunFailedError,
     StoreError,
     TerminalError,
     UserError,
     nearest,
 )
 from kastra_core.execution.context import Context, RunState, Suspend
+from kastra_core.execution.handle import ActiveRun, RunHandle, RunOptions
 from kastra_core.execution.pins import PinBoard
+from kastra_core.execution.run_status import FINISHED, final_status, running_status, suspended_status
 from kastra_core.execution.scheduler import Scheduler, Ticket
 from kastra_core.execution.worker import RENEW_EVERY_S, Worker
 from kastra_core.protocols.runner import OperationHandler
@@ -61,104 +62,9 @@ log = logging.getLogger("kastra.runs")
 
 RUN_KIND = "Run"
 CANCEL_SIGNAL = "kastra.cancel"
-FINISHED = frozenset({"Succeeded", "Failed", "Cancelled"})
 DEFAULT_LIMITS: Mapping[str, Any] = {"maxSteps": 25}
 """What holds when neither the target, the configuration nor the caller says otherwise."""
 LIMIT_NAMES = ("maxSteps", "maxModelCalls", "maxToolCalls", "maxTokens", "maxCost", "timeoutS")
-
-
-@attrs.frozen(kw_only=True)
-class RunOptions:
-    """How a run is started. ``model`` ("provider/name") answers in place of the target's own."""
-
-    namespace: str | None = None
-    name: str | None = None
-    thread: str | None = None
-    model: str | None = None
-    limits: Mapping[str, Any] = attrs.field(factory=dict)
-    priority: int = 0
-    require_ready: bool = True
-    labels: Mapping[str, str] = attrs.field(factory=dict)
-
-
-@attrs.define(eq=False)
-class _Active:
-    """A run that this process executes or has queued."""
-
-    state: RunState
-    kind: ResourceKind
-    target: Resource
-    ticket: Ticket
-    finished: asyncio.Future[JsonObject]
-    """Result: the final status, or that of a suspension."""
-    task: asyncio.Task[None] | None = None
-
-
-class RunHandle:
-    """A run that was started or attached to here."""
-
-    def __init__(self, manager: RunManager, active: _Active) -> None:
-        self._manager, self._active = manager, active
-
-    @property
-    def uid(self) -> str:
-        return self._active.state.uid
-
-    @property
-    def key(self) -> ResourceKey:
-        return self._active.state.key
-
-    @property
-    def name(self) -> str:
-        return self.key.name
-
-    @property
-    def resource(self) -> Resource:
-        """The Run as this process knows it."""
-        return self._active.state.resource
-
-    async def status(self) -> JsonObject:
-        """Wait for the run's end and return its status: phase, output, usage, reason, message, conditions.
-
-        A suspended run is waited for across its suspensions.
-        """
-        return await self._manager.wait(self.key, self._active)
-
-    async def result(self) -> JsonValue:
-        """Wait for the run's end and return its output.
-
-        Raises: RunFailedError with the reason of its condition; RunCancelledError.
-        """
-        status = await self.status()
-        if status["phase"] == "Succeeded":
-            return status.get("output")
-        if status["phase"] == "Cancelled":
-            raise RunCancelledError(f"run {self.name} was cancelled")
-        raise RunFailedError(status.get("message") or "failed", reason=status.get("reason") or "Failed", run=self.name)
-
-    async def events(self) -> AsyncIterator[JsonObject]:
-        """Events of the run from now on until its end; only events of this process."""
-        queue: asyncio.Queue[JsonObject | None] = asyncio.Queue()
-        listeners = self._active.state.listeners
-        listener = queue.put_nowait
-        listeners.append(listener)
-        finished = self._active.finished
-        finished.add_done_callback(lambda _: queue.put_nowait(None))
-        try:
-            while (event := await queue.get()) is not None:
-                yield event
-        finally:
-            if listener in listeners:
-                listeners.remove(listener)
-
-    def listen(self, listener: Callable[[JsonObject], None]) -> None:
-        """Call ``listener(event)`` for each event from now on; must not raise or block."""
-        self._active.state.listeners.append(listener)
-
-    async def cancel(self) -> None:
-        """Ask the run to stop and wait until it did."""
-        self._manager.cancel_local(self.uid)
-        await asyncio.wait([self._active.finished])
 
 
 class RunManager:
@@ -177,7 +83,7 @@ class RunManager:
         self.scheduler = Scheduler(limit)
         self.worker = Worker(self.store)
         self.pins = PinBoard(self.store, runtime.registry)
-        self._active: dict[str, _Active] = {}
+        self._active: dict[str, ActiveRun] = {}
         self._operations: dict[str, tuple[str, OperationHandler]] = {}
         self._runners: dict[tuple[str, str], Any] = {}
         self._timers: list[tuple[float, str]] = []
@@ -233,7 +139,7 @@ class RunManager:
         """Renew the lease, look for orphans, wake what sleeps."""
         renew_at = self.clock() + RENEW_EVERY_S
         while True:
-until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
+            until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, until - self.clock())):
                     await self._wake.wait()
@@ -315,7 +221,7 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
             return False
         return True
 
-    async def _resume(self, run: Resource, epoch: int) -> _Active:
+    async def _resume(self, run: Resource, epoch: int) -> ActiveRun:
         pins = await self.pins.load(run.spec["pinned"])
         target = run.spec["target"]
         key = ResourceKey(target["group"], target["kind"], target["namespace"], target["name"])
@@ -331,7 +237,7 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
         return self._admit(state, kind, pins[key])
 
     async def _fail_unstarted(self, run: Resource, epoch: int, error: KastraError) -> None:
-        status = self._final_status(run, "Failed", reason=error.reason, message=str(error))
+        status = final_status(run, self.clock(), "Failed", reason=error.reason, message=str(error))
         await self.store.commit(
             [
                 UpdateResource(attrs.evolve(run, status=status), run.metadata.resource_version),
@@ -371,7 +277,7 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
         options: RunOptions,
         listener: Callable[[JsonObject], None] | None,
         parent: JsonObject | None,
-    ) -> _Active:
+    ) -> ActiveRun:
         kind = self.runtime.registry.of_key(reference.key)
         if not kind.executable:
             able = ", ".join(k.plural for k in self.runtime.registry if k.executable) or "none"
@@ -391,7 +297,7 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
         run = self.runtime.client.stamp(
             Resource(api_version=f"{MAIN_GROUP}/v1", kind=RUN_KIND, metadata=meta, spec=spec)
         )
-        run = attrs.evolve(run, status=self._running_status(run))
+        run = attrs.evolve(run, status=running_status(self.clock(), self.worker.id))
         operations: list[Operation] = [CreateResource(run), ClaimRun(uid, run.key, self.worker.id)]
         if data is not None:
             operations.append(PutBlob(data))
@@ -457,12 +363,22 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
         model = options.model or self.runtime.config.model
         if model:
             spec["model"] = model
+        else:
+            default = self.runtime.config.default_model or self._keyless
+            if default:
+                spec["defaultModel"] = default
         spec["limits"] = limits
         if options.priority:
             spec["priority"] = options.priority
         if parent is not None:
             spec["parent"] = {"run": parent["run"], "path": parent["path"]}
         return spec
+
+    @cached_property
+    def _keyless(self) -> str | None:
+        """The model of a provider that needs no account, for targets that name none."""
+        provider = self.runtime.models.keyless()
+        return f"{provider}/auto" if provider else None
 
     def _ticket(self, kind: ResourceKind, target: Resource, namespace: str, priority: int, *, child: bool) -> Ticket:
         scaling = target.spec.get("scaling") or {}
@@ -476,17 +392,17 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
             counted=not child,
         )
 
-    def _admit(self, state: RunState, kind: ResourceKind, target: Resource, ticket: Ticket | None = None) -> _Active:
+    def _admit(self, state: RunState, kind: ResourceKind, target: Resource, ticket: Ticket | None = None) -> ActiveRun:
         spec = state.resource.spec
         if ticket is None:
             ticket = self._ticket(kind, target, state.key.namespace, spec.get("priority", 0), child="parent" in spec)
-        active = _Active(state, kind, target, ticket, asyncio.get_running_loop().create_future())
+        active = ActiveRun(state, kind, target, ticket, asyncio.get_running_loop().create_future())
         self._active[state.uid] = active
         ticket.start = lambda: self._begin(active)
         self.scheduler.submit(ticket)
         return active
 
-    def _begin(self, active: _Active) -> None:
+    def _begin(self, active: ActiveRun) -> None:
         active.task = asyncio.get_running_loop().create_task(self._execute(active))
 
     # ------------------------------------------------------------------------------------ executing
@@ -512,7 +428,7 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
             runner = self._runners[kind.group_kind] = load(kind.runner)()
         return runner
 
-    async def _execute(self, active: _Active) -> None:
+    async def _execute(self, active: ActiveRun) -> None:
         state = active.state
         bus = self.runtime.bus
         bus.publish("run.started", {"resource": state.resource})
@@ -548,7 +464,7 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
             reason, message = "RunnerBug", f"{type(error).__name__}: {error}"
         await self._finish(active, phase, output, reason, message)
 
-    async def _finish(self, active: _Active, phase: str, output: JsonValue, reason: str, message: str) -> None:
+    async def _finish(self, active: ActiveRun, phase: str, output: JsonValue, reason: str, message: str) -> None:
         state = active.state
         status: JsonObject = {}
         try:
@@ -587,8 +503,8 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
                 AppendMessages(state.key.namespace, run.spec["thread"], tuple(state.remembered), run=state.uid)
             )
         for _ in range(5):
-            status = self._final_status(
-                run, phase, output=output, reason=reason, message=message, usage=state.usage.to_json()
+            status = final_status(
+                run, self.clock(), phase, output=output, reason=reason, message=message, usage=state.usage.to_json()
             )
             update = UpdateResource(attrs.evolve(run, status=status), run.metadata.resource_version)
             try:
@@ -604,28 +520,14 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
             return status
         raise ConflictError(str(state.key))
 
-    async def _suspend(self, active: _Active, wake_at_s: float | None) -> None:
+    async def _suspend(self, active: ActiveRun, wake_at_s: float | None) -> None:
         state = active.state
         try:
             await state.durable()
             run = await self.store.resources.get(state.key)
             if run is None:
                 raise FencedError(str(state.key))
-            status = dict(run.status)
-            status["phase"] = "Suspended"
-            status["conditions"] = [
-                Condition(
-                    type="Complete",
-                    status="False",
-                    reason="Suspended",
-                    message=f"until {rfc3339(wake_at_s)}" if wake_at_s is not None else "until a signal comes",
-                    last_transition_time=rfc3339(self.clock()),
-                ).to_manifest()
-            ]
-            if wake_at_s is not None:
-                status["wakeAtS"] = wake_at_s
-            else:
-                status.pop("wakeAtS", None)
+            status = suspended_status(run, self.clock(), wake_at_s)
             await self.store.commit(
                 [
                     UpdateResource(attrs.evolve(run, status=status), run.metadata.resource_version),
@@ -741,7 +643,7 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
         [fresh] = await self.store.commit([SendSignal(run.metadata.uid, name, payload, signal_id)])
         return bool(fresh)
 
-    async def wait(self, key: ResourceKey, active: _Active | None = None) -> JsonObject:
+    async def wait(self, key: ResourceKey, active: ActiveRun | None = None) -> JsonObject:
         """The final status of a run, executed here or elsewhere."""
         if active is not None:
             status = await asyncio.shield(active.finished)
@@ -785,58 +687,6 @@ until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
     @property
     def active(self) -> list[ResourceKey]:
         return [active.state.key for active in self._active.values()]
-
-    # ------------------------------------------------------------------------------------ status
-
-    def _running_status(self, run: Resource) -> JsonObject:
-        now = self.clock()
-        return {
-            "phase": "Running",
-            "startedAt": rfc3339(now),
-            "startedAtS": round(now, 3),
-            "worker": self.worker.id,
-            "conditions": [
-                Condition(
-                    type="Complete", status="False", reason="Running", last_transition_time=rfc3339(now)
-                ).to_manifest()
-            ],
-        }
-
-    def _final_status(
-        self,
-        run: Resource,
-        phase: str,
-        *,
-        output: JsonValue = None,
-        reason: str = "",
-        message: str = "",
-        usage: JsonObject | None = None,
-    ) -> JsonObject:
-        now = self.clock()
-        status: JsonObject = {
-            "phase": phase,
-            "startedAt": run.status.get("startedAt") or rfc3339(now),
-            "finishedAt": rfc3339(now),
-            "durationS": round(max(0.0, now - (run.status.get("startedAtS") or now)), 3),
-            "reason": reason,
-            "conditions": [
-                Condition(
-                    type="Complete",
-                    status="True" if phase == "Succeeded" else "False",
-                    reason=reason or phase,
-                    message=message,
-                    observed_generation=run.metadata.generation,
-                    last_transition_time=rfc3339(now),
-                ).to_manifest()
-            ],
-        }
-        if message:
-            status["message"] = message
-        if output is not None:
-            status["output"] = output
-        if usage is not None:
-            status["usage"] = usage
-        return status
 
 
 def _nothing() -> None:

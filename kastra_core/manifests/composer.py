@@ -139,14 +139,12 @@ class Builder:
             if tag is None:
                 return node.value
             return tag[0] if tag.__class__ is tuple else self._special(node, path)
-        items = node.value
+        items: Any = node.value
         self._left -= len(items) + 1
         if self._left < 0:
-            self._stop(
-                node, path, f"the document has more than {self.nodes} values (aliases count as what they expand to)"
-            )
+            self._stop(node, f"the document has more than {self.nodes} values (aliases count as what they expand to)")
         if level > self.depth:
-            self._stop(node, path, f"lists and mappings are nested more than {self.depth} deep")
+            self._stop(node, f"lists and mappings are nested more than {self.depth} deep")
         level += 1
         if kind is MappingNode:
             return self._mapping(node, items, level, path)
@@ -212,8 +210,8 @@ class Builder:
             word = "mapping" if node.__class__ is MappingNode else "list"
             self._problem(node, path, f"a key must be text, found a {word}", hint)
             return None
-        tag = node.tag
-        if tag.__class__ is tuple:
+        tag: Any = node.tag
+        if isinstance(tag, tuple):
             shown = node.value if node.value else "null"
             word = {bool: "a boolean", type(None): "null"}.get(type(tag[0]), "a number")
             self._problem(node, path, f"the key {shown} is {word}; keys are text", f'write "{node.value}" in quotes')
@@ -231,7 +229,7 @@ class Builder:
 
     def _special(self, node: Any, path: str) -> Any:
         """A scalar with a written tag, or one that is refused; a collection with a tag."""
-        tag = node.tag
+        tag: Any = node.tag
         if isinstance(tag, Refused):
             self._problem(node, path, tag.message, tag.hint)
             return None
@@ -246,7 +244,7 @@ class Builder:
             return node.value
         if scalar and name in _TYPES:
             meaning = read_plain(node.value)
-            value = meaning[0] if meaning.__class__ is tuple else meaning
+            value = meaning[0] if isinstance(meaning, tuple) else meaning
             if name == "float" and type(value) is int:
                 value = float(value)
             if meaning is not None and meaning is not MERGE and isinstance(value, _TYPES[name]):
@@ -264,8 +262,8 @@ class Builder:
             self._problem(node, path, f"the tag {shown} is not known", "remove the tag; a manifest needs none")
         return None
 
-    def _stop(self, node: Any, path: str, message: str) -> None:
-        self._problem(node, path, message, "simplify the document")
+    def _stop(self, node: Any, message: str) -> None:
+        self._problem(node, "", message, "simplify the document")
         raise _StopError
 
 

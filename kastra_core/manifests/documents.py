@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import codecs
 import json
 import re
-from bisect import bisect_right
 from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
 from kastra_core.errors import ManifestError, Problem
+from kastra_core.manifests.json_values import JsonTroubleError, lone_surrogate, read_values, with_characters
+from kastra_core.manifests.source import Source, decode
 
 __all__ = ["DEFAULT_LIMITS", "Document", "Limits", "parse", "parse_into"]
 
@@ -32,32 +32,6 @@ class Limits:
 DEFAULT_LIMITS = Limits()
 
 
-class _Source:
-    """A text and its name; finds the nodes of its documents again when a place is asked for."""
-
-    __slots__ = ("_last", "_line_starts", "depth", "file", "text")
-
-    def __init__(self, text: str, file: str, depth: int) -> None:
-        self.text, self.file, self.depth = text, file, depth
-        self._line_starts: list[int] | None = None
-        self._last: tuple[int, Any] = (-1, None)
-
-    def place(self, offset: int) -> tuple[int, int]:
-        """Return line and column, both from 1, of an offset in the text."""
-        if self._line_starts is None:
-            self._line_starts = [0, *(found.end() for found in re.finditer(r"\r\n|\n|\r", self.text))]
-        line = bisect_right(self._line_starts, offset)
-        return line, offset - self._line_starts[line - 1] + 1
-
-    def root(self, start: int, end: int) -> Any:
-        """Return the root node of the document that text[start:end] is, or None; the last one is remembered."""
-        if self._last[0] != start:
-            from kastra_core.manifests.composer import compose_one
-
-            self._last = (start, compose_one(_without_pairs(self.text[start:end]), self.depth))
-        return self._last[1]
-
-
 @attrs.frozen
 class Document:
     """One manifest of a source, and where it is.
@@ -72,7 +46,7 @@ class Document:
     """Counts the manifests of the file, from 0."""
     line: int
     """Of the first content, from 1."""
-    _source: _Source = attrs.field(repr=False, eq=False)
+    _source: Source = attrs.field(repr=False, eq=False)
     _start: int = attrs.field(repr=False, eq=False)
     _end: int = attrs.field(repr=False, eq=False)
     _inside: str = attrs.field(default="", repr=False, eq=False)
@@ -131,21 +105,8 @@ def parse_into(
     return documents
 
 
-_MARKS = (  # UTF-32 before UTF-16: its little-endian mark begins with that of UTF-16
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF32_LE, "utf-32-le"),
-    (codecs.BOM_UTF32_BE, "utf-32-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-)
 _BOUNDARY = re.compile(r"^(?:---(?=[ \t\r\n]|\Z)|\.\.\.[ \t]*(?:#.*)?(?:\r?\n|\Z))", re.MULTILINE)
 _LIST_KIND = re.compile(r"^kind: *[\"']?\w*List[\"']?\s*$", re.MULTILINE)
-_PAIR = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}")
-_SURROGATE = re.compile(r"\\u[dD][89abAB-fF][0-9a-fA-F]{2}")
-
-
-class _JsonTroubleError(Exception):
-    """The JSON parses, but something in it needs a place: (message, hint, pattern of what to show)."""
 
 
 class _Reading:
@@ -155,7 +116,7 @@ class _Reading:
         self.file, self.limits, self.may_be_empty = file, limits, may_be_empty
         self.problems: list[Problem] = []
         self.documents: list[Document] = []
-        self.source = _Source("", file, limits.depth)
+        self.source = Source("", file, limits.depth)
 
     def problem(self, message: str, hint: str = "", offset: int = -1, path: str = "") -> None:
         line, column = self.source.place(offset) if offset >= 0 else (0, 0)
@@ -175,10 +136,11 @@ class _Reading:
                 "split it, or raise Limits.file_bytes",
             )
             return []
-        text = self.decode(raw)
-        if text is None:
+        text = decode(raw, self.file)
+        if isinstance(text, Problem):
+            self.problems.append(text)
             return []
-        self.source = _Source(text, self.file, self.limits.depth)
+        self.source = Source(text, self.file, self.limits.depth)
         begins = text.lstrip()[:1]
         if not begins:
             if not self.may_be_empty:
@@ -189,26 +151,6 @@ class _Reading:
         if not self.documents and not self.problems and not self.may_be_empty:
             self.problem("the file holds no manifest, only comments or empty documents")
         return self.documents
-
-    def decode(self, raw: str | bytes) -> str | None:
-        if isinstance(raw, str):
-            return raw.removeprefix("\ufeff")
-        for mark, encoding in _MARKS:
-            if raw.startswith(mark):
-                raw = raw[len(mark) :]
-                break
-        else:
-            mark, encoding = b"", "utf-8"
-        try:
-            return raw.decode(encoding)
-        except UnicodeDecodeError as err:
-            before = raw[: err.start].decode(encoding, "replace")
-            line = before.count("\n") + 1
-            column = len(before) - (before.rfind("\n") + 1) + 1
-            what = f"byte 0x{raw[err.start]:02X} at offset {err.start + len(mark)} is not {encoding.upper()}"
-            hint = "save the file as UTF-8"
-            self.problems.append(Problem(what, hint=hint, file=self.file, line=line, column=column))
-            return None
 
     # ------------------------------------------------------------------------------------------ YAML
 
@@ -303,22 +245,13 @@ class _Reading:
 
     def json(self, text: str) -> bool:
         """Read ``text`` as one or more JSON values; False when it must be read as YAML instead."""
-        decoder = json.JSONDecoder(
-            object_pairs_hook=_unique, parse_int=_integer, parse_float=_number, parse_constant=_constant
-        )
         found: list[tuple[Any, int, int]] = []
-        at = _skip_space(text, 0)
         trouble: Any = None
         try:
-            while at < len(text):
-                value, end = decoder.raw_decode(text, at)
-                found.append((value, at, end))
-                at = _skip_space(text, end)
-        except json.JSONDecodeError as error:
+            found = read_values(text)
+        except (json.JSONDecodeError, JsonTroubleError, RecursionError) as error:
             trouble = error
-        except (_JsonTroubleError, RecursionError) as error:
-            trouble = error
-        if trouble is None and (lone := _lone_surrogate(text)) is not None:
+        if trouble is None and (lone := lone_surrogate(text)) is not None:
             self.problem("a lone surrogate (\\ud800 to \\udfff) is no character", "write the character itself", lone)
             return True
         if trouble is None and text.count("[") + text.count("{") > self.limits.depth:
@@ -331,15 +264,14 @@ class _Reading:
 
     def not_quite_json(self, text: str, trouble: Any) -> bool:
         """YAML takes comments and trailing commas, and knows the places of duplicate keys, big numbers and depth."""
-        if isinstance(trouble, _JsonTroubleError):
+        if isinstance(trouble, JsonTroubleError):
             message, hint, shown = trouble.args
             if shown:
                 place = re.search(shown, text)
                 self.problem(message, hint, place.start() if place else 0)
                 return True
-        # JSON writes a character beyond U+FFFF as two escapes, YAML as one.
-        text = _PAIR.sub(lambda pair: f"\\U{ord(json.loads(chr(34) + pair[0] + chr(34))):08X}", text)
-        self.source = _Source(text, self.file, self.limits.depth)
+        text = with_characters(text)
+        self.source = Source(text, self.file, self.limits.depth)
         self.yaml(text)
         if not isinstance(trouble, json.JSONDecodeError):
             if not self.problems:
@@ -374,6 +306,8 @@ class _Reading:
             self.problem("a manifest is a mapping, found a list", hint, start)
         else:
             hint = "write a manifest with apiVersion, kind and metadata.name"
+            if isinstance(data, str) and re.match(r"[\w.-]+:\S", data):
+                hint = "put a space after each ':'"
             self.problem(f"a manifest is a mapping, found {_word(data)}", hint, start)
 
     def expand(self, items: list[Any], path: str, start: int, end: int, parent: dict[str, Any]) -> None:
@@ -460,50 +394,3 @@ _KINDS: tuple[tuple[type, str], ...] = (
 
 def _join(prefix: str, path: str) -> str:
     return f"{prefix}.{path}" if prefix and path and not path.startswith("[") else prefix + path
-
-
-def _without_pairs(text: str) -> str:
-    """JSON writes a character beyond U+FFFF as two escapes, which YAML does not know; same length, for places."""
-    return _PAIR.sub("\\\\u0020\\\\u0020", text) if "\\u" in text else text
-
-
-def _lone_surrogate(text: str) -> int | None:
-    if "\\u" not in text:
-        return None
-    # An escaped backslash before u is text.
-    plain = _PAIR.sub("            ", text.replace("\\\\", "  "))
-    found = _SURROGATE.search(plain)
-    return found.start() if found else None
-
-
-_SPACE = re.compile(r"[ \t\r\n]*")
-
-
-def _skip_space(text: str, at: int) -> int:
-    found = _SPACE.match(text, at)
-    return found.end() if found else at
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out = dict(pairs)
-    if len(out) != len(pairs):
-        raise _JsonTroubleError("a key appears twice", "", "")
-    return out
-
-
-def _integer(text: str) -> int:
-    if len(text) > 18 and (len(text) > 21 or not -(2**63) <= int(text) < 2**64):
-        raise _JsonTroubleError(f"the integer {text[:40]} needs more than 64 bits", "", "")
-    return int(text)
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if value in (float("inf"), float("-inf")):
-        raise _JsonTroubleError(f"the number {text[:40]} is too large", "", "")
-    return value
-
-
-def _constant(text: str) -> None:
-    message = f"{text} has no place in a manifest (JSON has finite numbers only)"
-    raise _JsonTroubleError(message, "put it in quotes if it is meant as text", rf"(?<=[:\[,\s]){re.escape(text)}")

@@ -113,7 +113,7 @@ def _leaf(out: list[str], value: Any, indent: int, path: str) -> None:
 def _fits_literal(text: str) -> bool:
     if text[0] in " \n\t" or not text.strip():
         return False
-    return all((char.isprintable() and char not in _BREAKS) or char in "\n\t" for char in text)
+    return text.replace("\n", " ").replace("\t", " ").isprintable() and _BREAKS.isdisjoint(text)
 
 
 def _scalar(value: Any, path: str) -> str:
@@ -142,7 +142,7 @@ def _scalar(value: Any, path: str) -> str:
 
 def _text(text: str) -> str:
     if _SIMPLE.fullmatch(text):
-        return f'"{text}"' if read_plain(text) is not None or len(text) == 1 and text in "yYnN" else text
+        return f'"{text}"' if read_plain(text) is not None or (len(text) == 1 and text in "yYnN") else text
     if not text.isprintable() or not _BREAKS.isdisjoint(text):
         return _double(text)
     if (
@@ -154,15 +154,9 @@ def _text(text: str) -> str:
         and not text.startswith(("---", "..."))
     ):
         return text
-    if "'" in text and '"' not in text and "\\" not in text:
-        return f'"{text}"'
-    if _is_word(text):
+    if '"' not in text and "\\" not in text:
         return f'"{text}"'
     return "'" + text.replace("'", "''") + "'"
-
-
-def _is_word(text: str) -> bool:
-    return '"' not in text and "\\" not in text
 
 
 def _double(text: str) -> str:

@@ -120,8 +120,9 @@ class _Sources:
                 return
             with Path(file).open("rb") as stream:
                 raw = stream.read(self.limits.file_bytes + 1)
-        except OSError as err:
-            self.problem(file, f"the file cannot be read: {err.strerror or err}", "check its permissions")
+        except (OSError, ValueError) as err:
+            why = getattr(err, "strerror", None) or err
+            self.problem(file, f"the file cannot be read: {why}", "check its permissions")
             return
         self.take(raw, file, named=named)
 

@@ -16,6 +16,8 @@ _COLONS = re.compile(r":(?= |$)")
 
 def find_bad_characters(text: str, limit: int = 20) -> list[Finding]:
     """Return the characters that no YAML text may have, at most ``limit``."""
+    if text[1:2] == "\0" or text[:1] == "\0":
+        return [Finding(0, "this is no UTF-8 text; it looks like UTF-16", hint="save the file as UTF-8")]
     out = []
     for found in _BAD_CHARACTER.finditer(text):
         char = ord(found[0])
@@ -42,7 +44,7 @@ def explain(error: Any, text: str) -> Finding:
         _tab(problem, text, offset)
         or _quote(problem, context, start, text)
         or _bracket(problem, context, start, offset, text)
-        or _anchor(problem, offset, start, text)
+        or _anchor(problem, context, offset, start, text)
         or _escape(problem, context, offset, start)
         or _missing_space(text, start, offset)
         or _structure(problem, context, start, offset, text)
@@ -77,15 +79,18 @@ def _bracket(problem: str, context: str, start: int, offset: int, text: str) -> 
     if "flow" not in context:
         return None
     opener = text[start : start + 1]
+    at_end = offset >= len(text.rstrip())
+    if opener not in ("[", "{") and at_end:
+        start = _unclosed(text)
+        opener = text[start : start + 1]
     closer = {"[": "]", "{": "}"}.get(opener)
     if closer is None:
-        return Finding(
-            offset, "a value is missing, or a bracket is not closed, before this place", hint="close each [ and {"
-        )
+        hint = "put text that holds brackets in quotes"
+        return Finding(offset, f"{_short(_line(text, offset)[1].strip())} is no list or mapping in brackets", hint=hint)
     if text.startswith("{{", start) or text.startswith("{%", start):
         return Finding(start, "text that begins with { is read as a mapping", hint="put a template in quotes")
     word = "list" if opener == "[" else "mapping"
-    if offset >= len(text.rstrip()):
+    if at_end:
         return Finding(start, f"the {opener} that is opened here is not closed", hint=f"add {closer}")
     return Finding(
         offset,
@@ -95,7 +100,22 @@ def _bracket(problem: str, context: str, start: int, offset: int, text: str) -> 
     )
 
 
-def _anchor(problem: str, offset: int, start: int, text: str) -> Finding | None:
+def _unclosed(text: str) -> int:
+    """Return the offset of the last bracket without partner (brackets in quotes are not told apart)."""
+    depth = 0
+    for offset in range(len(text) - 1, -1, -1):
+        if text[offset] in "]}":
+            depth += 1
+        elif text[offset] in "[{":
+            if not depth:
+                return offset
+            depth -= 1
+    return len(text)
+
+
+def _anchor(problem: str, context: str, offset: int, start: int, text: str) -> Finding | None:
+    if context in ("while scanning an alias", "while scanning an anchor"):
+        return Finding(start, f"a value cannot begin with {text[start : start + 1]}", hint="put it in quotes")
     if "undefined alias" in problem:
         found = re.match(r"\*([^\s,\[\]{}]+)", text[offset : offset + 200])
         name = found[1] if found else text[offset : offset + 20]
@@ -135,6 +155,10 @@ def _missing_space(text: str, start: int, offset: int) -> Finding | None:
 def _structure(problem: str, context: str, start: int, offset: int, text: str) -> Finding:
     begin, line = _line(text, offset)
     char = text[offset : offset + 1]
+    if "directive" in context:
+        return Finding(start, "a line cannot begin with %", hint="put the key in quotes")
+    if "incompatible YAML document" in problem:
+        return Finding(offset, "this version of YAML is not known", hint="write %YAML 1.2, or leave the line out")
     if "cannot start any token" in problem:
         return Finding(offset, f"a value cannot begin with {char}", hint="put it in quotes")
     if "mapping values are not allowed" in problem:
@@ -154,7 +178,7 @@ def _structure(problem: str, context: str, start: int, offset: int, text: str) -
         )
     if "block scalar" in context:
         return Finding(offset, "the header of a block text (| or >) is wrong", hint="end the line after |, |- or >")
-    if "expected <document start>" in problem:
+    if "document start>" in problem:
         return Finding(
             offset,
             "wrong indentation: this line is less indented than the first key of the document",
@@ -167,16 +191,18 @@ def _structure(problem: str, context: str, start: int, offset: int, text: str) -
             hint="check the indentation of this line",
             first=start,
         )
+    rest = _short(line[offset - begin :].strip())
     if "block mapping" in context:
-        return Finding(
-            offset,
-            f"expected a key ('key: value') or a matching indentation, found {_short(line[offset - begin :].strip())}; "
-            "the mapping begins in line ",
-            hint="indent the keys of one mapping alike; put text with quotes or special characters wholly in quotes",
-            first=start,
-        )
-    if "are not allowed in this context" in problem:
-        return Finding(offset, f"{_short(line[offset - begin :].strip())} cannot stand here", hint="begin a new line")
+        if not line[: offset - begin].strip():
+            return Finding(
+                offset,
+                f"wrong indentation: {rest} does not fit into the mapping that begins in line ",
+                hint="indent the keys of one mapping alike",
+                first=start,
+            )
+        return Finding(offset, f"the value ends before {rest}", hint="put the whole value in quotes")
+    if "not allowed in this context" in problem or "not allowed here" in problem:
+        return Finding(offset, f"{rest} cannot stand here", hint="begin a new line, or put the value in quotes")
     return Finding(offset, f"this is no YAML: {problem}", hint=f"the parser was {context}" if context else "")
 
 

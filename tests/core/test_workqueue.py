@@ -79,6 +79,11 @@ class AgainstModel(RuleBasedStateMachine):
         elif key not in self.ready:
             self.ready.append(key)
 
+    def model_later(self, key: str, due: float) -> None:
+        if due < self.later.get(key, 1e9):
+            self.later.pop(key, None)  # of equal times, the one that was set first comes first
+            self.later[key] = due
+
     @rule(key=keys)
     def add(self, key: str) -> None:
         self.queue.add(key)
@@ -107,14 +112,13 @@ class AgainstModel(RuleBasedStateMachine):
         if delay_s <= 0:
             self.model_add(key)
         else:
-            self.later[key] = min(self.later.get(key, 1e9), self.time.now + delay_s)
+            self.model_later(key, self.time.now + delay_s)
 
     @rule(key=keys)
     def add_rate_limited(self, key: str) -> None:
         self.queue.add_rate_limited(key)
         self.failures[key] = self.failures.get(key, 0) + 1
-        due = self.time.now + backoff_s(self.failures[key])
-        self.later[key] = min(self.later.get(key, 1e9), due)
+        self.model_later(key, self.time.now + backoff_s(self.failures[key]))
 
     @rule(key=keys)
     def forget(self, key: str) -> None:

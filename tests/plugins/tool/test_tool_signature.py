@@ -101,15 +101,22 @@ def test_a_class_that_contains_itself_becomes_a_definition() -> None:
     schema = schema_of(walk)
     assert schema["properties"]["root"] == {"$ref": "#/$defs/Node"}
     assert misfits(schema, {"root": {"name": "a", "children": [{"name": "b"}]}}) == []
-    assert misfits(schema, {"root": {"name": "a", "children": [{"nam": "b"}]}}) == [
+    assert set(misfits(schema, {"root": {"name": "a", "children": [{"nam": "b"}]}})) == {
         "root.children[0].name: is required",
         "root.children[0]: unknown: 'nam'",
-    ]
+    }
 
 
 def test_records_dates_enums_and_tuples_are_made_from_json() -> None:
     def book(
-        place: Place, tree: Node, window: Window, unit: Unit, when: datetime, ids: set[UUID], pair: tuple[int, str], p: Path
+        place: Place,
+        tree: Node,
+        window: Window,
+        unit: Unit,
+        when: datetime,
+        ids: set[UUID],
+        pair: tuple[int, str],
+        p: Path,
     ) -> None: ...
 
     signature = read_signature(book, "m:book")
@@ -214,7 +221,10 @@ def test_any_text_is_a_docstring(text: str) -> None:
 
 
 JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**64 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
     | st.text(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=20,
@@ -229,7 +239,9 @@ def test_json_stays_as_it_is(value: Any) -> None:
 @given(
     st.recursive(
         st.none() | st.integers(-(2**63), 2**63) | st.dates() | st.datetimes() | st.uuids() | st.decimals(),
-        lambda inner: st.tuples(inner, inner) | st.frozensets(st.integers(0, 99)) | st.dictionaries(st.integers(0, 9), inner),
+        lambda inner: (
+            st.tuples(inner, inner) | st.frozensets(st.integers(0, 99)) | st.dictionaries(st.integers(0, 9), inner)
+        ),
     )
 )
 def test_what_python_has_more_becomes_json(value: Any) -> None:
@@ -240,7 +252,14 @@ def test_what_python_has_more_becomes_json(value: Any) -> None:
 
 
 def test_records_and_sets_become_objects_and_lists() -> None:
-    value = {"p": Place("x"), "n": Node("n"), "s": {3, 1, 2}, "e": Unit.METRIC, "d": Decimal("1.10"), "u": {1: Unit.METRIC}}
+    value = {
+        "p": Place("x"),
+        "n": Node("n"),
+        "s": {3, 1, 2},
+        "e": Unit.METRIC,
+        "d": Decimal("1.10"),
+        "u": {1: Unit.METRIC},
+    }
     assert to_json(value) == {
         "p": {"city": "x", "tags": [], "zoom": 3},
         "n": {"name": "n", "children": []},

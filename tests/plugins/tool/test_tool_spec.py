@@ -57,8 +57,14 @@ BAD = [
     ("{type: api, http: {url: 'https://x.org'}}", "found string 'api'; write http"),
     ("{type: python}", "spec.python: type python needs python.function"),
     ("{type: http}", "spec.http: type http needs http.url"),
-    ("{type: http, http: {url: 'https://x.org'}, python: {function: 'm:f'}}", "spec.python: does not go with type http"),
-    ("{type: python, code: 'return 1'}", "spec.code: code in a manifest is never run; put the code into a Python module"),
+    (
+        "{type: http, http: {url: 'https://x.org'}, python: {function: 'm:f'}}",
+        "spec.python: does not go with type http",
+    ),
+    (
+        "{type: python, code: 'return 1'}",
+        "spec.code: code in a manifest is never run; put the code into a Python module",
+    ),
     ("{type: python, execute: 'x => x'}", "kastra config set tools.python.allow my_tools"),
     ("{type: python, implementation: {code: x}}", "spec.implementation: code in a manifest is never run"),
     ("{type: python, python: {function: 'm:f', code: x}}", "spec.python.code: code in a manifest is never run"),
@@ -79,7 +85,10 @@ BAD = [
     ("{type: python, python: {function: 'm:f'}, retry: {attempts: 2}}", "write idempotent: true"),
     ("{type: http, http: {url: 'https://x.org', method: POST}, retry: {}}", "write idempotent: true"),
     ("{type: http, http: {url: 'https://x.org'}, retry: {attempts: 0}}", "spec.retry.attempts: must be at least 1"),
-    ("{type: python, python: {function: 'm:f'}, inputSchema: {type: strin}}", "spec.inputSchema.type: is no valid JSON"),
+    (
+        "{type: python, python: {function: 'm:f'}, inputSchema: {type: strin}}",
+        "spec.inputSchema.type: is no valid JSON",
+    ),
     (
         "{type: python, python: {function: 'm:f'}, inputSchema: {properties: {a: {minimum: x}}}}",
         "spec.inputSchema.properties.a.minimum: is no valid JSON Schema",
@@ -146,7 +155,8 @@ def test_the_schema_of_an_http_tool_comes_from_its_templates() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "seconds"), [("30s", 30), ("2m", 120), ("1h30m", 5400), ("500ms", 0.5), (7, 7), (0.25, 0.25), ("1.5s", 1.5)]
+    ("text", "seconds"),
+    [("30s", 30), ("2m", 120), ("1h30m", 5400), ("500ms", 0.5), (7, 7), (0.25, 0.25), ("1.5s", 1.5)],
 )
 def test_a_duration_is_seconds_or_text_with_units(text: Any, seconds: float) -> None:
     assert Duration.read(text) == seconds

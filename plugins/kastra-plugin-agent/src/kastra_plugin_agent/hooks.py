@@ -1,1 +1,41 @@
 """Hook implementations of kastra-plugin-agent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kastra_core.api.kind import PrinterColumn, ResourceKind
+from kastra_core.hookspecs import hookimpl
+from kastra_core.registrations import ControllerRegistration
+
+KASTRA_API_VERSION = 1
+
+
+@hookimpl
+def kastra_resource_kinds() -> Iterable[ResourceKind]:
+    yield ResourceKind(
+        kind="Agent",
+        plural="agents",
+        short_names=("ag",),
+        description="A model with instructions and tools that answers, in conversations that are kept.",
+        spec_type="kastra_plugin_agent.spec:AgentSpec",
+        validate="kastra_plugin_agent.rules:validate",
+        references="kastra_plugin_agent.rules:references",
+        list_map_keys={"spec.tools": ("name",)},
+        printer_columns=(
+            PrinterColumn(name="MODEL", json_path=".status.model"),
+            PrinterColumn(name="TOOLS", json_path=".status.tools", type="integer"),
+            PrinterColumn(name="READY", json_path='.status.conditions[?(@.type=="Ready")].status'),
+            PrinterColumn(name="REASON", json_path='.status.conditions[?(@.type=="Ready")].reason'),
+            PrinterColumn(name="MEMORY", json_path=".status.memory", priority=1),
+            PrinterColumn(name="REPLICAS", json_path=".status.replicas", type="integer", priority=1),
+            PrinterColumn(name="AGE", json_path=".metadata.creationTimestamp", type="date"),
+        ),
+        runner="kastra_plugin_agent.runner:AgentRunner",
+        handle="kastra_plugin_agent.handle:AgentHandle",
+    )
+
+
+@hookimpl
+def kastra_controllers() -> Iterable[ControllerRegistration]:
+    yield ControllerRegistration(name="agent", kind="Agent", factory="kastra_plugin_agent.controller:AgentController")

@@ -165,9 +165,7 @@ def _delete(op: DeleteResource) -> Step:
         )
         _check(key, row, op.uid, op.expected)
         rv = tx.log(DELETED, kind_id, namespace, name, row[3])
-        tx.execute(
-            "DELETE FROM resources WHERE kind = ? AND namespace = ? AND name = ?", (kind_id, namespace, name)
-        )
+        tx.execute("DELETE FROM resources WHERE kind = ? AND namespace = ? AND name = ?", (kind_id, namespace, name))
         _disown(tx, row[2], kind_id, namespace, name)
         tx.forget(row[0])
         return resource_of(rv, row[3])
@@ -201,7 +199,9 @@ def _claim(op: ClaimRun) -> Step:
 
 
 def _fence(tx: Transaction, run: str, epoch: int) -> int:
-    row = tx.first("SELECT r.id FROM runs r JOIN claims c ON c.run = r.id WHERE r.uid = ? AND r.epoch = ?", (run, epoch))
+    row = tx.first(
+        "SELECT r.id FROM runs r JOIN claims c ON c.run = r.id WHERE r.uid = ? AND r.epoch = ?", (run, epoch)
+    )
     if row is None:
         raise FencedError(run)
     return int(row[0])
@@ -276,9 +276,7 @@ def _send_signal(op: SendSignal) -> Step:
 
 def _set_state(op: SetState) -> Step:
     scope = op.scope
-    bodies = {
-        key: None if value is None else encode(value, f"{key} of {scope}") for key, value in op.values.items()
-    }
+    bodies = {key: None if value is None else encode(value, f"{key} of {scope}") for key, value in op.values.items()}
 
     def step(tx: Transaction) -> None:
         expires = None if op.ttl_s is None else tx.now + op.ttl_s
@@ -306,9 +304,7 @@ def _append_messages(op: AppendMessages) -> Step:
     bodies = [encode(message, f"message of {what}") for message in op.messages]
 
     def step(tx: Transaction) -> int:
-        row = tx.first(
-            "SELECT id, last_seq FROM threads WHERE namespace = ? AND thread = ?", (op.namespace, op.thread)
-        )
+        row = tx.first("SELECT id, last_seq FROM threads WHERE namespace = ? AND thread = ?", (op.namespace, op.thread))
         last = row[1] if row else 0
         if op.expected_seq is not None and op.expected_seq != last:
             raise ConflictError(what, f"it ends at message {last}, not {op.expected_seq}")
@@ -322,7 +318,8 @@ def _append_messages(op: AppendMessages) -> Step:
         for body in bodies:
             last += 1
             tx.execute(
-                "INSERT INTO messages (id, time, run, message) VALUES (?, ?, ?, ?)", (first + last, tx.now, op.run, body)
+                "INSERT INTO messages (id, time, run, message) VALUES (?, ?, ?, ?)",
+                (first + last, tx.now, op.run, body),
             )
         tx.execute(
             "UPDATE threads SET messages = messages + ?, last_seq = ?, updated = ? WHERE id = ?",
@@ -335,9 +332,7 @@ def _append_messages(op: AppendMessages) -> Step:
 
 def _delete_thread(op: DeleteThread) -> Step:
     def step(tx: Transaction) -> bool:
-        row = tx.first(
-            "DELETE FROM threads WHERE namespace = ? AND thread = ? RETURNING id", (op.namespace, op.thread)
-        )
+        row = tx.first("DELETE FROM threads WHERE namespace = ? AND thread = ? RETURNING id", (op.namespace, op.thread))
         if row is None:
             return False
         first = row[0] << 32
@@ -354,9 +349,7 @@ def _put_blob(op: PutBlob) -> Step:
     digest = hashlib.sha256(data)
 
     def step(tx: Transaction) -> str:
-        tx.execute(
-            "INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest.digest(), data)
-        )
+        tx.execute("INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest.digest(), data))
         return f"sha256:{digest.hexdigest()}"
 
     return step

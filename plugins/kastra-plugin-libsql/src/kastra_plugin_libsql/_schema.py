@@ -151,9 +151,7 @@ def _migrate(connection: apsw.Connection, path: Path, timeout_s: float) -> None:
             connection.execute(migration)
         writer = f"kastra-plugin-libsql {version_of('kastra-plugin-libsql')}"
         connection.execute("INSERT OR REPLACE INTO meta VALUES ('written_by', ?)", (writer,))
-        connection.execute(
-            f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}"
-        )
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}")
     connection.execute("COMMIT")
 
 

@@ -44,7 +44,7 @@ class Transaction:
             row = self.first("SELECT id FROM kinds WHERE grp = ? AND kind = ?", pair)
             if row is None:
                 row = self.first("INSERT INTO kinds (grp, kind) VALUES (?, ?) RETURNING id", pair)
-            found = self.new_kinds[pair] = row[0]
+            found = self.new_kinds[pair] = int(row[0])
         return found
 
     def run(self, uid: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -68,8 +69,6 @@ class Worker:
                 result = job()
             except BaseException as err:
                 error = err
-            try:
+            with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
                 loop.call_soon_threadsafe(done, result, error)
-            except RuntimeError:
-                pass  # the loop was closed meanwhile: nobody waits
             del item, loop, job, done, result, error

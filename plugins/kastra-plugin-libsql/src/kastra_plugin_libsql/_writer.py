@@ -42,13 +42,14 @@ _SWEEP_S = 60.0
 
 
 class _Commit:
-    __slots__ = ("at", "future", "mark", "results", "steps")
+    __slots__ = ("at", "future", "mark", "results", "savepoint", "steps")
 
     def __init__(self, steps: Sequence[Step], future: asyncio.Future[list[Any]]) -> None:
         self.steps, self.future = steps, future
         self.results: list[Any] = []
         self.at = 0
-        self.mark = (0, 0)
+        self.mark = (0, 0)  # resourceVersion and number of events before it
+        self.savepoint = False
 
 
 class Writer:
@@ -138,6 +139,7 @@ class Writer:
             except Exception as err:
                 error = err
         if error is not None:
+            # No transaction: all who wait are in the same position.
             self._group = list(self._queue)
             self._queue.clear()
             self._fail(error)
@@ -149,30 +151,28 @@ class Writer:
     def _work(self) -> None:
         deadline = perf_counter() + _SLICE_S
         try:
-            while self._size < _GROUP_STEPS and self._queue:
+            while self._queue and self._size < _GROUP_STEPS:
+                if perf_counter() > deadline:
+                    self._loop.call_soon(self._work)
+                    return
                 commit = self._queue[0]
                 if commit.future.done():  # its task was cancelled before its turn
                     self._abandon(commit)
                     self._queue.popleft()
-                    continue
-                if not self._advance(commit, deadline):
-                    self._loop.call_soon(self._work)
-                    return
-                self._queue.popleft()
+                elif self._advance(commit, deadline):
+                    self._queue.popleft()
             self._finish()
         except Exception as err:
-            if self._queue:
-                self._group.append(self._queue.popleft())
             self._fail(err)
 
     def _advance(self, commit: _Commit, deadline: float) -> bool:
-        """Do steps of a commit; False when time is up before its end."""
+        """Do steps of a commit until its end or the deadline; True at its end."""
         tx, steps = self._tx, commit.steps
-        several = len(steps) > 1
-        if commit.at == 0:
+        if not commit.at:
             commit.mark = (tx.rv, len(tx.events))
-            if several:
+            if len(steps) > 1:
                 tx.execute("SAVEPOINT one")
+                commit.savepoint = True
         try:
             while commit.at < len(steps):
                 if commit.at and perf_counter() > deadline:
@@ -185,20 +185,112 @@ class Writer:
             self._abandon(commit)
             commit.future.set_exception(err)
             return True
-        if several:
+        if commit.savepoint:
             tx.execute("RELEASE one")
         self._size += len(steps)
         self._group.append(commit)
-        return perf_counter() < deadline or not self._queue or self._yield_after(commit)
-
-    def _yield_after(self, commit: _Commit) -> bool:
         return True
 
     def _abandon(self, commit: _Commit) -> None:
-        """Undo what a commit did so far in the shared transaction."""
+        """Undo in the shared transaction what a commit did so far."""
         tx = self._tx
-        if commit.at and len(commit.steps) > 1:
+        if commit.savepoint:
             tx.execute("ROLLBACK TO one; RELEASE one")
-        tx.rv = commit.mark[0]
-        del tx.events[commit.mark[1] :]
-        tx.new_kinds.clear()
+        if commit.at or commit.savepoint:
+            tx.rv = commit.mark[0]
+            del tx.events[commit.mark[1] :]
+            tx.new_kinds.clear()
+
+    # --------------------------------------------------------------------------------------------- end
+
+    def _finish(self) -> None:
+        if not self._group:
+            self._rollback()
+            self._next()
+            return
+        self._maintain()
+        if self._db.settings.durability == "full":
+            self._worker.do(self._loop, self._commit, self._committed)
+        else:
+            self._commit()
+            self._committed(None, None)
+
+    def _maintain(self) -> None:
+        tx, settings = self._tx, self._db.settings
+        chunk = _COMPACT_EVENTS + 2 * len(tx.events)
+        excess = tx.rv - tx.horizon - settings.history_events
+        if excess >= min(_COMPACT_EVENTS, settings.history_events):
+            tx.compact(tx.horizon + min(excess, chunk))
+        if perf_counter() < self._next_sweep:
+            return
+        tx.execute("DELETE FROM state WHERE expires <= ?", (tx.now,))
+        [old] = tx.first(
+            "SELECT max(rv) FROM (SELECT rv, time FROM log WHERE rv > ? ORDER BY rv LIMIT ?) WHERE time < ?",
+            (tx.horizon, chunk, tx.now - settings.history_s),
+        )
+        if old is not None and old > tx.horizon:
+            # The newest event stays: its number is the store's version.
+            tx.compact(min(old, tx.rv - 1))
+        else:
+            self._next_sweep = perf_counter() + _SWEEP_S
+
+    def _commit(self) -> None:
+        assert self._connection is not None
+        self._connection.execute("COMMIT")
+
+    def _committed(self, _: object, error: BaseException | None) -> None:
+        if error is not None:
+            self._fail(error)
+            return
+        assert self._connection is not None
+        group, tx = self._group, self._tx
+        self._group = []
+        for commit in group:
+            if not commit.future.done():
+                commit.future.set_result(commit.results)
+        self._db.kinds.update(tx.new_kinds)
+        self._hub.committed(tx)
+        written = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, False)[0]
+        if written - self._written > _CHECKPOINT_PAGES:
+            self._written = written
+            self._worker.do(self._loop, self._checkpoint, self._checkpointed)
+        else:
+            self._next()
+
+    def _checkpoint(self) -> None:
+        assert self._connection is not None
+        self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+
+    def _checkpointed(self, _: object, error: BaseException | None) -> None:
+        # What was acknowledged is in the write-ahead log; a checkpoint that failed is tried again later.
+        self._next()
+
+    def _rollback(self) -> None:
+        # After a full disk SQLite may have rolled back by itself.
+        if self._connection is not None and self._connection.in_transaction:
+            try:
+                self._connection.execute("ROLLBACK")
+            except apsw.Error:
+                self._connection.close(True)
+                self._connection = None
+
+    def _fail(self, error: BaseException) -> None:
+        """Nothing of the group was kept: each of its commits learns so."""
+        self._rollback()
+        group, self._group = self._group, []
+        if self._queue and (self._queue[0].at or self._queue[0].savepoint or not group):
+            group.append(self._queue.popleft())
+        reason = store_error(self._db.settings.path, error)
+        for commit in group:
+            if not commit.future.done():
+                commit.future.set_exception(reason)
+        self._next()
+
+    def _next(self) -> None:
+        if self._queue:
+            # Not at once: the tasks that were just answered join the group.
+            self._loop.call_soon(self._begin)
+            return
+        self._busy = False
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)

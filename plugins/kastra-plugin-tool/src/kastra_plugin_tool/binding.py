@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any
+from typing import Any, is_typeddict
 from uuid import UUID
 
 import attrs
@@ -21,6 +21,7 @@ from cattrs.strategies import configure_union_passthrough
 from kastra_core.api.meta import JsonObject, JsonValue
 
 from kastra_plugin_tool.signature import FunctionSignature
+from kastra_plugin_tool.typemap import typed_dict_fields
 
 __all__ = ["BindingError", "ResultError", "bind", "to_json"]
 
@@ -40,10 +41,19 @@ class ResultError(TypeError):
 @lru_cache(maxsize=1)
 def _converter() -> Converter:
     conv = Converter(detailed_validation=True)
+
+    def typed_dict(value: Any, cls: Any) -> Any:
+        known = typed_dict_fields(cls)
+        missing = [name for name, (_, needed) in known.items() if needed and name not in value]
+        if missing:
+            raise ValueError(f"required: {', '.join(missing)}")
+        return {name: conv.structure(item, known[name][0]) for name, item in value.items() if name in known}
+
     for kind in (datetime, date, time):
         conv.register_structure_hook(kind, lambda value, cls: cls.fromisoformat(value))
     conv.register_structure_hook(UUID, lambda value, _: UUID(value))
     conv.register_structure_hook(PurePath, lambda value, cls: cls(value))
+    conv.register_structure_hook_func(is_typeddict, typed_dict)
     configure_union_passthrough(str | int | float | bool | None, conv)
     return conv
 

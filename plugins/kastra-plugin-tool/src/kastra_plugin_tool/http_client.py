@@ -101,8 +101,7 @@ async def send(
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 # `from None` here and below: the library's words may hold the URL, and with it a secret.
                 raise _connection_error(request, gate, error) from None
-            following = urljoin(url, location)
-            _check_redirect(request, url, following)
+            following = _follow(request, url, location)
             if status == 303 or (status in (301, 302) and method == "POST"):
                 method, body = "HEAD" if method == "HEAD" else "GET", None
                 headers = {name: value for name, value in headers.items() if name.lower() != "content-type"}
@@ -130,12 +129,18 @@ def _origin(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, (parts.hostname or "").lower(), parts.port or _PORTS.get(parts.scheme)
 
 
-def _check_redirect(request: HttpRequest, url: str, following: str) -> None:
-    old, new = urlsplit(url).scheme, urlsplit(following).scheme
+def _follow(request: HttpRequest, url: str, location: str) -> str:
+    """Where a redirect leads, when it may be followed."""
+    try:
+        following = urljoin(url, location)
+        old, new = urlsplit(url).scheme, urlsplit(following).scheme
+    except ValueError:
+        raise OperationError(f"{request.label} was redirected to what is no URL", reason="NotAllowed") from None
     if new not in _PORTS:
         raise OperationError(f"{request.label} was redirected to a {new or 'nameless'} address", reason="NotAllowed")
     if old == "https" and new == "http":
         raise OperationError(f"{request.label} was redirected from https to http", reason="NotAllowed")
+    return following
 
 
 async def _read(response: aiohttp.ClientResponse, request: HttpRequest, limit_bytes: int) -> HttpResponse:

@@ -27,7 +27,7 @@ import attrs
 
 from kastra_core.api.meta import JsonObject
 
-__all__ = ["SchemaMaker", "UnsupportedTypeError"]
+__all__ = ["SchemaMaker", "UnsupportedTypeError", "is_json_scalar", "typed_dict_fields"]
 
 _PLAIN: dict[Any, JsonObject] = {
     Any: {},
@@ -167,9 +167,8 @@ def is_json_scalar(value: object) -> bool:
 def _fields(kind: type) -> dict[str, tuple[Any, Any]] | None:
     """Name -> (annotation, default) of what the constructor takes; None when the class is no record."""
     if typing.is_typeddict(kind):
-        required = kind.__required_keys__  # type: ignore[attr-defined]
-        hints = typing.get_type_hints(kind, include_extras=True)
-        return {name: (_bare(hint), _REQUIRED if name in required else _FACTORY) for name, hint in hints.items()}
+        known = typed_dict_fields(kind)
+        return {name: (hint, _REQUIRED if needed else _FACTORY) for name, (hint, needed) in known.items()}
     if attrs.has(kind):
         hints = typing.get_type_hints(kind, include_extras=True)
         out: dict[str, tuple[Any, Any]] = {}
@@ -192,9 +191,16 @@ def _fields(kind: type) -> dict[str, tuple[Any, Any]] | None:
     return None
 
 
-def _bare(hint: Any) -> Any:
-    """A TypedDict's field without Required or NotRequired."""
-    return get_args(hint)[0] if get_origin(hint) in (typing.Required, typing.NotRequired) else hint
+def typed_dict_fields(kind: Any) -> dict[str, tuple[Any, bool]]:
+    """Name -> (annotation, required) of a TypedDict."""
+    out: dict[str, tuple[Any, bool]] = {}
+    for name, hint in typing.get_type_hints(kind, include_extras=True).items():
+        # The marks are read here: __required_keys__ overlooks them where annotations are texts.
+        marks = {typing.Required: True, typing.NotRequired: False}
+        needed = marks.get(get_origin(hint), name in kind.__required_keys__)
+        bare = get_args(hint)[0] if get_origin(hint) in marks else hint
+        out[name] = (bare, needed)
+    return out
 
 
 def _enum(values: list[Any]) -> JsonObject:

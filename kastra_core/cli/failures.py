@@ -1,0 +1,104 @@
+"""From an exception to what a person reads on stderr and to an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import click
+
+from kastra_core.errors import KastraError, ValidationError
+
+__all__ = ["INTERNAL_ERROR", "INTERRUPTED", "HasDebug", "explain_failure", "guarded"]
+
+INTERNAL_ERROR = 70
+"""EX_SOFTWARE of sysexits.h."""
+INTERRUPTED = 130
+"""128 + SIGINT, as shells count."""
+
+
+class HasDebug(Protocol):
+    """Where ``--debug`` is kept."""
+
+    debug: bool
+
+
+def guarded(call: Callable[[], Any], state: HasDebug) -> int:
+    """Return the exit code of a call; whatever it raises becomes a message on stderr.
+
+    Args:
+        call: returns an exit code (an int), or something else for 0.
+        state: its ``debug`` says whether to show tracebacks.
+    """
+    try:
+        code = call()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough. Python flushes stdout once more at exit: give it a place.
+        _silence_stdout()
+        return 0
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return end.code or 0
+        _tell(str(end.code))
+        return 1
+    except BaseException as error:
+        return explain_failure(error, debug=state.debug)
+    return code if isinstance(code, int) and not isinstance(code, bool) else 0
+
+
+def explain_failure(error: BaseException, *, debug: bool = False) -> int:
+    """Tell on stderr what went wrong, without traceback unless ``debug``; return the exit code."""
+    if isinstance(error, click.exceptions.Exit):
+        return error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        _tell("interrupted")
+        return INTERRUPTED
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        return explain_failure(error.exceptions[0], debug=debug)
+    if debug and not isinstance(error, click.ClickException):
+        _tell("".join(traceback.format_exception(error)).rstrip())
+    if isinstance(error, click.ClickException):
+        error.show(sys.stderr)
+        return error.exit_code
+    if isinstance(error, ValidationError):
+        _tell("\n".join(_problem_lines(error)))
+        return error.exit_code
+    if isinstance(error, KastraError):
+        remedy = error.remedy
+        text = str(error) or error.reason
+        _tell(f"error: {text}" + (f"; {remedy}" if remedy and remedy not in text else ""))
+        return error.exit_code
+    what = " ".join(str(error).split())
+    again = "" if debug else " (rerun with --debug for the traceback)"
+    _tell(f"internal error: {type(error).__name__}{f': {what}' if what else ''}{again}")
+    return INTERNAL_ERROR
+
+
+def _problem_lines(error: ValidationError) -> list[str]:
+    problems = error.problems
+    lines = [f"error: {problem}" for problem in problems]
+    files = {problem.file for problem in problems if problem.file}
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    where = f" in {len(files)} files" if len(files) > 1 else ""
+    return [*lines, f"{count}{where}; nothing was written"]
+
+
+def _tell(text: str) -> None:
+    try:
+        sys.stderr.write(text + "\n")
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return  # nobody reads stderr: the exit code must do
+
+
+def _silence_stdout() -> None:
+    try:
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)
+    except (OSError, ValueError):
+        return  # stdout is no file (it is captured): nothing will flush it

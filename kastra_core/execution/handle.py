@@ -1,0 +1,114 @@
+"""A run as its starter holds it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from kastra_core.api.kind import ResourceKind
+from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
+from kastra_core.errors import RunCancelledError, RunFailedError
+from kastra_core.execution.context import RunState
+from kastra_core.execution.scheduler import Ticket
+
+if TYPE_CHECKING:
+    from kastra_core.execution.runs import RunManager
+
+__all__ = ["ActiveRun", "RunHandle", "RunOptions"]
+
+
+@attrs.frozen(kw_only=True)
+class RunOptions:
+    """How a run is started. ``model`` ("provider/name") answers in place of the target's own."""
+
+    namespace: str | None = None
+    name: str | None = None
+    thread: str | None = None
+    model: str | None = None
+    limits: Mapping[str, Any] = attrs.field(factory=dict)
+    priority: int = 0
+    require_ready: bool = True
+    labels: Mapping[str, str] = attrs.field(factory=dict)
+
+
+@attrs.define(eq=False)
+class ActiveRun:
+    """A run that this process executes or has queued."""
+
+    state: RunState
+    kind: ResourceKind
+    target: Resource
+    ticket: Ticket
+    finished: asyncio.Future[JsonObject]
+    """Result: the final status, or that of a suspension."""
+    task: asyncio.Task[None] | None = None
+
+
+class RunHandle:
+    """A run that was started or attached to here."""
+
+    def __init__(self, manager: RunManager, active: ActiveRun) -> None:
+        self._manager, self._active = manager, active
+
+    @property
+    def uid(self) -> str:
+        return self._active.state.uid
+
+    @property
+    def key(self) -> ResourceKey:
+        return self._active.state.key
+
+    @property
+    def name(self) -> str:
+        return self.key.name
+
+    @property
+    def resource(self) -> Resource:
+        """The Run as this process knows it."""
+        return self._active.state.resource
+
+    async def status(self) -> JsonObject:
+        """Wait for the run's end and return its status: phase, output, usage, reason, message, conditions.
+
+        A suspended run is waited for across its suspensions.
+        """
+        return await self._manager.wait(self.key, self._active)
+
+    async def result(self) -> JsonValue:
+        """Wait for the run's end and return its output.
+
+        Raises: RunFailedError with the reason of its condition; RunCancelledError.
+        """
+        status = await self.status()
+        if status["phase"] == "Succeeded":
+            return status.get("output")
+        if status["phase"] == "Cancelled":
+            raise RunCancelledError(f"run {self.name} was cancelled")
+        raise RunFailedError(status.get("message") or "failed", reason=status.get("reason") or "Failed", run=self.name)
+
+    async def events(self) -> AsyncIterator[JsonObject]:
+        """Events of the run from now on until its end; only events of this process."""
+        queue: asyncio.Queue[JsonObject | None] = asyncio.Queue()
+        listeners = self._active.state.listeners
+        listener = queue.put_nowait
+        listeners.append(listener)
+        finished = self._active.finished
+        finished.add_done_callback(lambda _: queue.put_nowait(None))
+        try:
+            while (event := await queue.get()) is not None:
+                yield event
+        finally:
+            if listener in listeners:
+                listeners.remove(listener)
+
+    def listen(self, listener: Callable[[JsonObject], None]) -> None:
+        """Call ``listener(event)`` for each event from now on; must not raise or block."""
+        self._active.state.listeners.append(listener)
+
+    async def cancel(self) -> None:
+        """Ask the run to stop and wait until it did."""
+        self._manager.cancel_local(self.uid)
+        await asyncio.wait([self._active.finished])

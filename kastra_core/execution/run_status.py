@@ -1,0 +1,74 @@
+"""The status of a Run in each of its phases: Running, Suspended, Succeeded, Failed, Cancelled."""
+
+from __future__ import annotations
+
+from kastra_core.api.meta import Condition, JsonObject, JsonValue, Resource, rfc3339
+
+__all__ = ["FINISHED", "final_status", "running_status", "suspended_status"]
+
+FINISHED = frozenset({"Succeeded", "Failed", "Cancelled"})
+"""Phases in which nothing happens any more."""
+
+
+def running_status(now_s: float, worker: str) -> JsonObject:
+    """Status of a run that begins."""
+    return {
+        "phase": "Running",
+        "startedAt": rfc3339(now_s),
+        "startedAtS": round(now_s, 3),
+        "worker": worker,
+        "conditions": [_complete("False", "Running", now_s)],
+    }
+
+
+def suspended_status(run: Resource, now_s: float, wake_at_s: float | None) -> JsonObject:
+    """Status of a run that waits; ``wake_at_s`` unix seconds, None = for a signal."""
+    status = dict(run.status)
+    until = f"until {rfc3339(wake_at_s)}" if wake_at_s is not None else "until a signal comes"
+    status["phase"] = "Suspended"
+    status["conditions"] = [_complete("False", "Suspended", now_s, until)]
+    if wake_at_s is not None:
+        status["wakeAtS"] = wake_at_s
+    else:
+        status.pop("wakeAtS", None)
+    return status
+
+
+def final_status(
+    run: Resource,
+    now_s: float,
+    phase: str,
+    *,
+    output: JsonValue = None,
+    reason: str = "",
+    message: str = "",
+    usage: JsonObject | None = None,
+) -> JsonObject:
+    """Status of a run that is over."""
+    done = "True" if phase == "Succeeded" else "False"
+    status: JsonObject = {
+        "phase": phase,
+        "startedAt": run.status.get("startedAt") or rfc3339(now_s),
+        "finishedAt": rfc3339(now_s),
+        "durationS": round(max(0.0, now_s - (run.status.get("startedAtS") or now_s)), 3),
+        "reason": reason,
+        "conditions": [_complete(done, reason or phase, now_s, message, run.metadata.generation)],
+    }
+    if message:
+        status["message"] = message
+    if output is not None:
+        status["output"] = output
+    if usage is not None:
+        status["usage"] = usage
+    return status
+
+
+def _complete(status: str, reason: str, now_s: float, message: str = "", generation: int = 0) -> JsonObject:
+    return Condition(
+        type="Complete",
+        status=status,
+        reason=reason,
+        message=message,
+        observed_generation=generation,
+        last_transition_time=rfc3339(now_s),
+    ).to_manifest()

@@ -1,0 +1,159 @@
+"""AgentController: says in conditions whether an agent could answer now, and what is missing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from kastra_core.api.meta import Condition, JsonObject, Resource, condition_of
+from kastra_core.controller import AbstractController, ready_status
+from kastra_core.protocols.controller import Result
+from kastra_core.serde import typed
+from kastra_plugin_agent.rules import references
+from kastra_plugin_agent.runner import chosen_model
+from kastra_plugin_agent.spec import AgentSpec
+
+__all__ = ["AgentController"]
+
+RECHECK_S = 10.0
+"""How soon a missing key or model is looked for again: the environment tells nobody when it changes."""
+SLOTS_AFTER_S = 1.0
+"""Changes of the number of busy slots are written at most so often."""
+
+
+class AgentController(AbstractController):
+    """Conditions: ``ToolsResolved``, ``ModelAvailable``, ``MemoryReady`` (only when something is amiss), ``Ready``."""
+
+    kind = "Agent"
+
+    def __init__(self, runtime: Any) -> None:
+        super().__init__(runtime)
+        self._scheduled: set[Any] = set()
+        self._subscription = runtime.bus.subscribe("run.*", self._run_changed)
+
+    async def aclose(self) -> None:
+        self._subscription.unsubscribe()
+
+    async def get_desired_state(self, resource: Resource) -> JsonObject:
+        spec = typed(resource.spec, AgentSpec)
+        tools = await self._tools(resource)
+        model, shown = self._model(spec)
+        memory = self._memory(spec)
+        first_bad = next((condition for condition in (tools, model) if condition.status != "True"), None)
+        if first_bad is None:
+            ready = Condition(type="Ready", status="True", reason="Ready")
+        else:
+            ready = Condition(type="Ready", status="False", reason=first_bad.reason, message=first_bad.message)
+        conditions = [ready, tools, model]
+        if memory is not None or condition_of(resource, "MemoryReady") is not None:
+            conditions.append(memory or Condition(type="MemoryReady", status="True", reason="Buffer"))
+        return ready_status(
+            resource,
+            conditions,
+            model=shown,
+            tools=len(spec.tools.items),
+            memory=spec.memory.type if spec.memory.enabled else None,
+            replicas=self._replicas(resource, spec),
+        )
+
+    def result_of(self, resource: Resource, desired: Any) -> Result:
+        for condition in desired["conditions"]:
+            if condition["type"] == "ModelAvailable" and condition["status"] != "True":
+                return Result(requeue_after_s=RECHECK_S)
+        return Result()
+
+    async def _tools(self, resource: Resource) -> Condition:
+        wanted = list(references(resource))
+        if not wanted:
+            return Condition(type="ToolsResolved", status="True", reason="NoTools")
+        found = {}
+        missing, unready = [], []
+        for reference in wanted:
+            tool = found[reference.key] = await self.runtime.client.get(reference.key)
+            if tool is None:
+                known = self.runtime.registry.get(reference.group, reference.kind)
+                what = "not found" if known else f"not found (no plugin offers the kind {reference.kind})"
+                missing.append(f"{reference.path}: {reference.key} is {what}")
+            elif tool.metadata.deletion_timestamp:
+                missing.append(f"{reference.path}: {reference.key} is being deleted")
+            elif (ready := condition_of(tool, "Ready")) is None or ready.get("status") != "True":
+                why = f"{ready.get('reason')}: {ready.get('message', '')}" if ready else "it was not reconciled yet"
+                unready.append(f"{reference.path}: {reference.key} is not ready ({why})")
+        if missing:
+            text = "; ".join(missing)
+            return Condition(
+                type="ToolsResolved",
+                status="False",
+                reason="ToolNotFound",
+                message=f"{text}; apply the missing one, or take it out of spec.tools",
+            )
+        if unready:
+            return Condition(type="ToolsResolved", status="False", reason="ToolNotReady", message="; ".join(unready))
+        return Condition(type="ToolsResolved", status="True", reason="Resolved")
+
+    def _model(self, spec: AgentSpec) -> tuple[Condition, str]:
+        models, config = self.runtime.models, self.runtime.config  # type: ignore[attr-defined]
+        default = config.default_model or _keyless(models)
+        model, why = chosen_model(spec, config.model, default)
+        if model is None:
+            message = (
+                "spec.model is missing and there is no default; name a model, set defaultModel in the configuration, "
+                "or pip install kastra-plugin-local"
+            )
+            return Condition(type="ModelAvailable", status="False", reason="ModelMissing", message=message), ""
+        shown = f"{model.provider}/{model.name}"
+        check = models.check(model.provider, model.name, model.settings())
+        if check.ok:
+            return Condition(type="ModelAvailable", status="True", reason="Available", message=why), shown
+        message = f"{shown}: {check.message}"
+        if check.remedy:
+            message = f"{message}; {check.remedy}"
+        reason = check.reason if check.reason.startswith("Model") else f"Model{check.reason}"
+        return Condition(type="ModelAvailable", status="False", reason=reason, message=message), shown
+
+    @staticmethod
+    def _memory(spec: AgentSpec) -> Condition | None:
+        if not spec.memory.enabled or spec.memory.type == "buffer":
+            return None
+        return Condition(
+            type="MemoryReady",
+            status="False",
+            reason="VectorMemoryNotAvailable",
+            message=f"memory.type {spec.memory.type!r} is not offered by this version; "
+            f"the last {spec.memory.max_messages} messages of the thread are used (type buffer)",
+        )
+
+    # ------------------------------------------------------------------------------------ slots
+
+    def _replicas(self, resource: Resource, spec: AgentSpec) -> int | None:
+        """Execution slots that the agent has now, None when it declares no scaling."""
+        if not resource.spec.get("scaling"):
+            return None
+        if "runs" not in vars(self.runtime):
+            return spec.scaling.min_replicas
+        use = self.runtime.runs.scheduler.slots(resource.key)  # type: ignore[attr-defined]
+        return max(spec.scaling.min_replicas, use.current)
+
+    def _run_changed(self, message: Any) -> None:
+        target = message["resource"].spec.get("target") or {}
+        if target.get("kind") != self.kind or target.get("group") != self.group:
+            return
+        key = (target.get("namespace", ""), target["name"])
+        if key in self._scheduled:
+            return
+        self._scheduled.add(key)
+        asyncio.get_running_loop().call_later(SLOTS_AFTER_S, self._recheck, key)
+
+    def _recheck(self, key: tuple[str, str]) -> None:
+        self._scheduled.discard(key)
+        informer = self.runtime.controllers.informer(self.group, self.kind)  # type: ignore[attr-defined]
+        if informer is None:
+            return
+        for resource in informer.snapshot().values():
+            if (resource.metadata.namespace, resource.metadata.name) == key and resource.spec.get("scaling"):
+                self.watch(resource)
+
+
+def _keyless(models: Any) -> str | None:
+    provider = models.keyless()
+    return f"{provider}/auto" if provider else None

@@ -1,0 +1,95 @@
+"""What ``runtime.get_agent()`` returns."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import attrs
+
+from kastra_core.api.meta import JsonObject, JsonValue, ResourceKey
+from kastra_core.errors import RunFailedError
+from kastra_core.runtime import ResourceHandle
+
+__all__ = ["AgentHandle", "AgentReply"]
+
+
+@attrs.frozen(kw_only=True)
+class AgentReply:
+    """An agent's answer."""
+
+    output: JsonValue
+    """The text, or the JSON of a structured output."""
+    usage: JsonObject
+    """modelCalls, toolCalls, inputTokens, outputTokens, steps; cost in USD where known."""
+    run: ResourceKey
+    """The Run that made it: ``kastra describe run/<name>``."""
+
+    @property
+    def text(self) -> str:
+        """The output as text; JSON is written out."""
+        if isinstance(self.output, str):
+            return self.output
+        import orjson
+
+        return orjson.dumps(self.output).decode()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class AgentHandle(ResourceHandle):
+    """An agent by name; nothing is read until it is used.
+
+    Example:
+        agent = runtime.get_agent("cooking.recipe-assistant")
+        reply = await agent.generate("What can I cook with eggs?", thread="dinner")
+        async for event in agent.stream("And with rice?", thread="dinner"):
+            if event["type"] == "text":
+                print(event["text"], end="")
+    """
+
+    async def generate(self, input: JsonValue, *, thread: str | None = None, **options: Any) -> AgentReply:
+        """Ask and wait for the whole answer.
+
+        Args:
+            input: a text, or what AgentRunner takes.
+            thread: the conversation to go on with; it is made when missing. None: no history.
+            options: fields of RunOptions (model, limits, priority ...).
+        Raises: NotFoundError, NotReadyError, RunFailedError.
+        """
+        run = await self.runtime.start_run(self.reference, input, thread=thread, **options)
+        output = await run.result()
+        return AgentReply(output=output, usage=(await run.status()).get("usage") or {}, run=run.key)
+
+    async def stream(self, input: JsonValue, *, thread: str | None = None, **options: Any) -> AsyncIterator[JsonObject]:
+        """Ask and yield events as they come; the last is ``completed`` {output, usage, run}.
+
+        Events: ``text`` {text}, ``tool_call``, ``tool_result``, ``model_retry``, ``note``. Leaving the loop early
+        cancels the run. Raises: as :meth:`generate`.
+        """
+        queue: asyncio.Queue[JsonObject] = asyncio.Queue()
+        run = await self.runtime.start_run(self.reference, input, listener=queue.put_nowait, thread=thread, **options)
+        finished = False
+        try:
+            while not finished:
+                event = await queue.get()
+                if event["type"] == "finished":
+                    finished = True
+                else:
+                    yield event
+        finally:
+            if not finished:
+                await run.cancel()
+        status = await run.status()
+        if status["phase"] != "Succeeded":
+            raise RunFailedError(
+                status.get("message") or "failed", reason=status.get("reason") or "Failed", run=run.name
+            )
+        yield {
+            "type": "completed",
+            "output": status.get("output"),
+            "usage": status.get("usage") or {},
+            "run": run.name,
+        }

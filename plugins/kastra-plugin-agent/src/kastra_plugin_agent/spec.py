@@ -1,0 +1,219 @@
+"""What an Agent's manifest may say under ``spec``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+from kastra_core.config import SecretRef
+
+from kastra_core.serde import FieldError, converter, type_word
+
+__all__ = [
+    "AgentSpec",
+    "LimitsSpec",
+    "MemorySpec",
+    "ModelSpec",
+    "OutputSpec",
+    "ScalingSpec",
+    "ToolUse",
+    "ToolUses",
+]
+
+
+@attrs.frozen(kw_only=True)
+class ModelSpec:
+    """Which model answers. In a manifest also the text ``provider/name``."""
+
+    provider: str
+    """Name of a provider that a plugin serves: openai, anthropic, ollama, local ..."""
+    name: str
+    """The provider's name of the model; ``auto`` where the provider can choose."""
+    parameters: Mapping[str, Any] = attrs.field(factory=dict)
+    """temperature, topP, maxTokens, seed, stop; all others go to the provider as they are."""
+    temperature: float | None = None
+    """Short for parameters.temperature."""
+    max_tokens: int | None = None
+    """Short for parameters.maxTokens."""
+    api_base: str | None = None
+    """Address of the endpoint, when it is not the provider's usual one."""
+    api_key: SecretRef | None = None
+    """The key, by reference: {valueFrom: {env: NAME}} or {valueFrom: {file: path}}."""
+    timeout_s: float | None = None
+    """Seconds for one answer."""
+    options: Mapping[str, Any] = attrs.field(factory=dict)
+    """Settings of the plugin that serves the provider."""
+
+    def settings(self) -> dict[str, Any]:
+        """What ``model.chat`` takes as ``settings``: JSON, the key still by reference."""
+        out: dict[str, Any] = {}
+        if self.api_base:
+            out["apiBase"] = self.api_base
+        if self.api_key is not None:
+            out["apiKey"] = converter().unstructure(self.api_key)
+        if self.timeout_s is not None:
+            out["timeoutS"] = self.timeout_s
+        if self.options:
+            out["options"] = dict(self.options)
+        return out
+
+    def all_parameters(self) -> dict[str, Any]:
+        out = dict(self.parameters)
+        if self.temperature is not None:
+            out["temperature"] = self.temperature
+        if self.max_tokens is not None:
+            out["maxTokens"] = self.max_tokens
+        return out
+
+
+@attrs.frozen(kw_only=True)
+class ToolUse:
+    """A tool that the agent may call. ``reference`` is what the manifest says, ``name`` what the model sees."""
+
+    name: str
+    reference: str | Mapping[str, Any]
+    description: str = ""
+    """Said to the model in place of the tool's own description."""
+
+
+@attrs.frozen
+class ToolUses:
+    """Tools by list or by map.
+
+    List items: a reference ("cooking.recipe-finder"), or {name, refName | ref | namespace, description}.
+    Map: alias -> reference. A reference to another executable kind ("agents/translator") is called with one text.
+    """
+
+    items: tuple[ToolUse, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class MemorySpec:
+    """What the agent knows of earlier turns of its thread."""
+
+    enabled: bool = True
+    type: Literal["buffer", "vector"] = "buffer"
+    """buffer: the last messages. vector: recall by meaning; until a plugin brings it the buffer is used and the
+    condition MemoryReady says so."""
+    max_messages: int = 40
+    """The last so many messages of the thread, cut at the beginning of a turn."""
+
+
+@attrs.frozen(kw_only=True)
+class OutputSpec:
+    """Structured output: the answer is JSON that fits ``schema``."""
+
+    schema: Mapping[str, Any]
+    """JSON schema of the output."""
+    max_repairs: int = 1
+    """How often the model is shown its mistake and asked again."""
+
+
+@attrs.frozen(kw_only=True)
+class LimitsSpec:
+    """Bounds of one run; reaching one ends the run with reason LimitExceeded. 0 allows none."""
+
+    max_steps: int | None = None
+    """Turns of the loop model -> tools (25 when nobody says otherwise)."""
+    max_model_calls: int | None = None
+    max_tool_calls: int | None = None
+    max_tokens: int | None = None
+    """Input and output tokens of all model calls together."""
+    max_cost: float | None = None
+    """USD; counts what the provider or the configured prices tell."""
+    timeout_s: float | None = None
+    """Seconds from the start of the run, time in which no process worked on it included."""
+
+
+@attrs.frozen(kw_only=True)
+class ScalingSpec:
+    """Runs of this agent at once in one process; further ones wait."""
+
+    min_replicas: int = 0
+    max_replicas: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AgentSpec:
+    """Spec of kind Agent."""
+
+    instructions: str = ""
+    """Sent to the model as the system message."""
+    description: str = ""
+    """What the agent is good for, for people, routers and agents that call it as a tool."""
+    model: ModelSpec | None = None
+    """Default: the configuration's ``defaultModel``, else a provider that needs no account."""
+    tools: ToolUses = attrs.field(factory=ToolUses)
+    tool_choice: str = "auto"
+    """auto, required, none or the name of a tool; holds for the first model call of a run."""
+    memory: MemorySpec = attrs.field(factory=MemorySpec)
+    output: OutputSpec | None = None
+    """Structured output."""
+    limits: LimitsSpec = attrs.field(factory=LimitsSpec)
+    scaling: ScalingSpec = attrs.field(factory=ScalingSpec)
+
+
+def _model(value: Any, _: Any) -> ModelSpec:
+    if isinstance(value, str):
+        provider, slash, name = value.partition("/")
+        if not (slash and provider and name):
+            raise FieldError(f"expected PROVIDER/NAME or an object, found {type_word(value)}")
+        return ModelSpec(provider=provider, name=name)
+    return _structure_model(value, ModelSpec)  # type: ignore[no-any-return]
+
+
+def _tool(value: Any, alias: str = "") -> ToolUse:
+    if isinstance(value, str):
+        return ToolUse(name=alias or _last(value), reference=value)
+    if not isinstance(value, Mapping):
+        raise FieldError(f"expected a reference or an object, found {type_word(value)}")
+    for key in value:
+        if key not in ("name", "namespace", "ref", "refName", "kind", "description"):
+            hint = "a tool is named here and described by its own Tool resource"
+            raise FieldError(
+                f"unknown field {key!r}; known fields: description, kind, name, namespace, ref, refName",
+                path=str(key),
+                hint=hint,
+            )
+        if not isinstance(value[key], str):
+            raise FieldError(f"expected a string, found {type_word(value[key])}", path=str(key))
+    target = value.get("ref") or value.get("refName") or value.get("name") or alias
+    if not target:
+        raise FieldError("expected name, ref or refName")
+    reference = {key: item for key, item in value.items() if key != "description"}
+    if not (reference.get("ref") or reference.get("refName") or reference.get("name")):
+        reference["name"] = alias
+    return ToolUse(
+        name=alias or value.get("name") or _last(target),
+        reference=reference,
+        description=value.get("description", ""),
+    )
+
+
+def _last(reference: str) -> str:
+    """Name of what a reference in text form names."""
+    tail = reference.rpartition("/")[2]
+    return tail if "/" in reference else tail.partition(".")[2] or tail
+
+
+def _tools(value: Any, _: Any) -> ToolUses:
+    if isinstance(value, Mapping):
+        pairs = [(str(alias), item, f"{alias}") for alias, item in value.items()]
+    elif isinstance(value, list):
+        pairs = [("", item, f"[{index}]") for index, item in enumerate(value)]
+    else:
+        raise FieldError(f"expected a list or an object of tools, found {type_word(value)}")
+    out = []
+    for alias, item, place in pairs:
+        try:
+            out.append(_tool(item, alias))
+        except FieldError as error:
+            path = f"{place}.{error.path}" if error.path else place
+            raise FieldError(error.message, path=path, hint=error.hint) from error
+    return ToolUses(tuple(out))
+
+
+_structure_model = converter().get_structure_hook(ModelSpec)
+converter().register_structure_hook(ModelSpec, _model)
+converter().register_structure_hook(ToolUses, _tools)

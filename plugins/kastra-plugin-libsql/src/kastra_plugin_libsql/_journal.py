@@ -1,0 +1,115 @@
+"""The journal facet and the lease facet."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import orjson
+
+from kastra_core.api.meta import JsonObject, ResourceKey
+from kastra_core.protocols.store import Claim, Lease, Record, Signal
+from kastra_plugin_libsql._database import Database
+from kastra_plugin_libsql._operations import encode
+from kastra_plugin_libsql._transaction import Transaction
+from kastra_plugin_libsql._watch import Hub
+from kastra_plugin_libsql._writer import Writer
+
+__all__ = ["Journal", "Leases"]
+
+_CLAIMS = (
+    "SELECT r.uid, c.grp, c.kind, c.namespace, c.name, c.holder, r.epoch, c.wake_at"
+    " FROM claims c CROSS JOIN runs r ON r.id = c.run"
+)
+
+
+def _claim(row: Any) -> Claim:
+    uid, group, kind, namespace, name, holder, epoch, wake_at_s = row
+    return Claim(uid, ResourceKey(group, kind, namespace, name), holder, epoch, wake_at_s)
+
+
+def _lease(row: Any) -> Lease:
+    name, holder, expires, epoch, data = row
+    return Lease(name, holder, expires, epoch, orjson.loads(data))
+
+
+class Journal:
+    def __init__(self, database: Database, hub: Hub) -> None:
+        self._db, self._hub = database, hub
+
+    async def records(self, run: str) -> Sequence[Record]:
+        row = self._db.first("SELECT id FROM runs WHERE uid = ?", (run,))
+        if row is None:
+            return []
+        first = row[0] << 32
+        rows = self._db.rows(
+            "SELECT path, record, id, time FROM journal WHERE id BETWEEN ? AND ? ORDER BY id",
+            (first, first | 0xFFFFFFFF),
+        )
+        return [Record(path, orjson.loads(body), at & 0xFFFFFFFF, time_s) for path, body, at, time_s in rows]
+
+    async def claims(self) -> Sequence[Claim]:
+        return [_claim(row) for row in self._db.rows(_CLAIMS)]
+
+    async def claim(self, run: str) -> Claim | None:
+        row = self._db.first(_CLAIMS.replace(" CROSS ", " ") + " WHERE r.uid = ?", (run,))
+        return _claim(row) if row else None
+
+    async def signals(self, run: str) -> Sequence[Signal]:
+        rows = self._db.rows(
+            "SELECT s.seq, s.name, s.payload, s.signal_id FROM signals s JOIN runs r ON r.id = s.run"
+            " WHERE r.uid = ? ORDER BY s.seq",
+            (run,),
+        )
+        return [Signal(run, seq, name, orjson.loads(payload), signal_id) for seq, name, payload, signal_id in rows]
+
+    def watch_signals(self) -> AsyncIterator[Signal]:
+        return self._hub.watch_signals()
+
+
+class Leases:
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._db, self._writer = database, writer
+
+    async def acquire(self, name: str, holder: str, ttl_s: float, data: JsonObject | None = None) -> Lease | None:
+        given = None if data is None else encode(data, f"lease {name}")
+
+        def step(tx: Transaction) -> Lease | None:
+            row = tx.first("SELECT holder, expires, epoch, data FROM leases WHERE name = ?", (name,))
+            held = row is not None and row[1] > tx.now
+            if held and row[0] != holder:
+                return None
+            if held:
+                epoch, body = row[2], given or row[3]
+            else:
+                # Counts for the whole store: a lease that was released and taken again gets a higher one.
+                [epoch] = tx.first("UPDATE meta SET value = value + 1 WHERE key = 'lease_epoch' RETURNING value", ())
+                body = given or b"{}"
+            expires = tx.now + ttl_s
+            tx.execute(
+                "INSERT OR REPLACE INTO leases (name, holder, expires, epoch, data) VALUES (?, ?, ?, ?, ?)",
+                (name, holder, expires, epoch, body),
+            )
+            return Lease(name, holder, expires, epoch, orjson.loads(body))
+
+        [lease] = await self._writer.submit([step])
+        return lease  # type: ignore[no-any-return]  # results of a commit are Any
+
+    async def release(self, name: str, holder: str) -> bool:
+        def step(tx: Transaction) -> bool:
+            tx.execute("DELETE FROM leases WHERE name = ? AND holder = ?", (name, holder))
+            return tx.changes() > 0
+
+        [released] = await self._writer.submit([step])
+        return bool(released)
+
+    async def get(self, name: str) -> Lease | None:
+        row = self._db.first("SELECT name, holder, expires, epoch, data FROM leases WHERE name = ?", (name,))
+        return _lease(row) if row else None
+
+    async def list(self, prefix: str = "") -> Sequence[Lease]:
+        rows = self._db.rows(
+            "SELECT name, holder, expires, epoch, data FROM leases WHERE substr(name, 1, ?) = ? ORDER BY name",
+            (len(prefix), prefix),
+        )
+        return [_lease(row) for row in rows]

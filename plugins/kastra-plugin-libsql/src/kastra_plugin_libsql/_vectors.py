@@ -1,0 +1,157 @@
+"""The vector facet: exact search over float32 blobs, by sqlite-vec in a thread."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import apsw
+import orjson
+
+from kastra_core.api.meta import JsonObject
+from kastra_core.errors import MissingDependencyError
+from kastra_core.protocols.store import VectorMatch
+from kastra_plugin_libsql._database import Database
+from kastra_plugin_libsql._errors import store_error
+from kastra_plugin_libsql._operations import encode
+from kastra_plugin_libsql._schema import connect
+from kastra_plugin_libsql._transaction import Transaction
+from kastra_plugin_libsql._worker import Worker
+from kastra_plugin_libsql._writer import Writer
+
+__all__ = ["Vectors"]
+
+
+def _fits(metadata: JsonObject, where: Mapping[str, Any] | None) -> bool:
+    return not where or all(name in metadata and metadata[name] == value for name, value in where.items())
+
+
+def _check_length(collection: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise ValueError(f"collection {collection!r} holds vectors of length {expected}, found one of length {found}")
+
+
+def _prefilter(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
+    """What of ``where`` SQL can decide; all of it is checked again after."""
+    terms, values = "", []
+    for name, value in (where or {}).items():
+        if isinstance(value, (str, int, float)) and '"' not in name and "\\" not in name:
+            terms += " AND json_extract(metadata, ?) = ?"
+            values += [f'$."{name}"', value]
+    return terms, values
+
+
+class Vectors:
+    def __init__(self, database: Database, writer: Writer) -> None:
+        self._db, self._writer = database, writer
+        self._worker = Worker("kastra-libsql-vectors")
+        self._connection: apsw.Connection | None = None
+
+    async def upsert(self, collection: str, items: Sequence[tuple[str, Sequence[float], JsonObject]]) -> None:
+        rows = [
+            (name, len(vector), array("f", vector).tobytes(), encode(metadata, f"metadata of {name}").decode())
+            for name, vector, metadata in items
+        ]
+        if not rows:
+            return
+        length = rows[0][1]
+        for row in rows:
+            _check_length(collection, row[1], length)
+
+        def step(tx: Transaction) -> None:
+            row = tx.first("SELECT id, length FROM collections WHERE name = ?", (collection,))
+            if row is None:
+                row = tx.first(
+                    "INSERT INTO collections (name, length) VALUES (?, ?) RETURNING id, length", (collection, length)
+                )
+            _check_length(collection, length, row[1])
+            for name, _, vector, metadata in rows:
+                tx.execute(
+                    "INSERT INTO vectors (collection, name, metadata, vector) VALUES (?, ?, ?, ?)"
+                    " ON CONFLICT (collection, name) DO UPDATE SET metadata = excluded.metadata,"
+                    " vector = excluded.vector",
+                    (row[0], name, metadata, vector),
+                )
+
+        await self._writer.submit([step])
+
+    async def delete(
+        self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
+    ) -> int:
+        chosen = None if ids is None else set(ids)
+        terms, values = _prefilter(where)
+
+        def step(tx: Transaction) -> int:
+            row = tx.first("SELECT id FROM collections WHERE name = ?", (collection,))
+            if row is None:
+                return 0
+            sql = f"SELECT id, name, metadata FROM vectors WHERE collection = ?{terms}"  # noqa: S608
+            found: list[Any] = tx.execute(sql, (row[0], *values)).fetchall()
+            gone = [
+                (at,)
+                for at, name, metadata in found
+                if (chosen is None or name in chosen) and _fits(orjson.loads(metadata), where)
+            ]
+            for at in gone:
+                tx.execute("DELETE FROM vectors WHERE id = ?", at)
+            if not tx.first("SELECT 1 FROM vectors WHERE collection = ? LIMIT 1", row):
+                tx.execute("DELETE FROM collections WHERE id = ?", row)
+            return len(gone)
+
+        [deleted] = await self._writer.submit([step])
+        return int(deleted)
+
+    async def query(
+        self, collection: str, vector: Sequence[float], *, k: int = 10, where: Mapping[str, Any] | None = None
+    ) -> Sequence[VectorMatch]:
+        row = self._db.first("SELECT id, length FROM collections WHERE name = ?", (collection,))
+        if row is None:
+            return []
+        _check_length(collection, len(vector), row[1])
+        if k <= 0:
+            return []
+        wanted = array("f", vector).tobytes()
+        terms, values = _prefilter(where)
+        # A vector of zeros has no direction: similarity 0.
+        sql = (
+            "SELECT name, coalesce(vec_distance_cosine(vector, ?), 1.0) AS distance, metadata FROM vectors"  # noqa: S608
+            f" WHERE collection = ?{terms} ORDER BY distance, name"
+        )
+
+        def search() -> list[VectorMatch]:
+            found: list[VectorMatch] = []
+            try:
+                rows: Iterator[Any] = self._connect().execute(sql, (wanted, row[0], *values))
+                for name, distance, metadata in rows:
+                    fields = orjson.loads(metadata)
+                    if _fits(fields, where):
+                        found.append(VectorMatch(name, max(-1.0, min(1.0, 1.0 - distance)), fields))
+                        if len(found) == k:
+                            break
+            except apsw.Error as err:
+                raise store_error(self._db.settings.path, err) from err
+            return found
+
+        matches: list[VectorMatch] = await self._worker.call(search)
+        return matches
+
+    def _connect(self) -> apsw.Connection:
+        if self._connection is None:
+            try:
+                from sqlite_vec import loadable_path  # type: ignore[import-untyped]  # ships no types
+            except ImportError as err:
+                raise MissingDependencyError("sqlite_vec", "sqlite-vec") from err
+            connection = connect(self._db.settings.path, self._db.settings.timeout_s)
+            connection.enable_load_extension(True)
+            connection.load_extension(loadable_path())
+            connection.enable_load_extension(False)
+            connection.execute("PRAGMA query_only = 1")
+            self._connection = connection
+        return self._connection
+
+    def close(self) -> None:
+        self._worker.stop()
+        if self._connection is not None:
+            self._connection.close(True)
+            self._connection = None

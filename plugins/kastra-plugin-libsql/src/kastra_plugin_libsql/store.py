@@ -1,0 +1,64 @@
+"""The store: its parts put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kastra_core.protocols.store import Operation
+from kastra_plugin_libsql._database import Database
+from kastra_plugin_libsql._facets import Blobs, State, Threads
+from kastra_plugin_libsql._journal import Journal, Leases
+from kastra_plugin_libsql._operations import prepare
+from kastra_plugin_libsql._resources import Resources
+from kastra_plugin_libsql._schema import open_database
+from kastra_plugin_libsql._url import settings_of
+from kastra_plugin_libsql._vectors import Vectors
+from kastra_plugin_libsql._watch import Hub
+from kastra_plugin_libsql._writer import Writer
+
+__all__ = ["LibsqlStore", "open_store"]
+
+
+async def open_store(url: str, options: Mapping[str, Any]) -> LibsqlStore:
+    """Open the database file that ``url`` names; it and its directory are made when missing.
+
+    Args:
+        url: ``file:relative/path``, ``file:/abs``, ``file:///abs`` or ``file://localhost/abs``; a query
+            (``?durability=relaxed&timeout_s=5``) sets options.
+        options: ``durability`` ("full" or "relaxed"), ``timeout_s`` (wait for a lock), ``history_events`` and
+            ``history_s`` (how far back a watch can go), ``clock`` (a callable, unix seconds).
+    Raises:
+        ConfigError: the URL or an option is wrong.
+        StoreUnavailableError, StoreError: the file cannot be used as it is.
+        SchemaVersionError: a newer version of this plugin wrote it.
+    """
+    settings = settings_of(url, options)
+    return LibsqlStore(Database(settings, open_database(settings.path, settings.timeout_s)))
+
+
+class LibsqlStore:
+    """All facets over one file. Several stores, also of several processes, may use one file at once."""
+
+    def __init__(self, database: Database) -> None:
+        self.url = database.settings.url
+        self._db = database
+        self._hub = Hub(database)
+        self._writer = Writer(database, self._hub)
+        self.resources = Resources(database, self._hub)
+        self.journal = Journal(database, self._hub)
+        self.leases = Leases(database, self._writer)
+        self.state = State(database, self._writer, self._hub)
+        self.threads = Threads(database)
+        self.blobs = Blobs(database, self._writer)
+        self.vectors = Vectors(database, self._writer)
+
+    async def commit(self, operations: Sequence[Operation]) -> list[Any]:
+        return await self._writer.submit([prepare(operation) for operation in operations])
+
+    async def aclose(self) -> None:
+        """End watches, finish pending commits, close."""
+        self._hub.close()
+        self.vectors.close()
+        await self._writer.aclose()
+        self._db.close()
