@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
+import orjson
 
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.lazy import load
@@ -31,6 +32,10 @@ _SERVER_SET = frozenset(
         "uid",
     }
 )
+_OWNER = ("apiVersion", "kind", "name", "uid")
+_DEPTH = 200
+"""Levels of nesting that every store and its JSON library can keep."""
+_KNOWN_METADATA = _SERVER_SET | set(_METADATA)
 _TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 
 
@@ -44,7 +49,7 @@ class Decoded:
 
 
 def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: str = "default") -> Decoded:
-    """Return the resource that a manifest describes, validated.
+    """Return the resource that a manifest describes, validated; a later change of the manifest does not reach it.
 
     Args:
         registry: the kinds that are known.
@@ -53,6 +58,8 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
     Raises:
         ValidationError: with every problem of the manifest; paths are from its root.
     """
+    if not isinstance(manifest, Mapping):
+        raise ValidationError([Problem(f"expected an object, found {_found(manifest)}")])
     api_version, kind_name = manifest.get("apiVersion"), manifest.get("kind")
     problems = [
         Problem(f"expected a string such as {example!r}, found {_found(value)}", name)
@@ -69,13 +76,13 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
     try:
         kind, old_version = registry.for_manifest(api_version, kind_name)
     except UnknownKindError as error:
-        raise ValidationError([_unknown_kind(registry, api_version, error)]) from error
+        raise ValidationError([_unknown_kind(registry, api_version, kind_name, error)]) from error
     notes: list[str] = []
     if old_version is not None:
-        manifest = _convert(manifest, kind, old_version)
+        manifest = _filled(_convert, f"it cannot be converted from {api_version}", manifest, kind, old_version)
         notes.append(f"apiVersion {api_version} is an old spelling of {kind.api_version}")
     if kind.default is not None:
-        manifest = load(kind.default)(dict(manifest))
+        manifest = _filled(load(kind.default), "defaults cannot be filled in", dict(manifest))
     meta, problems = _metadata(manifest.get("metadata"), kind, namespace, notes)
     spec = manifest.get("spec")
     extra: JsonObject = {}
@@ -83,9 +90,11 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
         extra = {key: value for key, value in manifest.items() if key not in _TOP}
         if kind.spec_type is not None:
             for key in extra:
-                near = nearest(key, sorted(_TOP))
+                near = nearest(str(key), sorted(_TOP))
                 hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(sorted(_TOP))}"
-                problems.append(Problem(f"unknown field {key!r}", key, hint=hint))
+                problems.append(Problem(f"unknown field {key!r}", str(key), hint=hint))
+        else:
+            extra = _copied(extra, "", problems)
     if manifest.get("status"):
         notes.append("status is ignored: controllers write it")
     if spec is None:
@@ -93,24 +102,84 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
     if not isinstance(spec, dict):
         problems.append(Problem(f"expected an object, found {_found(spec)}", "spec"))
     else:
-        problems.extend(_structure(manifest, spec, kind))
-    if not isinstance(spec, dict) or meta is None:
-        raise ValidationError(problems)
+        count = len(problems)
+        spec = _copied(spec, "spec", problems)
+        if len(problems) == count:
+            problems.extend(_structure(manifest, spec, kind))
+    if meta is None or problems:
+        raise ValidationError(_labelled(problems, manifest, kind, namespace))
     resource = Resource(api_version=kind.api_version, kind=kind.kind, metadata=meta, spec=spec, extra=extra)
-    if not problems and kind.validate is not None:
+    if kind.validate is not None:
         problems.extend(load(kind.validate)(resource))
-    if problems:
-        label = str(resource.key)
-        raise ValidationError([problem.at(resource=label) for problem in problems])
+        if problems:
+            raise ValidationError(_labelled(problems, manifest, kind, namespace))
     return Decoded(resource, kind, tuple(notes))
 
 
-def _unknown_kind(registry: KindRegistry, api_version: str, error: UnknownKindError) -> Problem:
-    versions = sorted({kind.api_version for kind in registry})
-    if api_version not in versions and any(error.kind == kind.kind for kind in registry):
-        near = nearest(api_version, versions)
-        hint = f"did you mean {near!r}?" if near else f"served: {', '.join(versions)}"
-        return Problem(f"no plugin offers kind {error.kind} in {api_version!r}", "apiVersion", hint=hint)
+def _labelled(
+    problems: list[Problem], manifest: Mapping[str, Any], kind: ResourceKind, namespace: str
+) -> list[Problem]:
+    """The problems with the name of the resource, as far as it can be read."""
+    data = manifest.get("metadata")
+    name = data.get("name") if isinstance(data, dict) else None
+    label = kind.kind
+    if isinstance(data, dict) and isinstance(name, str) and name:
+        space = data.get("namespace") or namespace
+        label = str(kind.key(space if isinstance(space, str) else namespace, name[:253]))
+    return [problem.at(resource=label) for problem in problems]
+
+
+def _filled(work: Callable[..., Mapping[str, Any]], failed: str, *args: Any) -> Mapping[str, Any]:
+    """What a plugin makes of a manifest that nobody has checked yet, so that any error of it is the manifest's."""
+    try:
+        return work(*args)
+    except ValidationError:
+        raise
+    except Exception as error:
+        raise ValidationError([Problem(f"{failed}: {type(error).__name__}: {error}")]) from error
+
+
+def _copied(value: JsonObject, path: str, problems: list[Problem]) -> JsonObject:
+    """A copy through JSON, or problems: what cannot be written as JSON cannot be stored."""
+    try:
+        return orjson.loads(orjson.dumps(value))  # type: ignore[no-any-return]
+    except (TypeError, ValueError) as error:
+        problems.extend(_not_json(value, path) or [Problem(f"it cannot be kept as JSON: {error}", path)])
+        return value
+
+
+def _not_json(value: Any, path: str) -> list[Problem]:
+    found: list[Problem] = []
+    stack = [(value, path, 0)]
+    while stack:
+        item, at, depth = stack.pop()
+        if depth > _DEPTH:
+            return [Problem(f"nested deeper than {_DEPTH} levels", at[:60])]
+        if isinstance(item, dict):
+            for key, sub in item.items():
+                below = f"{at}.{key}" if at else str(key)
+                if isinstance(key, str):
+                    stack.append((sub, below, depth + 1))
+                else:
+                    found.append(Problem(f"expected a string as key, found {_found(key)}", below, hint="quote it"))
+        elif isinstance(item, (list, tuple)):
+            stack.extend((sub, f"{at}[{index}]", depth + 1) for index, sub in enumerate(item))
+        else:
+            try:
+                orjson.dumps(item)
+            except (TypeError, ValueError) as error:
+                found.append(Problem(f"{_found(item)[:80]} cannot be kept as JSON: {error}", at))
+    return sorted(found, key=lambda problem: problem.path)
+
+
+def _unknown_kind(registry: KindRegistry, api_version: str, name: str, error: UnknownKindError) -> Problem:
+    served = sorted(
+        {f"{k.group}/{v}" if k.group else v for k in registry if k.kind == name for v in (k.version, *k.conversions)}
+    )
+    if served:
+        near = nearest(api_version, served)
+        hint = f"did you mean {near!r}?" if near else f"served: {', '.join(served)}"
+        return Problem(f"no plugin offers kind {name} in {api_version!r}", "apiVersion", hint=hint)
     return Problem(f"no plugin offers the kind {error.kind!r}", "kind", hint=error.remedy)
 
 
@@ -126,8 +195,9 @@ def _structure(manifest: Mapping[str, Any], spec: JsonObject, kind: ResourceKind
     if kind.spec_type is not None:
         from kastra_core.serde import problems_of, typed
 
+        spec_type = load(kind.spec_type)
         try:
-            typed(spec, load(kind.spec_type))
+            typed(spec, spec_type)
         except Exception as error:
             return problems_of(error, "spec")
     elif kind.validate_structure is not None:
@@ -145,7 +215,7 @@ def _metadata(
     if not isinstance(name, str) or not name:
         problems.append(Problem(f"expected a name, found {_found(name)}", "metadata.name"))
     elif len(name) > 253 or not _NAME.fullmatch(name):
-        hint = "use lower case letters, digits, '-' and '.', begin and end with a letter or digit"
+        hint = "use lower case letters, digits, '-' and '.', at most 253, begin and end with a letter or digit"
         problems.append(Problem(f"{name[:60]!r} is no valid name", "metadata.name", hint=hint))
     space = data.get("namespace")
     if space is not None and not isinstance(space, str):
@@ -155,7 +225,7 @@ def _metadata(
         problems.append(Problem(f"{space[:70]!r} is no valid namespace", "metadata.namespace", hint=hint))
     elif space and not kind.namespaced:
         problems.append(Problem(f"{kind.kind} is cluster-scoped and has no namespace", "metadata.namespace"))
-    for unknown in data.keys() - set(_METADATA) - _SERVER_SET:
+    for unknown in sorted(data.keys() - _KNOWN_METADATA, key=str):
         near = nearest(str(unknown), _METADATA)
         hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(_METADATA)}"
         problems.append(Problem(f"unknown field {unknown!r}", f"metadata.{unknown}", hint=hint))
@@ -163,30 +233,28 @@ def _metadata(
     if ignored:
         notes.append(f"metadata.{', metadata.'.join(ignored)} ignored: Kastra sets it")
     labels, annotations = data.get("labels"), data.get("annotations")
-    if labels:
+    if labels is not None:
         problems.extend(_label_problems(labels))
-    if annotations:
+    if annotations is not None:
         problems.extend(_text_problems(annotations, "metadata.annotations"))
     owners = _owners(data.get("ownerReferences"), problems)
-    finalizers = data.get("finalizers") or []
-    if not isinstance(finalizers, list) or not all(isinstance(f, str) and f for f in finalizers):
+    finalizers = data.get("finalizers")
+    if finalizers is not None and not (
+        isinstance(finalizers, list) and all(isinstance(f, str) and f for f in finalizers)
+    ):
         problems.append(Problem("expected a list of names", "metadata.finalizers"))
-        finalizers = []
     if problems:
-        label = f"{kind.kind} {name}" if isinstance(name, str) and name else kind.kind
-        return (
-            ObjectMeta(name=name, namespace=namespace) if isinstance(name, str) and isinstance(space, str) else None
-        ), [problem.at(resource=label) for problem in problems]
+        return None, problems
     return (
         ObjectMeta(
             name=name,  # type: ignore[arg-type]
             namespace=(space or namespace) if kind.namespaced else "",
-            labels=labels or {},
-            annotations=annotations or {},
-            finalizers=tuple(finalizers),
+            labels=dict(labels) if labels else {},
+            annotations=dict(annotations) if annotations else {},
+            finalizers=tuple(dict.fromkeys(finalizers)) if finalizers else (),
             owner_references=owners,
         ),
-        [],
+        problems,
     )
 
 
@@ -202,7 +270,11 @@ def _label_problems(labels: Any) -> list[Problem]:
         return problems
     for key, value in labels.items():
         prefix, slash, name = key.rpartition("/")
-        if len(name) > 63 or not _LABEL_NAME.fullmatch(name) or (slash and not _NAME.fullmatch(prefix)):
+        if (
+            len(name) > 63
+            or not _LABEL_NAME.fullmatch(name)
+            or (slash and (len(prefix) > 253 or not _NAME.fullmatch(prefix)))
+        ):
             problems.append(Problem(f"{key!r} is no valid label name", f"metadata.labels.{key}"))
         if len(value) > 63 or (value and not _LABEL_NAME.fullmatch(value)):
             hint = "at most 63 letters, digits, '-', '_' and '.', begin and end with a letter or digit"
@@ -221,7 +293,7 @@ def _text_problems(value: Any, path: str) -> list[Problem]:
 
 
 def _owners(value: Any, problems: list[Problem]) -> tuple[OwnerReference, ...]:
-    if not value:
+    if value is None:
         return ()
     if not isinstance(value, list):
         problems.append(Problem(f"expected a list, found {_found(value)}", "metadata.ownerReferences"))
@@ -229,9 +301,11 @@ def _owners(value: Any, problems: list[Problem]) -> tuple[OwnerReference, ...]:
     out = []
     for index, item in enumerate(value):
         path = f"metadata.ownerReferences[{index}]"
-        missing = [f for f in ("apiVersion", "kind", "name", "uid") if not isinstance(item, dict) or not item.get(f)]
-        if missing:
-            problems.append(Problem(f"required: {', '.join(missing)}", path))
+        wrong = [f for f in _OWNER if not isinstance(item, dict) or not isinstance(item.get(f), str) or not item[f]]
+        if wrong:
+            problems.append(Problem(f"required texts: {', '.join(wrong)}", path))
+        elif not all(isinstance(item.get(flag, False), bool) for flag in ("controller", "blockOwnerDeletion")):
+            problems.append(Problem("controller and blockOwnerDeletion are true or false", path))
         else:
             out.append(OwnerReference.from_manifest(item))
     return tuple(out)

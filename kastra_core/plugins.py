@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
-from importlib import import_module
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import attrs
 import pluggy
 
 from kastra_core import hookspecs
+from kastra_core.api.lazy import load
 from kastra_core.errors import PluginConflictError, PluginError, PluginLoadError, nearest
 from kastra_core.registrations import (
     CommandRegistration,
@@ -96,12 +97,13 @@ def entry_points(path: Sequence[str] | None = None) -> list[EntryPoint]:
             continue
         for info in infos:
             distribution, _, version = info.rpartition(".")[0].partition("-")
-            if distribution.lower() in seen:
+            normal = re.sub(r"[-_.]+", "-", distribution).lower()
+            if normal in seen:
                 continue
-            seen.add(distribution.lower())
+            seen.add(normal)
             try:
                 text = (Path(place or ".") / info / "entry_points.txt").read_text(encoding="utf-8")
-            except OSError:
+            except (OSError, UnicodeDecodeError):
                 continue
             if f"[{ENTRY_POINT_GROUP}]" not in text:
                 continue
@@ -170,7 +172,7 @@ class PluginManager:
     def _load_one(self, info: PluginInfo, plugin: Any) -> None:
         stage = "import"
         try:
-            module = plugin if plugin is not None else import_module(info.module)
+            module = plugin if plugin is not None else load(info.module)
             stage = "registration"
             self._check(module)
             self._pluggy.register(module, name=info.name)
@@ -188,6 +190,7 @@ class PluginManager:
                 for record in yielded:
                     if not isinstance(record, record_type):
                         raise TypeError(f"it yielded {record!r}, expected {record_type.__name__} records")
+                self._check_once(hook, yielded)
                 records[hook] = yielded
             info.records = records
         except (KeyboardInterrupt, GeneratorExit):
@@ -216,23 +219,41 @@ class PluginManager:
                 hint = f"did you mean {near!r}?" if near else f"hooks are {', '.join(_RECORDS)}"
                 raise PluginError(f"{name!r} is no hook; {hint}")
 
+    @staticmethod
+    def _check_once(hook: str, records: Sequence[Any]) -> None:
+        what, names_of = _NAMES[hook]
+        seen: set[str] = set()
+        for record in records:
+            for name in names_of(record):
+                if name in seen:
+                    raise PluginError(f"it yields the {what} {name!r} twice")
+                seen.add(name)
+
     def _settle_clashes(self) -> None:
-        """Give each name to the first plugin that offers it; tell both."""
+        """Give each name to the first plugin that offers it; tell both.
+
+        A record keeps the names that nobody took before; one that has none left is dropped. Model providers stay, as
+        the configuration may choose among the plugins that serve a name.
+        """
+        infos = self.load()
         taken: dict[tuple[str, str], str] = {}
         for info in self._in_order():
-            for hook, what, names_of in _NAMES:
+            for hook, (what, names_of) in _NAMES.items():
                 kept = []
                 for record in info.records.get(hook, ()):
                     names: list[str] = names_of(record)
-                    clash = next((n for n in names if taken.get((what, n), info.name) != info.name), None)
-                    if clash is None:
-                        kept.append(record)
-                        taken.update({(what, name): info.name for name in names})
+                    clashes = [name for name in names if (what, name) in taken]
+                    left = [name for name in names if (what, name) not in taken]
+                    for clash in clashes:
+                        error = PluginConflictError(what, clash, taken[(what, clash)], info.name)
+                        info.conflicts.append(error)
+                        infos[error.first].conflicts.append(error)
+                    if clashes and isinstance(record, StoreRegistration) and left:
+                        record = attrs.evolve(record, schemes=tuple(left))
+                    elif clashes and not isinstance(record, ModelProviderRegistration):
                         continue
-                    error = PluginConflictError(what, clash, taken[(what, clash)], info.name)
-                    info.conflicts.append(error)
-                    assert self._infos is not None
-                    self._infos[error.first].conflicts.append(error)
+                    kept.append(record)
+                    taken.update({(what, name): info.name for name in left})
                 if hook in info.records:
                     info.records[hook] = kept
 
@@ -259,7 +280,7 @@ class PluginManager:
     def packages(self) -> frozenset[str]:
         """Top-level packages of the loaded plugins, the core's own excluded."""
         return frozenset(
-            info.module.partition(".")[0]
+            info.module.partition(":")[0].partition(".")[0]
             for info in self.load().values()
             if info.state == "loaded" and info.name != BUILTIN
         )
@@ -269,15 +290,16 @@ def _model_provider_names(record: ModelProviderRegistration) -> list[str]:
     return [] if record.fallback else list(record.providers)
 
 
-_NAMES: tuple[tuple[str, str, Any], ...] = (
-    ("kastra_resource_kinds", "kind", lambda r: [f"{r.kind}.{r.group}", f"plural {r.qualified_plural}"]),
-    ("kastra_controllers", "controller", lambda r: [r.name]),
-    ("kastra_stores", "store scheme", lambda r: list(r.schemes)),
-    ("kastra_model_providers", "model provider", _model_provider_names),
-    ("kastra_migrators", "migrator", lambda r: [r.name]),
-    ("kastra_operations", "operation", lambda r: [r.name]),
-    ("kastra_commands", "command", lambda r: [r.name]),
-)
+_NAMES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
+    "kastra_resource_kinds": ("kind", lambda r: [f"{r.kind}.{r.group}", f"plural {r.qualified_plural}"]),
+    "kastra_controllers": ("controller", lambda r: [r.name]),
+    "kastra_stores": ("store scheme", lambda r: list(r.schemes)),
+    "kastra_model_providers": ("model provider", _model_provider_names),
+    "kastra_migrators": ("migrator", lambda r: [r.name]),
+    "kastra_operations": ("operation", lambda r: [r.name]),
+    "kastra_commands": ("command", lambda r: [r.name]),
+}
+"""Hook -> what its records are, and the names of one that nobody else may offer."""
 
 
 def _one_line(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import ObjectMeta, Resource, ResourceKey, rfc3339
-from kastra_core.errors import AlreadyExistsError, ConflictError, StoreError
+from kastra_core.errors import AlreadyExistsError, ConflictError, NotFoundError, StoreError
 from kastra_core.resources import ResourceClient
 
 __all__ = ["EventRecorder"]
@@ -64,8 +64,8 @@ class EventRecorder:
                     spec=spec,
                 )
             )
-        except (ConflictError, AlreadyExistsError):
-            # Another process counted it at the same moment.
+        except (ConflictError, AlreadyExistsError, NotFoundError):
+            # Another process counted or removed it at the same moment.
             log.debug("event %s of %s was recorded elsewhere", reason, resource.key)
         except StoreError as error:
             log.warning("event %s of %s could not be stored: %s", reason, resource.key, error)

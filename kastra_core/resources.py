@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, MutableSequence, Sequence
+from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, MutableSequence, Sequence
 from typing import Any
 
 import attrs
 
 from kastra_core.api.kind import ResourceKind
-from kastra_core.api.merge import FieldSet, Merged, field_set, merge
+from kastra_core.api.merge import FieldSet, Merged, field_set, merge, same_json
 from kastra_core.api.meta import JsonObject, ManagedFields, OwnerReference, Resource, ResourceKey, rfc3339
 from kastra_core.api.registry import KindRegistry
 from kastra_core.api.selectors import FieldSelector, LabelSelector
 from kastra_core.decoding import Decoded, decode
-from kastra_core.errors import AlreadyExistsError, ConflictError, NotFoundError, Problem, ValidationError
+from kastra_core.errors import AlreadyExistsError, ConflictError, NotFoundError, Problem, UserError, ValidationError
 from kastra_core.protocols.store import (
     CreateResource,
     DeleteResource,
@@ -39,6 +39,7 @@ _CHUNK = 500
 """Resources per commit of a large apply: bounds how long other writers wait."""
 _TRIES = 8
 """How often a write is merged again after another writer came first."""
+_PROPAGATIONS = ("background", "foreground", "orphan")
 
 
 @attrs.frozen
@@ -169,9 +170,13 @@ class ResourceClient:
                 if attempt == _TRIES - 1:
                     raise
                 continue
-            return [
+            done = [
                 plan if plan.outcome == "unchanged" else attrs.evolve(plan, resource=next(written)) for plan in plans
             ]
+            for plan in done:
+                if plan.outcome == "configured":
+                    await self._free(plan.resource)
+            return done
         raise AssertionError("unreachable")
 
     def _plan(self, item: Decoded, live: Resource | None, *, manager: str, force: bool, now: str) -> Applied:
@@ -186,8 +191,9 @@ class ResourceClient:
             )
             return Applied(created, "created", item.notes)
         managed = {m.manager: m.fields for m in live.metadata.managed_fields}
+        stored = _tree(live)
         merged = merge(
-            _tree(live),
+            stored,
             _tree(wanted),
             manager=manager,
             managed=managed,
@@ -197,29 +203,32 @@ class ResourceClient:
         if merged.conflicts:
             what = ", ".join(f"{path} (set by {other})" for path, other in merged.conflicts)
             raise ConflictError(str(wanted.key), f"other managers own {what}; --force-conflicts takes the fields over")
-        new = self._merged(live, merged, manager, managed)
+        new = self._merged(live, stored, merged, manager, managed)
         outcome = "unchanged" if new is live else "configured"
         return Applied(new, outcome, item.notes, live)
 
     @staticmethod
-    def _merged(live: Resource, merged: Merged, manager: str, managed: Mapping[str, FieldSet]) -> Resource:
+    def _merged(
+        live: Resource, stored: JsonObject, merged: Merged, manager: str, managed: Mapping[str, FieldSet]
+    ) -> Resource:
         tree = merged.tree
         meta = tree["metadata"]
         owners = {name: fields for name, fields in merged.others.items() if fields}
         owners[manager] = merged.fields
-        same_owners = owners == dict(managed)
-        if same_owners and tree == _tree(live):
+        if owners == managed and same_json(tree, stored):
             return live
         spec = tree.get("spec", {})
         extra = {key: value for key, value in tree.items() if key not in ("metadata", "spec")}
-        edited = spec != live.spec or extra != live.extra
+        edited = not (same_json(spec, live.spec) and same_json(extra, live.extra))
         return live.evolve(
             spec=spec,
             extra=extra,
             labels=meta.get("labels", {}),
             annotations=meta.get("annotations", {}),
             finalizers=tuple(meta.get("finalizers", ())),
-            owner_references=tuple(OwnerReference.from_manifest(o) for o in meta.get("ownerReferences", ())),
+            owner_references=tuple(
+                OwnerReference.from_manifest(o) for (o,) in meta.get("ownerReferences", {}).values()
+            ),
             generation=live.metadata.generation + (1 if edited else 0),
             managed_fields=tuple(ManagedFields(manager=name, fields=fields) for name, fields in owners.items()),
         )
@@ -252,7 +261,7 @@ class ResourceClient:
             if wanted and wanted != live.metadata.resource_version:
                 raise ConflictError(str(resource.key))
             meta, old = resource.metadata, live.metadata
-            edited = resource.spec != live.spec or resource.extra != live.extra
+            edited = not (same_json(resource.spec, live.spec) and same_json(resource.extra, live.extra))
             new = live.evolve(
                 spec=resource.spec,
                 extra=resource.extra,
@@ -262,14 +271,14 @@ class ResourceClient:
                 owner_references=meta.owner_references,
                 generation=old.generation + (1 if edited else 0),
             )
-            if new == live:
+            if new == live:  # the generation differs when they are equal to Python but not the same JSON
                 return live
-            if old.deletion_timestamp and not new.metadata.finalizers:
-                await self._remove(new, expected=old.resource_version)
-                return new
             try:
+                if old.deletion_timestamp and not new.metadata.finalizers:
+                    await self._remove(new, expected=old.resource_version)
+                    return new
                 return (await self.store.commit([UpdateResource(new, old.resource_version)]))[0]  # type: ignore[no-any-return]
-            except ConflictError:
+            except (ConflictError, NotFoundError):
                 if wanted or attempt == _TRIES - 1:
                     raise
         raise AssertionError("unreachable")
@@ -279,7 +288,7 @@ class ResourceClient:
 
         Raises: ConflictError when it was written meanwhile; NotFoundError.
         """
-        if status == resource.status:
+        if same_json(status, resource.status):
             return resource
         new = attrs.evolve(resource, status=status)
         return (await self.store.commit([UpdateResource(new, resource.metadata.resource_version)]))[0]  # type: ignore[no-any-return]
@@ -310,9 +319,18 @@ class ResourceClient:
 
         With finalizers it is only marked (``deletionTimestamp``) until they are gone. ``propagation``:
         background (dependents go with it), foreground (dependents go first), orphan (dependents stay, without owner).
+        A dependent that has another owner loses this one and stays.
 
-        Raises: ConflictError when ``uid`` or ``resource_version`` differs.
+        Raises: ConflictError when ``uid`` or ``resource_version`` differs; UserError for another propagation.
         """
+        if propagation not in _PROPAGATIONS:
+            raise UserError(f"propagation {propagation!r} is none of {', '.join(_PROPAGATIONS)}")
+        return await self._delete_key(key, propagation, uid, resource_version, set())
+
+    async def _delete_key(
+        self, key: ResourceKey, propagation: str, uid: str | None, resource_version: str | None, under_way: set[str]
+    ) -> Resource | None:
+        """``under_way``: uids of owners in foreground deletion, against walking in circles."""
         for attempt in range(_TRIES):
             live = await self.get(key)
             if live is None:
@@ -321,13 +339,14 @@ class ResourceClient:
             if (uid and meta.uid != uid) or (resource_version and meta.resource_version != resource_version):
                 raise ConflictError(str(key), "it is not the one that was meant (uid or resourceVersion differs)")
             try:
-                return await self._delete(live, propagation)
+                return await self._delete(live, propagation, under_way)
             except (ConflictError, NotFoundError):
+                under_way.discard(meta.uid)
                 if attempt == _TRIES - 1:
                     raise
         raise AssertionError("unreachable")
 
-    async def _delete(self, live: Resource, propagation: str) -> Resource:
+    async def _delete(self, live: Resource, propagation: str, under_way: set[str]) -> Resource:
         meta = live.metadata
         finalizers = meta.finalizers
         if propagation == "orphan":
@@ -342,70 +361,112 @@ class ResourceClient:
                 deletion_timestamp=meta.deletion_timestamp or rfc3339(self._clock()), finalizers=finalizers
             )
             live = (await self.store.commit([UpdateResource(marked, meta.resource_version)]))[0]
-        if FOREGROUND in finalizers:
+        if FOREGROUND in finalizers and meta.uid not in under_way:
+            under_way.add(meta.uid)
             for child in await self._dependents(live):
-                await self.delete(child.key, propagation="foreground", uid=child.metadata.uid)
+                if all(owner.uid == meta.uid for owner in child.metadata.owner_references):
+                    await self._delete_key(child.key, "foreground", child.metadata.uid, None, under_way)
+                elif child.metadata.uid not in under_way:
+                    await self.store.commit([_disowned(child, {meta.uid})])
             await self._finish_foreground(live.key)
         return live
 
     async def _finish_foreground(self, key: ResourceKey) -> None:
-        """Let an owner go whose dependents are gone."""
-        owner = await self.get(key)
-        if owner is None or FOREGROUND not in owner.metadata.finalizers or await self._dependents(owner):
-            return
-        left = tuple(name for name in owner.metadata.finalizers if name != FOREGROUND)
-        await self.set_finalizers(owner, left)
+        """Let an owner go that nothing but its dependents held, and those are gone."""
+        for attempt in range(_TRIES):
+            owner = await self.get(key)
+            if owner is None or FOREGROUND not in owner.metadata.finalizers or await self._is_held(owner):
+                return
+            left = tuple(name for name in owner.metadata.finalizers if name != FOREGROUND)
+            try:
+                await self.set_finalizers(owner, left)
+            except (ConflictError, NotFoundError):
+                if attempt == _TRIES - 1:
+                    raise
+            else:
+                return
+
+    async def _is_held(self, owner: Resource) -> bool:
+        """Whether something below an owner has to go first; what waits in a circle for the owner itself does not."""
+        seen = {owner.metadata.uid}
+        stack = list(await self._dependents(owner))
+        while stack:
+            child = stack.pop()
+            meta = child.metadata
+            if meta.uid in seen:
+                continue
+            if not meta.deletion_timestamp or meta.finalizers != (FOREGROUND,):
+                return True
+            seen.add(meta.uid)
+            stack.extend(await self._dependents(child))
+        return False
 
     async def _dependents(self, owner: Resource) -> tuple[Resource, ...]:
         return (await self.store.resources.list("", "", owner_uid=owner.metadata.uid)).items
 
     async def _orphan(self, owner: Resource) -> None:
         for child in await self._dependents(owner):
-            left = tuple(o for o in child.metadata.owner_references if o.uid != owner.metadata.uid)
-            await self.store.commit(
-                [UpdateResource(child.evolve(owner_references=left), child.metadata.resource_version)]
-            )
+            await self.store.commit([_disowned(child, {owner.metadata.uid})])
+
+    async def _free(self, resource: Resource) -> None:
+        """Remove a deleted resource whose last finalizer was just taken away."""
+        meta = resource.metadata
+        if meta.deletion_timestamp and not meta.finalizers:
+            await self._remove(resource, expected=meta.resource_version)
 
     async def _remove(self, resource: Resource, *, expected: str, orphan: bool = False) -> None:
         """Remove a resource and, in the same commit, what it alone owns; what has finalizers is marked."""
+        gone: dict[str, tuple[Resource, str]] = {resource.metadata.uid: (resource, expected)}
+        staying: dict[str, Resource] = {}
+        queue = [resource]
+        for current in queue:
+            for child in () if orphan else await self._dependents(current):
+                meta = child.metadata
+                if meta.uid in gone:
+                    continue
+                if meta.finalizers or any(owner.uid not in gone for owner in meta.owner_references):
+                    # Looked at again when another of its owners is in the queue.
+                    staying[meta.uid] = child
+                    continue
+                staying.pop(meta.uid, None)
+                gone[meta.uid] = (child, meta.resource_version)
+                queue.append(child)
         operations: MutableSequence[Operation] = []
-        gone: set[str] = set()
         owners: MutableSequence[ResourceKey] = []
-        stack: MutableSequence[tuple[Resource, str]] = [(resource, expected)]
-        while stack:
-            current, version = stack.pop()
-            meta = current.metadata
-            if meta.uid in gone:
-                continue
-            gone.add(meta.uid)
-            owners.extend(_owner_keys(current))
-            operations.append(DeleteResource(current.key, meta.uid, version))
+        for current, version in gone.values():
+            operations.append(DeleteResource(current.key, current.metadata.uid, version))
             more = self._on_delete.get((current.group, current.kind))
             if more is not None:
                 operations.extend(more(current))
-            if orphan:
-                continue
-            for child in await self._dependents(current):
-                left = tuple(o for o in child.metadata.owner_references if o.uid not in gone)
-                child_version = child.metadata.resource_version
-                if left:
-                    operations.append(UpdateResource(child.evolve(owner_references=left), child_version))
-                elif child.metadata.finalizers:
-                    if not child.metadata.deletion_timestamp:
-                        marked = child.evolve(deletion_timestamp=rfc3339(self._clock()))
-                        operations.append(UpdateResource(marked, child_version))
-                else:
-                    stack.append((child, child_version))
+            owners.extend(self._owner_keys(current))
+        for child in staying.values():
+            meta = child.metadata
+            if any(owner.uid not in gone for owner in meta.owner_references):
+                operations.append(_disowned(child, gone))
+            elif not meta.deletion_timestamp:
+                marked = child.evolve(deletion_timestamp=rfc3339(self._clock()))
+                operations.append(UpdateResource(marked, meta.resource_version))
         await self.store.commit(operations)
         for key in dict.fromkeys(owners):
             await self._finish_foreground(key)
+
+    def _owner_keys(self, resource: Resource) -> Iterable[ResourceKey]:
+        for owner in resource.metadata.owner_references:
+            group = owner.api_version.rpartition("/")[0]
+            kind = self.registry.get(group, owner.kind)
+            namespace = resource.metadata.namespace if kind is None or kind.namespaced else ""
+            yield ResourceKey(group, owner.kind, namespace, owner.name)
 
 
 # ---------------------------------------------------------------------------------------------- helpers
 
 
 def _tree(resource: Resource) -> dict[str, Any]:
-    """The part of a resource that users own."""
+    """The part of a resource that users own.
+
+    Finalizers and owners are sets, each entry with managers of its own: they are objects here, so that an apply keeps
+    what controllers added. An owner is in a list to be one leaf.
+    """
     meta = resource.metadata
     owned: dict[str, Any] = {}
     if meta.labels:
@@ -413,16 +474,16 @@ def _tree(resource: Resource) -> dict[str, Any]:
     if meta.annotations:
         owned["annotations"] = dict(meta.annotations)
     if meta.finalizers:
-        owned["finalizers"] = list(meta.finalizers)
+        owned["finalizers"] = dict.fromkeys(meta.finalizers, True)
     if meta.owner_references:
-        owned["ownerReferences"] = [owner.to_manifest() for owner in meta.owner_references]
+        owned["ownerReferences"] = {owner.uid: [owner.to_manifest()] for owner in meta.owner_references}
     tree: dict[str, Any] = {"metadata": owned, "spec": resource.spec}
     if resource.extra:
         tree.update(resource.extra)
     return tree
 
 
-def _owner_keys(resource: Resource) -> Iterable[ResourceKey]:
-    for owner in resource.metadata.owner_references:
-        group = owner.api_version.rpartition("/")[0]
-        yield ResourceKey(group, owner.kind, resource.metadata.namespace, owner.name)
+def _disowned(child: Resource, gone: Container[str]) -> UpdateResource:
+    """The write that takes owners away from a dependent."""
+    left = tuple(owner for owner in child.metadata.owner_references if owner.uid not in gone)
+    return UpdateResource(child.evolve(owner_references=left), child.metadata.resource_version)

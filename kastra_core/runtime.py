@@ -335,6 +335,19 @@ class RuntimeManager:
         decoded = self.decode(documents, namespace=namespace)
         return await self._apply(decoded, manager, force, dry_run, wait, timeout_s)
 
+    async def apply_decoded(
+        self,
+        decoded: Sequence[Decoded],
+        *,
+        manager: str = "kastra",
+        force: bool = False,
+        dry_run: bool = False,
+        wait: bool = True,
+        timeout_s: float = 30.0,
+    ) -> ApplyReport:
+        """As :meth:`apply`, with resources that :meth:`decode` made."""
+        return await self._apply(decoded, manager, force, dry_run, wait, timeout_s)
+
     async def apply_string(self, text: str, **options: Any) -> ApplyReport:
         """As :meth:`apply`, with the YAML or JSON itself."""
         from kastra_core import manifests

@@ -173,6 +173,33 @@ def _make() -> Converter:
 
     conv.register_structure_hook_factory(is_tuple, guarded("a list", list, tuple_structure))
 
+    def is_list(cls: Any) -> bool:
+        return get_origin(cls) in (list, Sequence, set, frozenset) or cls in (list, Sequence, set, frozenset)
+
+    def list_structure(cls: Any) -> Callable[[Any, Any], Any]:
+        inner = get_args(cls)[0] if get_args(cls) else Any
+        make: Any = {Sequence: tuple}.get(get_origin(cls) or cls, get_origin(cls) or cls)
+        hook = tuple_structure(tuple[inner, ...])
+        return lambda value, target: make(hook(value, target))
+
+    conv.register_structure_hook_factory(is_list, guarded("a list", list, list_structure))
+
+    def is_fixed_tuple(cls: Any) -> bool:
+        return get_origin(cls) is tuple and not is_tuple(cls)
+
+    def fixed_tuple_structure(cls: Any) -> Callable[[Any, Any], Any]:
+        inners = get_args(cls)
+        hooks = [tuple_structure(tuple[inner, ...]) for inner in inners]
+
+        def structure_items(value: Any, target: Any) -> Any:
+            if len(value) != len(inners):
+                raise FieldError(f"expected a list of {len(inners)} items, found {len(value)}")
+            return tuple(hook([item], target)[0] for hook, item in zip(hooks, value))
+
+        return structure_items
+
+    conv.register_structure_hook_factory(is_fixed_tuple, guarded("a list", list, fixed_tuple_structure))
+
     def is_mapping(cls: Any) -> bool:
         return get_origin(cls) in (dict, Mapping) or cls in (dict, Mapping)
 
@@ -196,6 +223,17 @@ def _make() -> Converter:
         return structure_items
 
     conv.register_structure_hook_factory(is_mapping, guarded("an object", Mapping, mapping_structure))
+
+    # A class may read and write its own JSON, without importing this module: ``structure_value`` (class method; raises
+    # FieldError) and ``unstructure_value``.
+    conv.register_structure_hook_func(
+        lambda cls: isinstance(cls, type) and hasattr(cls, "structure_value"),
+        lambda value, cls: cls.structure_value(value),
+    )
+    conv.register_unstructure_hook_func(
+        lambda cls: isinstance(cls, type) and hasattr(cls, "unstructure_value"),
+        lambda value: value.unstructure_value(),
+    )
     return conv
 
 

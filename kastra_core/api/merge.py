@@ -2,26 +2,32 @@
 
 A *tree* is the part of a manifest that users own: ``{"metadata": {"labels", "annotations", ...}, "spec": ...}``.
 A *field set* mirrors a tree: objects as objects, a leaf as ``{}``. Scalars, lists and empty objects are leaves; a
-list that its kind declares as a map list has one entry per item, named by the JSON of its key fields.
+list that its kind declares as a map list has one entry per item, named by its key fields (``[name=finder]``).
 
 The rules are those of Kubernetes' server-side apply: fields that a manager set before and leaves out now are removed
 unless another manager set them too; all other fields stay; a field that another manager set to another value is a
-conflict, which ``force`` decides for the applier.
+conflict, which ``force`` decides for the applier. An empty object asks for no field: it is merged like any other.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import attrs
+import orjson
 
-__all__ = ["FieldSet", "Merged", "field_set", "merge", "owned_paths"]
+__all__ = ["FieldSet", "Merged", "field_set", "merge", "owned_paths", "same_json"]
 
 FieldSet: TypeAlias = dict[str, Any]
 ListKeys: TypeAlias = Mapping[str, tuple[str, ...]]
+_Place: TypeAlias = tuple[str, ...]
+"""Keys of a field set from its root to a field, names of list items included."""
 
 _GONE: Any = object()
+_PLAIN = re.compile(r"(?!(?:true|false|null)$)[A-Za-z_][A-Za-z0-9_./-]*")
+"""Texts that cannot be mistaken for other JSON, or for more than one key field."""
 
 
 @attrs.frozen
@@ -36,10 +42,32 @@ class Merged:
     conflicts: tuple[tuple[str, str], ...]
 
 
+def same_json(left: Any, right: Any) -> bool:
+    """Whether two values are the same JSON: unlike ``==``, true is not 1 and 1.0 is not 1.
+
+    >>> same_json({"a": 1, "b": []}, {"b": [], "a": 1}), same_json([1], [True])
+    (True, False)
+    """
+    if left is right:
+        return True
+    if left != right:
+        return False
+    if left.__class__ is str:
+        return True
+    return orjson.dumps(left, option=orjson.OPT_SORT_KEYS) == orjson.dumps(right, option=orjson.OPT_SORT_KEYS)
+
+
 def _item_name(item: Any, keys: tuple[str, ...]) -> str | None:
-    if not isinstance(item, Mapping) or not all(key in item for key in keys):
+    if not isinstance(item, Mapping):
         return None
-    return "[" + ",".join(f"{key}={item[key]}" for key in keys) + "]"
+    parts = []
+    for key in keys:
+        if key not in item:
+            return None
+        value = item[key]
+        plain = value.__class__ is str and _PLAIN.fullmatch(value)
+        parts.append(f"{key}={value if plain else orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()}")
+    return f"[{','.join(parts)}]"
 
 
 def _by_name(items: Any, keys: tuple[str, ...]) -> dict[str, Any] | None:
@@ -64,7 +92,12 @@ def field_set(tree: Any, list_keys: ListKeys | None = None, path: str = "") -> F
     if isinstance(tree, dict):
         if not list_keys:
             return {key: field_set(value) if value.__class__ is dict else {} for key, value in tree.items()}
-        return {key: field_set(value, list_keys, f"{path}.{key}" if path else key) for key, value in tree.items()}
+        return {
+            key: field_set(value, list_keys, f"{path}.{key}" if path else key)
+            if value.__class__ is dict or value.__class__ is list
+            else {}
+            for key, value in tree.items()
+        }
     keys = list_keys.get(path) if list_keys else None
     if keys:
         named = _by_name(tree, keys)
@@ -74,12 +107,12 @@ def field_set(tree: Any, list_keys: ListKeys | None = None, path: str = "") -> F
 
 
 def owned_paths(fields: FieldSet, path: str = "") -> list[str]:
-    """Leaf paths of a field set ("spec.model.name")."""
+    """Leaf paths of a field set ("spec.model.name", "spec.tools[name=finder].description")."""
     if not fields:
         return [path] if path else []
     out: list[str] = []
     for key, sub in fields.items():
-        out.extend(owned_paths(sub, _join(path, key)))
+        out.extend(owned_paths(sub, _shown((path, key) if path else (key,))))
     return out
 
 
@@ -103,7 +136,7 @@ def merge(
     """
     others = {name: fields for name, fields in managed.items() if name != manager}
     work = _Merge(others, list_keys or {}, force)
-    tree = work.object(dict(live), applied, managed.get(manager, {}), list(others.items()), "")
+    tree = work.object(dict(live), applied, managed.get(manager, {}), list(others.items()), "", ())
     return Merged(
         tree=tree,
         fields=field_set(dict(applied), list_keys),
@@ -113,6 +146,8 @@ def merge(
 
 
 class _Merge:
+    """One merge. ``path`` is that of the schema (no list items), by which map lists are declared."""
+
     def __init__(self, others: Mapping[str, FieldSet], list_keys: ListKeys, force: bool) -> None:
         self.list_keys, self.force = list_keys, force
         self.conflicts: list[tuple[str, str]] = []
@@ -125,6 +160,7 @@ class _Merge:
         before: FieldSet,
         others: list[tuple[str, FieldSet]],
         path: str,
+        place: _Place,
     ) -> dict[str, Any]:
         out = dict(live)
         for key, owned in before.items():
@@ -136,23 +172,32 @@ class _Merge:
                     out[key] = left
         for key, value in applied.items():
             below = [(name, fields[key]) for name, fields in others if key in fields]
-            out[key] = self.value(out.get(key, _GONE), value, before.get(key, {}), below, _join(path, key))
+            at = f"{path}.{key}" if path else key
+            out[key] = self.value(out.get(key, _GONE), value, before.get(key, {}), below, at, (*place, key))
         return out
 
-    def value(self, live: Any, applied: Any, before: FieldSet, others: list[tuple[str, FieldSet]], path: str) -> Any:
-        if isinstance(applied, dict) and isinstance(live, dict) and (applied or before):
-            return self.object(live, applied, before, others, path)
+    def value(
+        self,
+        live: Any,
+        applied: Any,
+        before: FieldSet,
+        others: list[tuple[str, FieldSet]],
+        path: str,
+        place: _Place,
+    ) -> Any:
+        if isinstance(applied, dict) and isinstance(live, dict):
+            return self.object(live, applied, before, others, path, place)
         keys = self.list_keys.get(path)
         if keys and isinstance(live, list) and isinstance(applied, list):
-            merged = self.map_list(live, applied, before, others, path, keys)
+            merged = self.map_list(live, applied, before, others, path, place, keys)
             if merged is not None:
                 return merged
-        if live is not _GONE and live != applied:
+        if others and live is not _GONE and not same_json(live, applied):
             for name, _ in others:
                 if self.force:
-                    self.kept[name] = _without(self.kept[name], path)
+                    self.kept[name] = _without(self.kept[name], place)
                 else:
-                    self.conflicts.append((path, name))
+                    self.conflicts.append((_shown(place), name))
         return applied
 
     def map_list(
@@ -162,53 +207,92 @@ class _Merge:
         before: FieldSet,
         others: list[tuple[str, FieldSet]],
         path: str,
+        place: _Place,
         keys: tuple[str, ...],
     ) -> list[Any] | None:
         old, new = _by_name(live, keys), _by_name(applied, keys)
         if old is None or new is None:
             return None
-        merged = self.object(old, new, before, others, path)
-        # The applier's order first, then what others added, in the order it had.
-        order = [*new, *(name for name in merged if name not in new)]
-        return [merged[name] for name in order]
+        merged: dict[str, Any] = {}
+        for name, item in old.items():
+            if name in new:
+                continue
+            rest = [fields[name] for _, fields in others if name in fields]
+            left = self.remove_item(item, before[name], rest, path) if name in before else item
+            if left is not _GONE:
+                merged[name] = left
+        for name, item in new.items():
+            below = [(other, fields[name]) for other, fields in others if name in fields]
+            merged[name] = self.value(old.get(name, _GONE), item, before.get(name, {}), below, path, (*place, name))
+        return [merged[name] for name in _in_order([name for name in old if name in merged], list(new))]
 
     def remove(self, live: Any, owned: FieldSet, others: Sequence[FieldSet], path: str) -> Any:
         """``live`` without what was owned here and by nobody else; _GONE when nothing is left."""
         if not owned:
             return live if others else _GONE
         keys = self.list_keys.get(path)
-        items = _by_name(live, keys) if keys else live
-        if not isinstance(items, dict):
+        items = _by_name(live, keys) if keys else None
+        entries = live if items is None else items
+        if not isinstance(entries, dict):
             return live if others else _GONE
-        out = dict(items)
+        out = dict(entries)
+        remove = self.remove if items is None else self.remove_item
         for key, sub in owned.items():
             if key in out:
-                left = self.remove(out[key], sub, [f[key] for f in others if key in f], _join(path, key))
+                at = path if items is not None else _join(path, key)
+                left = remove(out[key], sub, [f[key] for f in others if key in f], at)
                 if left is _GONE:
                     del out[key]
                 else:
                     out[key] = left
         if not out and not others:
             return _GONE
-        return list(out.values()) if keys and isinstance(live, list) else out
+        return out if items is None else list(out.values())
+
+    def remove_item(self, live: Any, owned: FieldSet, others: Sequence[FieldSet], path: str) -> Any:
+        """As :meth:`remove` for an item of a map list: without another owner it goes whole, as what is left of it
+        would lack the fields that name it."""
+        return self.remove(live, owned, others, path) if others else _GONE
+
+
+def _in_order(old: list[str], new: list[str]) -> list[str]:
+    """Names of a merged list: as they stood where the applier does not want another order, so that managers who
+    apply in turn do not move each other's items; a new item comes before the one that follows it in ``new``."""
+    wanted, present = set(new), set(old)
+    if [name for name in old if name in wanted] != [name for name in new if name in present]:
+        return [*new, *(name for name in old if name not in wanted)]
+    out: list[str] = []
+    rest = iter(new)
+    for name in old:
+        if name in wanted:
+            for following in rest:
+                out.append(following)
+                if following == name:
+                    break
+        else:
+            out.append(name)
+    return [*out, *rest]
 
 
 def _join(path: str, key: str) -> str:
-    if key.startswith("["):
-        return path
     return f"{path}.{key}" if path else key
 
 
-def _without(fields: FieldSet, path: str) -> FieldSet:
-    """A field set less one leaf; list entries below the path go with it."""
-    head, _, rest = path.partition(".")
-    if head not in fields:
+def _shown(place: _Place) -> str:
+    """A place for people: ``spec.tools[name=finder].description``."""
+    return "".join(key if key.startswith("[") or not at else f".{key}" for at, key in enumerate(place))
+
+
+def _without(fields: FieldSet, place: _Place) -> FieldSet:
+    """A field set less one field and all below it."""
+    key, *rest = place
+    if key not in fields:
         return fields
     out = dict(fields)
     if rest:
-        left = _without(out[head], rest)
-        if left:
-            out[head] = left
+        left = _without(out[key], tuple(rest))
+        if left or not out[key]:
+            out[key] = left
             return out
-    out.pop(head)
+    del out[key]
     return out

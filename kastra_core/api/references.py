@@ -90,9 +90,8 @@ def _from_object(
             raise InvalidReferenceError(dict(value), f"{field} is not a string")
     alias = value.get("alias") or value.get("name") or ""
     where = value.get("namespace") or namespace
-    if "kind" in value:
-        found = lookup(value["kind"]) if lookup else None
-        group, kind = found or (group, value["kind"])
+    if value.get("kind"):
+        group, kind = _kind_of(value["kind"], kind, group, lookup) or (group, value["kind"])
     for field in ("ref", "refName"):
         if value.get(field):
             return _from_text(value[field], kind, group, where, lookup, alias, path)

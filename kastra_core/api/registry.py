@@ -61,7 +61,12 @@ class KindRegistry:
     def subscribe(self, listener: Callable[[ResourceKind, bool], None]) -> Callable[[], None]:
         """Call ``listener(kind, registered)`` at each change; returns the function that ends it."""
         self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+
+        def end() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return end
 
     def get(self, group: str, kind: str) -> ResourceKind | None:
         return self._kinds.get((group, kind))
@@ -84,6 +89,8 @@ class KindRegistry:
             found = self._kinds.get((group, kind))
             if found is not None and version == found.version:
                 return found, api_version.rpartition("/")[2]
+            if found is not None and version in found.conversions:
+                return found, version
         known = [k.kind for k in self._kinds.values()]
         if found is not None:
             served = ", ".join(f"{found.group}/{v}" for v in (found.version, *found.conversions))

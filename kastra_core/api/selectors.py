@@ -36,7 +36,9 @@ class Requirement:
 
 
 def _terms(text: str) -> list[str]:
-    """Split at commas outside of parentheses."""
+    """Split at commas outside of parentheses. Raises: SelectorError for an empty term; blank text has none."""
+    if not text.strip():
+        return []
     terms, depth, start = [], 0, 0
     for at, char in enumerate(text):
         depth += (char == "(") - (char == ")")
@@ -44,7 +46,9 @@ def _terms(text: str) -> list[str]:
             terms.append(text[start:at])
             start = at + 1
     terms.append(text[start:])
-    return [term for term in terms if term.strip()]
+    if not all(term.strip() for term in terms):
+        raise SelectorError(f"selector {text!r}: nothing before or after a comma")
+    return terms
 
 
 @attrs.frozen

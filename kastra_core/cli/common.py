@@ -25,7 +25,6 @@ __all__ = [
     "Duration",
     "KubectlCommand",
     "all_namespaces_option",
-    "command",
     "current",
     "emit",
     "file_of",
@@ -70,6 +69,8 @@ class CliState:
             from kastra_core.config import Config
 
             self._config = Config.load(self.project)
+            for warning in self._config.warnings:
+                self.warn(warning)
         return self._config
 
     @property
@@ -129,6 +130,9 @@ class CliState:
         """Return ``await function(runtime)`` in an event loop; arguments as of :meth:`open_runtime`."""
         import asyncio
 
+        from kastra_core.cli.log import show_logs
+
+        show_logs(debug=self.debug, quiet=self.quiet)
         return asyncio.run(self._open_and_call(function, controllers, create))
 
     def read(self, function: Callable[[RuntimeManager], Awaitable[T]]) -> T:
@@ -186,7 +190,7 @@ def runtime_command(
     """Make a click callback of an ``async def`` that takes the opened runtime before its parameters.
 
     Example:
-        @command()
+        @click.command(cls=KubectlCommand)
         @click.argument("name")
         @runtime_command(create=True)
         async def command(runtime, name): ...
@@ -268,11 +272,6 @@ class KubectlCommand(click.Command):
 
 _YES = frozenset({"true", "t", "1", "yes", "client", "server"})
 _NO = frozenset({"false", "f", "0", "no", "none"})
-
-
-def command(**options: Any) -> Callable[[Callable[..., Any]], click.Command]:
-    """As ``click.command``, with kubectl's way to write flags."""
-    return click.command(cls=KubectlCommand, **options)
 
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}

@@ -45,6 +45,9 @@ class ActiveRun:
     finished: asyncio.Future[JsonObject]
     """Result: the final status, or that of a suspension."""
     task: asyncio.Task[None] | None = None
+    begun: bool = False
+    ending: bool = False
+    """Its end, or its suspension, is being written: it must not be cancelled any more."""
 
 
 class RunHandle:

@@ -118,7 +118,7 @@ class RunManager:
         self._background.clear()
         for active in list(self._active.values()):
             self.scheduler.cancel(active.ticket)
-            if active.task is not None:
+            if active.task is not None and not active.ending:
                 active.task.cancel()
         await asyncio.gather(*(a.task for a in self._active.values() if a.task is not None), return_exceptions=True)
         if hand_over:
@@ -196,6 +196,10 @@ class RunManager:
                 taken.append(claim.key)
                 self.resumed.append(claim.key)
         return taken
+
+    def look_again(self) -> None:
+        """Look at the timers now; for a clock that was moved."""
+        self._wake.set()
 
     def _sleep_until(self, uid: str, wake_at_s: float) -> None:
         heapq.heappush(self._timers, (wake_at_s, uid))
@@ -429,6 +433,7 @@ class RunManager:
         return runner
 
     async def _execute(self, active: ActiveRun) -> None:
+        active.begun = True
         state = active.state
         bus = self.runtime.bus
         bus.publish("run.started", {"resource": state.resource})
@@ -466,6 +471,7 @@ class RunManager:
 
     async def _finish(self, active: ActiveRun, phase: str, output: JsonValue, reason: str, message: str) -> None:
         state = active.state
+        active.ending = True
         status: JsonObject = {}
         try:
             if state.lost is None:
@@ -522,6 +528,7 @@ class RunManager:
 
     async def _suspend(self, active: ActiveRun, wake_at_s: float | None) -> None:
         state = active.state
+        active.ending = True
         try:
             await state.durable()
             run = await self.store.resources.get(state.key)
@@ -545,6 +552,9 @@ class RunManager:
             active.finished.set_result(status)
         if wake_at_s is not None:
             self._sleep_until(state.uid, wake_at_s)
+        if state.cancelled:
+            # It was cancelled while its suspension was being written.
+            await self.store.commit([SendSignal(state.uid, CANCEL_SIGNAL, None, "cancel")])
         # A signal may have come between the last look and the release.
         used = {record["sig"] for record in state.records.values() if "sig" in record}
         waiting = [s for s in await self.store.journal.signals(state.uid) if s.seq not in used]
@@ -616,6 +626,9 @@ class RunManager:
         if active is None:
             return False
         active.state.cancelled = True
+        if active.ending or (active.task is not None and not active.begun):
+            # A task that is cancelled before its first step would never write the end; it sees the flag itself.
+            return True
         if active.task is not None:
             active.task.cancel()
         else:

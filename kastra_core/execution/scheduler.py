@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable
+from typing import TypeAlias
 
 import attrs
 
@@ -39,6 +40,8 @@ class Ticket:
     counted: bool = True
     """False for a child run: it works within its parent's global slot."""
     state: str = "new"
+    arrival: int = 0
+    """Order of arrival, set by ``submit``."""
 
 
 @attrs.define(eq=False)
@@ -49,11 +52,20 @@ class _Target:
     maximum: int | None = None
 
 
+_Queue: TypeAlias = tuple[int, str, Hashable, bool]
+"""-priority, namespace, target, counted: of tickets that are alike in these, only the first one can be next."""
+
+
+def _queue_of(ticket: Ticket) -> _Queue:
+    return (-ticket.priority, ticket.namespace, ticket.target, ticket.counted)
+
+
 class Scheduler:
     """Starts tickets as soon as the limits allow; no task or timer of its own.
 
     Among those that may start: the highest priority first, then the namespace with the fewest active runs, then the
-    order of arrival. A target without a free slot does not hold up others.
+    order of arrival. A target without a free slot does not hold up others, and runs that wait for a global slot do
+    not hold up child runs: their parents would wait for ever.
 
     Args:
         limit: runs at once in this process, >= 1.
@@ -66,7 +78,8 @@ class Scheduler:
         self._active = 0
         self._by_namespace: dict[str, int] = {}
         self._targets: dict[Hashable, _Target] = {}
-        self._queues: dict[tuple[int, str], deque[Ticket]] = {}
+        self._queues: dict[_Queue, deque[Ticket]] = {}
+        self._arrivals = 0
 
     @property
     def active(self) -> int:
@@ -86,12 +99,14 @@ class Scheduler:
         if target is None:
             target = self._targets[ticket.target] = _Target()
         target.minimum, target.maximum = ticket.minimum, ticket.maximum
+        self._arrivals += 1
+        ticket.arrival = self._arrivals
         if not self._queues and self._fits(ticket, target):
             self._begin(ticket, target)
             return True
         ticket.state = "queued"
         target.queued += 1
-        self._queues.setdefault((-ticket.priority, ticket.namespace), deque()).append(ticket)
+        self._queues.setdefault(_queue_of(ticket), deque()).append(ticket)
         self._pump()
         # _pump() may have started it: mypy cannot see that the attribute changed.
         return str(ticket.state) == "active"
@@ -102,7 +117,7 @@ class Scheduler:
             return
         ticket.state = "over"
         self._targets[ticket.target].queued -= 1
-        key = (-ticket.priority, ticket.namespace)
+        key = _queue_of(ticket)
         self._queues[key].remove(ticket)
         if not self._queues[key]:
             del self._queues[key]
@@ -144,29 +159,23 @@ class Scheduler:
         ticket.start()
 
     def _pump(self) -> None:
-        while True:
-            ready = self._next()
-            if ready is None:
-                return
-            key, ticket = ready
+        while (key := self._next()) is not None:
             queue = self._queues[key]
-            queue.remove(ticket)
+            ticket = queue.popleft()
             if not queue:
                 del self._queues[key]
             target = self._targets[ticket.target]
             target.queued -= 1
             self._begin(ticket, target)
 
-    def _next(self) -> tuple[tuple[int, str], Ticket] | None:
-        order = sorted(self._queues, key=lambda key: (key[0], self._by_namespace.get(key[1], 0)))
-        for key in order:
-            full: set[Hashable] = set()
-            for ticket in self._queues[key]:
-                if ticket.target in full:
-                    continue
-                if self._fits(ticket, self._targets[ticket.target]):
-                    return key, ticket
-                if ticket.counted and self._active >= self.limit:
-                    break
-                full.add(ticket.target)
-        return None
+    def _next(self) -> _Queue | None:
+        """The queue whose first ticket is to start now."""
+        best: tuple[int, int, int] | None = None
+        found: _Queue | None = None
+        for key, queue in self._queues.items():
+            ticket = queue[0]
+            if self._fits(ticket, self._targets[ticket.target]):
+                rank = (key[0], self._by_namespace.get(key[1], 0), ticket.arrival)
+                if best is None or rank < best:
+                    best, found = rank, key
+        return found

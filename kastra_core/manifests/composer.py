@@ -182,7 +182,7 @@ class Builder:
             if key in out:
                 self._duplicate(node, key_node, key, path)
             if value_node.__class__ is ScalarNode:
-                tag = value_node.tag
+                tag: Any = value_node.tag
                 if tag is None:
                     out[key] = value_node.value
                     continue

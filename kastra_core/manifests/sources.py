@@ -58,8 +58,9 @@ class _Sources:
             self.read_stdin()
         elif source.startswith(("http://", "https://")):
             self.problem(source, "addresses are not fetched", "download the file, look at it, and name it here")
-        elif not source:
-            self.problem(source, "the name of a source is empty", "name a file, a directory, a glob, or - for input")
+        elif not source or "\0" in source:
+            what = "holds a NUL character" if source else "is empty"
+            self.problem("", f"the name of a source {what}", "name a file, a directory, a glob, or - for input")
         elif Path(source).is_dir():
             self.read_directory(source)
         elif _exists(source):
@@ -120,9 +121,8 @@ class _Sources:
                 return
             with Path(file).open("rb") as stream:
                 raw = stream.read(self.limits.file_bytes + 1)
-        except (OSError, ValueError) as err:
-            why = getattr(err, "strerror", None) or err
-            self.problem(file, f"the file cannot be read: {why}", "check its permissions")
+        except OSError as err:
+            self.problem(file, f"the file cannot be read: {err.strerror or err}", "check its permissions")
             return
         self.take(raw, file, named=named)
 
@@ -139,6 +139,9 @@ class _Sources:
         for ancestor in path.parents:
             if ancestor.is_dir():
                 break
+            if ancestor.exists():
+                self.problem(source, f"{ancestor} is a file, not a directory")
+                return
             parent, path = ancestor.parent, ancestor
         try:
             names = sorted(entry.name for entry in parent.iterdir())
@@ -175,7 +178,7 @@ def _exists(source: str) -> bool:
         Path(source).stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except (OSError, ValueError):
+    except OSError:
         return True
     return True
 

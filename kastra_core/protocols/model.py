@@ -20,6 +20,7 @@ __all__ = [
     "ChatResponse",
     "EmbeddingRequest",
     "EmbeddingResponse",
+    "FinishReason",
     "Message",
     "ModelCheck",
     "ModelProvider",

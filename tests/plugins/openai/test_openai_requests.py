@@ -157,6 +157,9 @@ async def test_key_is_read_from_the_environment_at_each_call(
         monkeypatch.setenv("OPENAI_API_KEY", f"{key}\n")
         await provider.chat(request(settings))
         assert mock_openai.last_headers()["authorization"] == f"Bearer {key}"
+    # An empty key in the settings means: none.
+    await provider.chat(request(attrs.evolve(settings, api_key="")))
+    assert "authorization" not in mock_openai.last_headers()
     monkeypatch.delenv("OPENAI_API_KEY")
     await provider.chat(request(settings))
     assert "authorization" not in mock_openai.last_headers()

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from kastra_plugin_openai._sse import EventParser
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
-TEXTS = st.text(st.characters(exclude_characters="\r\n"), max_size=12).map(str.encode)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=12).map(str.encode)
 
 
 @st.composite

@@ -1,16 +1,18 @@
-"""A project directory with modules, the operator's settings, and calls of the operation as a run makes them."""
+"""A project with modules, a server on the loopback interface, the operator's settings, calls as a run makes them."""
 
 from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import attrs
 import pytest
+from aiohttp import web
+
 from kastra_core.api.meta import ObjectMeta, Resource
 from kastra_core.api.references import Reference
 from kastra_core.protocols.runner import OperationContext
@@ -105,3 +107,65 @@ def tool_of() -> Callable[..., Resource]:
 @pytest.fixture
 def context_of() -> Callable[..., OperationContext]:
     return make_context
+
+
+class Server:
+    """A real server on 127.0.0.1; ``answers`` are used in turn, the last one for ever."""
+
+    def __init__(self) -> None:
+        self.requests: list[dict[str, Any]] = []
+        self.answers: list[Callable[[web.Request], Awaitable[web.StreamResponse]]] = []
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def say(self, body: Any = None, **options: Any) -> None:
+        async def answer(_: web.Request) -> web.StreamResponse:
+            if isinstance(body, (bytes, str)):
+                return web.Response(body=body, **options)
+            return web.json_response(body, **options)
+
+        self.answers.append(answer)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(
+            {
+                "method": request.method,
+                "target": request.raw_path,
+                "query": list(request.query.items()),
+                "headers": dict(request.headers),
+                "body": await request.read(),
+            }
+        )
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return await answer(request)
+
+
+async def start(server: Server) -> web.AppRunner:
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", server.handle)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    server.port = runner.addresses[0][1]
+    return runner
+
+
+@pytest.fixture
+async def server(project: Any) -> AsyncIterator[Server]:
+    project.allow_private.append("127.0.0.1")
+    server = Server()
+    runner = await start(server)
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture
+async def other() -> AsyncIterator[Server]:
+    server = Server()
+    runner = await start(server)
+    yield server
+    await runner.cleanup()

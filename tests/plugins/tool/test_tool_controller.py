@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from kastra_core.api.meta import Resource, condition_of, is_true
 from kastra_core.api.references import Reference
 from kastra_core.errors import OperationError
@@ -185,7 +186,8 @@ async def test_a_handle_starts_a_run_and_waits_for_its_result() -> None:
         started.append(input)
         return SimpleNamespace(result=result)
 
-    handle = ToolHandle(SimpleNamespace(start_run=start_run), Reference(kind="Tool", namespace="default", name="t"))
+    runtime: Any = SimpleNamespace(start_run=start_run)
+    handle = ToolHandle(runtime, Reference(kind="Tool", namespace="default", name="t"))
     assert await handle.call(city="Oslo") == 7
     assert await handle.call({"a": 1}, b=2) == 7
     assert await handle.call("text") == 7

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from kastra_core.errors import NotFoundError, OperationError, TerminalError
 from kastra_plugin_tool.importing import find_function
 from kastra_plugin_tool.policy import ToolPolicy
@@ -63,7 +64,7 @@ async def test_wrong_arguments_are_all_named_and_the_function_is_not_called(proj
 
 async def test_arguments_that_are_no_object_are_refused(project: Any, call: Any) -> None:
     name = project.module("def run(): return 1")
-    with pytest.raises(OperationError, match="expected a JSON object, found '{broken'") as caught:
+    with pytest.raises(OperationError, match=r"expected a JSON object, found '\{broken'") as caught:
         await call(python(name), "{broken")
     assert caught.value.reason == "InvalidArguments"
 
@@ -136,12 +137,11 @@ async def test_a_timeout_error_of_the_function_is_its_own_failure(project: Any, 
 
 async def test_a_cancelled_call_cancels_the_coroutine(project: Any, call: Any) -> None:
     name = project.module(
-        "import asyncio\nstarted = asyncio.Event()\nended = []\nasync def run():\n    started.set()\n"
+        "import asyncio\ndef ready(): ...\nstarted = asyncio.Event()\nended = []\nasync def run():\n    started.set()\n"
         "    try: await asyncio.sleep(60)\n    except asyncio.CancelledError: ended.append(1); raise"
     )
+    assert await call(python(name, "ready")) is None  # imported now
     task = asyncio.ensure_future(call(python(name)))
-    while name not in sys.modules or not hasattr(sys.modules[name], "run"):
-        await asyncio.sleep(0.001)
     await sys.modules[name].started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -163,7 +163,7 @@ def test_a_function_that_never_returns_does_not_keep_the_process_from_ending() -
 
 async def test_a_result_without_json_form_is_invalid_output(project: Any, call: Any) -> None:
     name = project.module("def run(): return {'a': object()}")
-    with pytest.raises(OperationError, match="result.a: object has no JSON form") as caught:
+    with pytest.raises(OperationError, match=r"result\.a: object has no JSON form") as caught:
         await call(python(name))
     assert caught.value.reason == "InvalidOutput"
 

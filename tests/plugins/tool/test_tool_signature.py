@@ -15,6 +15,7 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from kastra_core.errors import TerminalError
 from kastra_plugin_tool import ToolContext
 from kastra_plugin_tool.binding import BindingError, ResultError, bind, to_json

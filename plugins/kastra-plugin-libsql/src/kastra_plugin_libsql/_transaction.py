@@ -29,10 +29,10 @@ class Transaction:
         self.scopes = self.signals = False
         # The write lock is held: nobody else hands out numbers until the end.
         [(rv, horizon)] = self.execute("SELECT (SELECT max(rv) FROM log), value FROM meta WHERE key = 'horizon'")
-        self.rv = max(rv or 0, horizon)
+        self.rv: int = max(rv or 0, horizon)
         self.horizon: int = horizon
 
-    def first(self, sql: str, bindings: tuple[Any, ...]) -> Any:
+    def first(self, sql: str, bindings: tuple[Any, ...] = ()) -> Any:
         """The first row, or None."""
         return next(self.execute(sql, bindings), None)
 
@@ -45,7 +45,7 @@ class Transaction:
             if row is None:
                 row = self.first("INSERT INTO kinds (grp, kind) VALUES (?, ?) RETURNING id", pair)
             found = self.new_kinds[pair] = int(row[0])
-        return found
+        return int(found)
 
     def run(self, uid: str) -> int:
         """Id of a run, given to it at its first use."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import import_module
 from typing import Any
 
 import apsw
@@ -139,12 +140,12 @@ class Vectors:
     def _connect(self) -> apsw.Connection:
         if self._connection is None:
             try:
-                from sqlite_vec import loadable_path  # type: ignore[import-untyped]  # ships no types
+                sqlite_vec = import_module("sqlite_vec")
             except ImportError as err:
                 raise MissingDependencyError("sqlite_vec", "sqlite-vec") from err
             connection = connect(self._db.settings.path, self._db.settings.timeout_s)
             connection.enable_load_extension(True)
-            connection.load_extension(loadable_path())
+            connection.load_extension(sqlite_vec.loadable_path())
             connection.enable_load_extension(False)
             connection.execute("PRAGMA query_only = 1")
             self._connection = connection

@@ -31,6 +31,8 @@ __all__ = ["error_of"]
 
 _LONGEST_TEXT = 600
 _PREFIX = re.compile(r"^(?:\s*(?:litellm\.)?\w*(?:Error|Exception|Timeout)(?:\s+Error)?\s*[:-]\s*)+")
+# aiohttp prints the address of a Python object.
+_SSL = re.compile(r" ssl:(<[^>]*>|\w+)")
 _CONNECTION = re.compile(
     r"connection error|server disconnected|cannot connect|payload is not completed|connection (reset|refused|closed)",
     re.IGNORECASE,
@@ -49,18 +51,27 @@ def error_of(err: BaseException, *, provider: str, model: str, secrets: Iterable
     who: dict[str, Any] = {"provider": provider, "model": model, "status": status}
     kinds = {cls.__name__ for cls in type(err).__mro__}
     chain = {type(link).__name__ for link in _chain(err)}
+    codes = {code for link in _chain(err) for code in _codes(link)}
     text = str(err)
     message = _words(text, secrets)
 
-    if isinstance(err, TimeoutError) or "Timeout" in kinds or "APITimeoutError" in kinds:
+    if isinstance(err, TimeoutError) or any(name.endswith(("Timeout", "TimeoutError")) for name in chain):
         return ModelTimeoutError(message or "no answer in time", **{**who, "status": None})
-    if "PaymentRequiredError" in kinds or status == 402 or ("RateLimitError" in kinds and _QUOTA.search(text)):
+    if codes & {"content_filter", "content_policy_violation"}:
+        return ContentFilterError(message, **who)
+    if (
+        "PaymentRequiredError" in kinds
+        or status == 402
+        or ("RateLimitError" in kinds and ("insufficient_quota" in codes or _QUOTA.search(text)))
+    ):
         spent = RateLimitError(f"the account's quota or credit is used up: {message}", **who)
         spent.retryable = False
         return spent
     if "RateLimitError" in kinds or status == 429:
         return RateLimitError(message, retry_after_s=_retry_after_s(err), **who)
-    if "ContextWindowExceededError" in kinds or (status in (400, 413) and _CONTEXT.search(text)):
+    if "ContextWindowExceededError" in kinds or (
+        status in (400, 413) and ("context_length_exceeded" in codes or _CONTEXT.search(text))
+    ):
         return ContextLengthError(message, **who)
     if "ContentPolicyViolationError" in kinds:
         return ContentFilterError(message, **who)
@@ -71,7 +82,7 @@ def error_of(err: BaseException, *, provider: str, model: str, secrets: Iterable
     if chain & {"ImportError", "ModuleNotFoundError"} or "No module named" in text:
         return ModelError(f"litellm needs a library that is not installed: {message}", **{**who, "status": None})
     if chain & {"JSONDecodeError"} or _NO_JSON.search(text):
-        return BadResponseError(message, **who)
+        return BadResponseError(message, **{**who, "status": None})
     if "MidStreamFallbackError" in kinds or _CONNECTION.search(text):
         return ModelConnectionError(message, **{**who, "status": None})
     if status is not None and 400 <= status < 500:
@@ -105,6 +116,17 @@ def _chain(err: BaseException) -> Iterator[BaseException]:
             queue += [link.__cause__, link.__context__, getattr(link, "original_exception", None)]
 
 
+def _codes(err: BaseException) -> Iterator[str]:
+    """Yield the codes and types that a provider's SDK kept of the error body."""
+    body = getattr(err, "body", None)
+    if isinstance(body, dict):
+        inner = body.get("error")
+        body = inner if isinstance(inner, dict) else body
+        yield from (str(body.get(name)) for name in ("code", "type"))
+    if isinstance(code := getattr(err, "code", None), str):
+        yield code
+
+
 def _words(text: str, secrets: Iterable[str]) -> str:
     """Return the provider's own words: without litellm's prefixes, traces and the JSON around them."""
     text = text.partition("\nTraceback")[0].partition(" Original exception: ")[0]
@@ -115,6 +137,9 @@ def _words(text: str, secrets: Iterable[str]) -> str:
             text = error["message"] if isinstance(error, dict) else str(error)
         except (ValueError, LookupError, TypeError):
             pass
+    if (at := text.find(" To drop these")) > 0:
+        text = text[:at] + " Leave them out, or set dropParams: true in the provider's options."
+    text = _SSL.sub("", text)
     for secret in secrets:
         text = text.replace(secret, "***")
     text = " ".join(text.split())

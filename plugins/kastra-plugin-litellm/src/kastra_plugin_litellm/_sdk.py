@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import os
+import warnings
 from contextlib import suppress
 from typing import Any
 
@@ -75,6 +76,8 @@ def _make_silent(litellm: Any) -> None:
     # Otherwise each error prints an advertisement to stdout.
     litellm.suppress_debug_info = True
     litellm.telemetry = False
+    # A call that is cancelled while litellm prepares it in a thread leaves its coroutine behind.
+    warnings.filterwarnings("ignore", r"coroutine '\w+\.a(sync_)?completion' was never awaited", RuntimeWarning)
     if "LITELLM_LOG" not in os.environ:
         for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):
             # Its own handlers write warnings to stdout. The host's handlers still get the records.

@@ -150,7 +150,8 @@ def _shared(settings: ModelSettings, provider: str, model: str) -> dict[str, Any
     if settings.api_base:
         arguments["api_base"] = settings.api_base
     if settings.api_key is not None:
-        arguments["api_key"] = settings.api_key.strip()
+        # Empty means: no key. litellm would take it for "look into the environment".
+        arguments["api_key"] = settings.api_key.strip() or "none"
     if settings.headers:
         arguments["extra_headers"] = dict(settings.headers)
     return arguments
@@ -225,7 +226,12 @@ def chat_response(answer: Any, cost: Cost) -> ChatResponse:
                     _arguments(call.function.arguments),
                 )
             )
-        usage = _usage(getattr(answer, "usage", None), cost)
+        hidden = getattr(answer, "_hidden_params", None) or {}
+        if "response_cost" in hidden:
+            # litellm has looked already, and knows of cached tokens too.
+            usage = _usage(getattr(answer, "usage", None), lambda _read, _written: hidden["response_cost"])
+        else:
+            usage = _usage(getattr(answer, "usage", None), cost)
         return _response(parts, choice.finish_reason, usage, answer.model or "", answer.id or "")
     except (LookupError, AttributeError, TypeError) as err:
         why = "it has no choices" if not getattr(answer, "choices", None) else f"{type(err).__name__}: {err}"

@@ -78,11 +78,12 @@ class LiteLLMProvider:
                 details=details,
             )
         if variables and not settings.api_base:
+            command = f"kastra config set providers.{name}.apiKey '{{valueFrom: {{file: PATH}}}}'"
             return ModelCheck(
                 ok=False,
                 reason="MissingKey",
                 message=f"the provider {name!r} needs an API key and none is set",
-                remedy=f"set {variables[0]}, or `kastra config set providers.{name}.apiKey...`",
+                remedy=f"set {variables[0]}, or `{command}`",
                 details=details,
             )
         why = "signs in by the cloud's own means" if name in AMBIENT else "may want a key or none"
@@ -198,6 +199,8 @@ class LiteLLMProvider:
             litellm = await _sdk.load()
         except KastraError as err:
             raise ModelError(str(err), **self._who(model)) from err
+        except Exception as err:
+            raise ModelError(f"litellm cannot be imported: {type(err).__name__}: {err}", **self._who(model)) from err
         if not self._holds and not self._closed:
             self._holds = True
             _sdk.hold()
@@ -236,7 +239,11 @@ def _owned_by(litellm: Any) -> Any:
 
 
 async def _within(timeout_s: float, awaitable: Any) -> Any:
+    """Return what ``awaitable`` gives. Not every provider of litellm heeds its own timeout."""
     import asyncio
 
-    async with asyncio.timeout(timeout_s):
-        return await awaitable
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await awaitable
+    except TimeoutError as err:
+        raise TimeoutError(f"no answer within {timeout_s:g} s") from err

@@ -109,5 +109,7 @@ def _installed_names() -> frozenset[str]:
     except OSError:
         return frozenset()
     _, _, rest = source.partition("class LlmProviders(")
-    members = re.split(r"^(?=\S)", rest, maxsplit=2, flags=re.MULTILINE)[0]
+    body = rest.partition("\n")[2]
+    # The class ends where a line begins at the margin again.
+    members = re.split(r"^(?=\S)", body, maxsplit=1, flags=re.MULTILINE)[0]
     return frozenset(re.findall(r'^\s+[A-Z0-9_]+ = "([^"]+)"', members, re.MULTILINE))

@@ -17,20 +17,12 @@ from kastra_plugin_local.weights import best_installed, installed_path, model_di
 __all__ = ["model"]
 
 
-class _Failure(click.ClickException):
-    """An error of Kastra's as click shows and exits with it."""
-
-    def __init__(self, error: KastraError) -> None:
-        super().__init__(str(error))
-        self.exit_code = error.exit_code
-
-
 @contextmanager
 def _errors() -> Iterator[None]:
     try:
         yield
     except KastraError as err:
-        raise _Failure(err) from err
+        raise click.ClickException(str(err)) from err
     except OSError as err:
         raise click.ClickException(f"{err.filename or model_dir()}: {err.strerror or err}") from err
 

@@ -34,7 +34,7 @@ from kastra_core.protocols.model import (
     Usage,
 )
 from kastra_plugin_local.config import LocalOptions
-from kastra_plugin_local.engine import Engine, EngineError
+from kastra_plugin_local.engine import Engine, EngineClosedError, EngineError
 from kastra_plugin_local.grammar import problem_with
 from kastra_plugin_local.tools import FoundCall, ToolTextScanner
 from kastra_plugin_local.turns import (
@@ -196,8 +196,10 @@ class Conversation:
                         yield piece
         except TimeoutError as err:
             raise self._error(ModelTimeoutError, f"nothing came for {silence_s:g} s") from err
+        except EngineClosedError as err:
+            raise self._error(ProviderUnavailableError, str(err)) from err
         except EngineError as err:
-            raise self._error(ProviderUnavailableError if "unloaded" in str(err) else ModelError, str(err)) from err
+            raise self._error(ModelError, str(err)) from err
         except (ValueError, TypeError) as err:
             raise self._error(InvalidRequestError, str(err)) from err
         except RuntimeError as err:

@@ -17,14 +17,21 @@ from typing import Any
 
 import attrs
 
-__all__ = ["Engine", "EngineError", "EngineKey", "acquire", "release"]
+__all__ = ["Engine", "EngineClosedError", "EngineError", "EngineKey", "acquire", "release"]
 
 PROMPT_BATCH_TOKENS = 512
 """Prompt tokens between two chances to cancel."""
 
 
 class EngineError(Exception):
-    """The engine cannot be loaded or is gone; the text says why."""
+    """The engine cannot be loaded or used; the text says why."""
+
+
+class EngineClosedError(EngineError):
+    """The model was unloaded, before or during an answer."""
+
+    def __init__(self) -> None:
+        super().__init__("the model was unloaded")
 
 
 @attrs.frozen(kw_only=True)
@@ -57,14 +64,14 @@ class Engine:
         Closing the iterator stops the generation at the next token (or batch of the prompt).
 
         Raises:
-            EngineError: the weights cannot be loaded, or the engine is closed.
+            EngineError: the weights cannot be loaded; EngineClosedError: they were unloaded.
             ValueError: llama.cpp refuses the request.
             TimeoutError: nothing came for ``silence_s`` seconds, the wait for a slot included.
         """
         if os.getpid() != self._pid:
             raise EngineError("the model was loaded before this process was forked; start workers with 'spawn'")
         if self._closed:
-            raise EngineError("the model was unloaded")
+            raise EngineClosedError
         loop = asyncio.get_running_loop()
         queue: asyncio.Queue[dict[str, Any] | Exception | None] = asyncio.Queue()
         stop = threading.Event()
@@ -94,7 +101,7 @@ class Engine:
         try:
             task = self._pool.submit(work)
         except RuntimeError as err:
-            raise EngineError("the model was unloaded") from err
+            raise EngineClosedError from err
         try:
             while True:
                 async with asyncio.timeout(silence_s):
@@ -105,7 +112,7 @@ class Engine:
                     raise item
                 yield item
             if self._closed:
-                raise EngineError("the model was unloaded during the answer")
+                raise EngineClosedError
         finally:
             stop.set()
             if task.cancel():  # it was still waiting for a slot
@@ -114,7 +121,7 @@ class Engine:
     def _load(self) -> Any:
         with self._lock:
             if self._closed:
-                raise EngineError("the model was unloaded")
+                raise EngineClosedError
             if self._server is None:
                 self._server = _server(self.key)
             return self._server
@@ -124,7 +131,8 @@ class Engine:
         self._closed = True
         for stop in tuple(self._running):
             stop.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        # Calls that wait for a slot are not cancelled: each must tell its coroutine that the engine is closed.
+        self._pool.shutdown(wait=True)
         self._server = None
 
 
@@ -152,10 +160,23 @@ def _server(key: EngineKey) -> Any:
     params.api_keys = [secrets.token_hex(32)]
     params.ui = False
     params.endpoint_slots = False
+    _read_through(key.path)
     try:
         return xllamacpp.Server(params)
     except (RuntimeError, ValueError) as err:
         raise EngineError(f"{key.path} cannot be loaded: {err}") from err
+
+
+def _read_through(path: Path) -> None:
+    """Bring the file into the system's cache: the library loads it with the interpreter's lock held, a disk's wait is
+    better spent here, where the event loop goes on."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            buffer = bytearray(1 << 22)
+            while file.readinto(buffer):
+                pass
+    except OSError as err:
+        raise EngineError(f"{path} cannot be read: {err.strerror or err}") from err
 
 
 _engines: dict[EngineKey, tuple[Engine, int]] = {}

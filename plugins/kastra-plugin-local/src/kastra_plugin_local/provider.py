@@ -46,6 +46,7 @@ class LocalProvider:
         self.provider = provider
         self._engines: dict[EngineKey, Engine] = {}
         self._found: dict[str, bool] = {}
+        self._auto: Weights | None = None
         self._closed = False
 
     # ------------------------------------------------------------------------------------------ can it answer?
@@ -70,7 +71,7 @@ class LocalProvider:
                 message="the library 'xllamacpp' is not installed",
                 remedy="pip install kastra-plugin-local",
             )
-        weights = resolve(options.path or model)
+        weights = self._resolve(options.path or model)
         if weights is None:
             return self._missing(options.path or model)
         details = {"weights": str(weights.path), "runtime": "llama.cpp, in this process"}
@@ -78,6 +79,12 @@ class LocalProvider:
             details["licence"] = weights.entry.licence
         details["note"] = f"{self.provider}/{model}: {weights.note}"
         return ModelCheck(ok=True, message=f"{weights.name} is installed", details=details)
+
+    def _resolve(self, model: str) -> Weights | None:
+        """As ``resolve``, but ``auto`` stays what it was: the loaded model itself makes free memory less."""
+        if model == "auto" and self._auto is not None and self._auto.path.is_file():
+            return self._auto
+        return resolve(model)
 
     def _has(self, module: str) -> bool:
         if module not in self._found:
@@ -177,9 +184,11 @@ class LocalProvider:
             kind = kinds.get(check.reason, InvalidRequestError if check.reason == "InvalidOptions" else ModelError)
             raise self._error(kind, f"{check.message}; {check.remedy}", request)
         options = LocalOptions.read(request.settings.options)
-        weights = resolve(options.path or request.model)
+        weights = self._resolve(options.path or request.model)
         if weights is None:  # removed since the check
             raise self._error(ModelNotFoundError, "the weights are gone", request)
+        if request.model == "auto" and not options.path:
+            self._auto = weights
         names = [tool.name for tool in request.tools]
         if request.tool_choice not in ("auto", "none", "required", *names):
             offered = ", ".join(names) or "none"

@@ -20,7 +20,7 @@ from kastra_core.api.meta import JsonObject
 __all__ = ["FoundCall", "ToolTextScanner", "found_calls"]
 
 _TAGS = ("<tool_call>", "<function_call>", "<|tool_call|>", "<functioncall>", "<tools>")
-_CLOSING = re.compile(r"\s*(?:</tool_call>|</function_call>|<\|/tool_call\|>|</functioncall>|</tools>)")
+_CLOSING = re.compile(r"\s*\}?\s*(?:</tool_call>|</function_call>|<\|/tool_call\|>|</functioncall>|</tools>)")
 _MARKERS = re.compile(r"[<`{\[]")
 _FENCE = re.compile(r"```([^\n`]*)\n")
 _CALL_FENCES = frozenset({"", "json", "json5", "jsonc", "tool_call", "tool_calls", "tool", "xml", "text"})
@@ -141,6 +141,7 @@ class ToolTextScanner:
             return _Verdict(len(text), broken=True) if final else None
         if text[start] not in "{[":
             return _Verdict(len(tag))
+        start = _second_brace(text, start) or start
         end = _json_end(text, start)
         if end < 0:
             return _Verdict(len(text), broken=True) if final else None
@@ -154,7 +155,7 @@ class ToolTextScanner:
             values.append(_loads(text[start:following]))
             end = following
         closing = _CLOSING.match(text, end)
-        if closing is None and not final and len(text) - end < 24 and "<".startswith(text[end:].strip()[:1]):
+        if closing is None and not final and len(text) - end < 24 and text[end:].strip()[:1] in ("", "}", "<"):
             return None
         end = closing.end() if closing else end
         calls = found_calls(values, self._names, tagged=True)
@@ -199,6 +200,12 @@ class ToolTextScanner:
         first = _skip_blanks(text, 1)
         if first == len(text):
             return _Verdict(len(text)) if final else None
+        if second := _second_brace(text, 0):
+            verdict = self._bare(text[second:], final)
+            if verdict is None:
+                return None
+            found = verdict.calls or verdict.broken
+            return attrs.evolve(verdict, length=second + verdict.length) if found else _Verdict(second)
         if text[first] not in ('"}' if text[0] == "{" else "{]"):
             return _Verdict(1)
         end = _json_end(text, 0)
@@ -259,6 +266,15 @@ def _skip_blanks(text: str, start: int) -> int:
     while start < len(text) and text[start].isspace():
         start += 1
     return start
+
+
+def _second_brace(text: str, start: int) -> int:
+    """Return where the JSON begins when its opening brace is doubled, else 0.
+
+    Chat templates that show the form of a call with doubled braces teach models to write them.
+    """
+    second = _skip_blanks(text, start + 1)
+    return second if text[start] == "{" and text[second : second + 1] == "{" else 0
 
 
 def _json_end(text: str, start: int) -> int:

@@ -59,6 +59,8 @@ _MOST_ROUTES = 64
 _LARGEST_PIECE = 2**20
 # After [DONE] the end of the body is on its way; with it the connection can serve the next request.
 _END_WAIT_S = 0.02
+# aiohttp names the TLS settings even where none are used.
+_SSL = re.compile(r" ssl:(<[^>]*>|\w+)")
 _TEXT_OF_KEY = re.compile(r"[\x21-\x7e]+")
 
 T = TypeVar("T")
@@ -105,7 +107,10 @@ class Client:
         if not request.texts:
             return EmbeddingResponse(vectors=[], model=request.model)
         route = self._route(request.settings, request.model)
-        body = embedding_body(request, self._endpoint)
+        try:
+            body = embedding_body(request, self._endpoint)
+        except TypeError as err:
+            raise InvalidRequestError(f"the request is not JSON: {err}", **self._who(request.model)) from err
         data = await self._ask(route, route.embeddings_url, body, request)
         prices = route.options.prices_of(request.model)
         return self._read(lambda: embedding_response(data, len(request.texts), prices), request.model)
@@ -285,7 +290,7 @@ class Client:
     ) -> ModelError:
         """Return what a fault between us and the server is for the caller."""
         who, place = self._who(request.model), _shown(url)
-        text = scrubbed(str(err) or type(err).__name__, route.secrets)
+        text = scrubbed(_SSL.sub("", str(err)) or type(err).__name__, route.secrets)
         if isinstance(err, aiohttp.ConnectionTimeoutError):
             return ModelTimeoutError(f"no connection to {place} within {request.settings.connect_timeout_s:g} s", **who)
         if isinstance(err, TimeoutError):

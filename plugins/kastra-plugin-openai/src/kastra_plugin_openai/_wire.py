@@ -134,30 +134,39 @@ def _tool(tool: ToolDefinition) -> JsonObject:
     return {"type": "function", "function": function}
 
 
-def _is_strict(schema: Any) -> bool:
-    """Tell whether OpenAI's strict mode takes the schema: each object closed, each of its properties required."""
-    if isinstance(schema, list):
-        return all(map(_is_strict, schema))
-    if not isinstance(schema, dict):
-        return True
+_STRICT_WORDS = {
+    *("type", "properties", "required", "additionalProperties", "items", "enum", "const", "anyOf"),
+    *("$ref", "$defs", "definitions", "title", "description"),
+}
+
+
+def _is_strict(schema: Any, *, root: bool = True) -> bool:
+    """Tell whether OpenAI's strict mode takes the schema: each object closed, each of its properties required.
+
+    Source: OpenAI guide "Structured model outputs", "Supported schemas"; only the words that every model with strict
+    mode takes count, because the mode refuses a schema with any other.
+    """
+    if not isinstance(schema, dict) or not schema.keys() <= _STRICT_WORDS:
+        return False
     properties = schema.get("properties")
+    if root and (properties is None or "anyOf" in schema):
+        return False
     if properties is not None or schema.get("type") == "object":
         if not isinstance(properties, dict) or schema.get("additionalProperties") is not False:
             return False
         if set(schema.get("required", ())) != properties.keys():
             return False
-        if not all(map(_is_strict, properties.values())):
-            return False
-    return all(
-        _is_strict(list(schema[key].values()) if key in ("$defs", "definitions") else schema[key])
-        for key in ("items", "anyOf", "oneOf", "allOf", "$defs", "definitions")
-        if key in schema
-    )
+    parts = [*(properties or {}).values(), *schema.get("anyOf", ())]
+    for name in ("$defs", "definitions"):
+        parts += schema.get(name, {}).values()
+    if "items" in schema:
+        parts.append(schema["items"])
+    return all(_is_strict(part, root=False) for part in parts)
 
 
 # ------------------------------------------------------------------------------------------------- answers
 
-_FINISH: dict[Any, FinishReason] = {
+_FINISH: dict[str, FinishReason] = {
     "stop": "stop",
     "length": "length",
     "max_tokens": "length",
@@ -199,7 +208,7 @@ def chat_response(data: Any, prices: Prices | None = None) -> ChatResponse:
 def _response(
     parts: list[Part], finish: Any, refusal: Any, data: Mapping[str, Any], prices: Prices | None
 ) -> ChatResponse:
-    reason: FinishReason = _FINISH.get(finish, "stop")
+    reason: FinishReason = _FINISH.get(finish, "stop") if isinstance(finish, str) else "stop"
     if refusal:
         reason = "content_filter"
     elif reason == "stop" and parts and isinstance(parts[-1], ToolCallPart):
@@ -209,8 +218,8 @@ def _response(
         message=Message("assistant", tuple(parts)),
         finish_reason=reason,
         usage=_usage(data.get("usage"), prices),
-        model=data.get("model") or "",
-        id=data.get("id") or "",
+        model=str(data.get("model") or ""),
+        id=str(data.get("id") or ""),
     )
 
 
@@ -242,15 +251,19 @@ def _arguments(arguments: Any) -> JsonObject | str:
 
 
 def _usage(usage: Any, prices: Prices | None) -> Usage:
-    if not usage:
+    if not isinstance(usage, dict):
         return Usage()
-    read, written = usage.get("prompt_tokens") or 0, usage.get("completion_tokens") or 0
+    read, written = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     cost = usage.get("cost")
     if prices is not None:
         cost = (read * prices.input_per_million + written * prices.output_per_million) / 1e6
     elif isinstance(cost, bool) or not isinstance(cost, int | float):
         cost = None
     return Usage(input_tokens=read, output_tokens=written, cost=cost)
+
+
+def _count(tokens: Any) -> int:
+    return int(tokens) if isinstance(tokens, int | float) else 0
 
 
 class StreamedAnswer:
@@ -291,6 +304,9 @@ class StreamedAnswer:
                 self.started = True
                 self._head.update(id=chunk.get("id"), model=chunk.get("model"))
             choice = choices[0]
+            if choice.get("index"):
+                # Of several answers (parameter n) the first is taken, as in chat.
+                return []
             if finish := choice.get("finish_reason"):
                 self._finish = finish
             delta = choice.get("delta")

@@ -73,12 +73,12 @@ class OpenAIProvider:
             )
         # Another server than the provider's own may want no key; if it does, it says so.
         if key is None and endpoint.needs_key and base_from == "default":
-            variable = endpoint.key_env[0]
+            command = f"kastra config set providers.{name}.apiKey '{{valueFrom: {{file: PATH}}}}'"
             return ModelCheck(
                 ok=False,
                 reason="MissingKey",
                 message=f"{endpoint.title} needs an API key and none is set",
-                remedy=f"set {variable}, or `kastra config set providers.{name}.apiKey...`",
+                remedy=f"set {endpoint.key_env[0]}, or `{command}`",
                 details=details,
             )
         return ModelCheck(

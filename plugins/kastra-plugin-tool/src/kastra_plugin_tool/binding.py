@@ -19,7 +19,6 @@ from cattrs import Converter, transform_error
 from cattrs.strategies import configure_union_passthrough
 
 from kastra_core.api.meta import JsonObject, JsonValue
-
 from kastra_plugin_tool.signature import FunctionSignature
 from kastra_plugin_tool.typemap import typed_dict_fields
 

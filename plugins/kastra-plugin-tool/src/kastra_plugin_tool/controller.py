@@ -6,11 +6,10 @@ import asyncio
 from typing import ClassVar
 
 from kastra_core.api.meta import Condition, JsonObject, Resource
-from kastra_core.config import resolve_secret
 from kastra_core.controller import AbstractController, Result, failed_status, message_of, ready_status
-from kastra_core.errors import ConfigError, TerminalError
+from kastra_core.errors import TerminalError
+from kastra_core.secrets import MissingSecretError, resolve_secret
 from kastra_core.serde import typed
-
 from kastra_plugin_tool.http_request import secrets_of
 from kastra_plugin_tool.policy import ToolPolicy
 from kastra_plugin_tool.python_tool import load_function
@@ -59,9 +58,10 @@ class ToolController(AbstractController):
         refs = secrets_of(http)
         if refs:
             try:
-                await asyncio.to_thread(lambda: [resolve_secret(ref) for ref in refs])  # may read files
-            except ConfigError as error:
-                raise TerminalError(str(error), reason="MissingSecret", remedy=error.remedy) from error
+                base = ToolPolicy.of(self.runtime).project
+                await asyncio.to_thread(lambda: [resolve_secret(ref, base=base) for ref in refs])  # may read files
+            except MissingSecretError as error:
+                raise TerminalError(str(error), reason=error.reason, remedy=error.remedy) from error
         return spec.input_schema or declared_schema(http), spec.description
 
     async def _look_at_function(self, spec: ToolSpec) -> tuple[JsonObject, str]:

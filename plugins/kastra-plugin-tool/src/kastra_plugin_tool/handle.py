@@ -5,20 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from kastra_core.api.meta import JsonValue
-from kastra_core.api.references import Reference
+from kastra_core.runtime import ResourceHandle
 
 __all__ = ["ToolHandle"]
 
 
-class ToolHandle:
+class ToolHandle(ResourceHandle):
     """A Tool to call from Python; each call is a run of its own.
 
     Example:
         weather = await runtime.get_tool("default.weather").call(city="Paris")
     """
-
-    def __init__(self, runtime: Any, reference: Reference) -> None:
-        self.runtime, self.reference = runtime, reference
 
     async def call(self, arguments: JsonValue = None, /, **named: Any) -> JsonValue:
         """Call the tool and return its result.
@@ -35,5 +32,4 @@ class ToolHandle:
             if arguments is not None and not isinstance(arguments, dict):
                 raise TypeError("give the arguments as one object or by name, not as a single value and by name")
             arguments = {**(arguments or {}), **named}
-        run = await self.runtime.start_run(self.reference, arguments)
-        return await run.result()
+        return await self.execute(arguments)

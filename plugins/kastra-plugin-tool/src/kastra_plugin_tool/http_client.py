@@ -13,9 +13,9 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 import attrs
-from kastra_core.errors import OperationError
 from yarl import URL
 
+from kastra_core.errors import OperationError
 from kastra_plugin_tool.addresses import AddressPolicy
 from kastra_plugin_tool.http_request import HttpRequest
 

@@ -10,10 +10,10 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import attrs
 import orjson
-from kastra_core.api.meta import JsonObject, JsonValue
-from kastra_core.config import SecretRef
-from kastra_core.errors import OperationError
 
+from kastra_core.api.meta import JsonObject, JsonValue
+from kastra_core.errors import OperationError
+from kastra_core.secrets import SecretRef
 from kastra_plugin_tool.spec import HttpAuth, HttpSpec
 from kastra_plugin_tool.templates import parameters_in, render_json, render_text, text_of
 

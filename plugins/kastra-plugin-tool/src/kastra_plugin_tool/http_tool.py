@@ -7,13 +7,14 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import orjson
-from kastra_core.api.meta import JsonObject, JsonValue
-from kastra_core.config import resolve_secret
-from kastra_core.errors import OperationError
 
+from kastra_core.api.meta import JsonObject, JsonValue
+from kastra_core.errors import OperationError
+from kastra_core.secrets import resolve_secret
 from kastra_plugin_tool.http_client import HttpResponse, send
 from kastra_plugin_tool.http_request import HttpRequest, build_request
 from kastra_plugin_tool.policy import ToolPolicy
@@ -46,7 +47,8 @@ async def call_http(
         OperationError: reason InvalidArguments, NotAllowed, HttpError (the status was not 2xx), BadResponse,
             ResponseTooLarge, TooManyRedirects, ConnectionFailed.
     """
-    request = build_request(http, arguments, resolve=resolve_secret, idempotency_key=idempotency_key)
+    resolve = partial(resolve_secret, base=policy.project)
+    request = build_request(http, arguments, resolve=resolve, idempotency_key=idempotency_key)
     clock = asyncio.get_running_loop().time
     for attempt in range(1, tries.attempts + 1):
         wait_s: float | None = None

@@ -11,16 +11,21 @@ from pathlib import Path
 from typing import Any
 
 from kastra_core.errors import TerminalError, nearest
-
 from kastra_plugin_tool.policy import ToolPolicy
 
-__all__ = ["find_function"]
+__all__ = ["find_function", "is_imported"]
+
+
+def is_imported(target: str) -> bool:
+    """Whether the module of ``module:function`` is imported and complete, so that finding the function is quick."""
+    module = sys.modules.get(target.partition(":")[0])
+    return module is not None and not getattr(getattr(module, "__spec__", None), "_initializing", False)
 
 
 def find_function(target: str, policy: ToolPolicy) -> Callable[..., Any]:
     """Import ``module:function`` when the operator allows its module, and return the function.
 
-    Blocks while the module is imported; call it in a thread.
+    Blocks while the module is imported; call it in a thread unless :func:`is_imported`.
 
     Raises:
         TerminalError: reason ModuleNotAllowed, ModuleNotFound, ModuleFailed, FunctionNotFound or NotCallable.
@@ -58,8 +63,9 @@ def _not_allowed(module: str, message: str) -> TerminalError:
 
 
 def _import(name: str, policy: ToolPolicy) -> Any:
-    importlib.invalidate_caches()  # a module may have been written since the last try
-    _put_project_on_path(name, policy.project)
+    if name not in sys.modules:
+        importlib.invalidate_caches()  # a module may have been written since the last try
+        _put_project_on_path(name, policy.project)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:

@@ -11,7 +11,6 @@ from kastra_core.api.references import Reference
 from kastra_core.errors import ConfigError, OperationError, TerminalError
 from kastra_core.protocols.runner import OperationContext
 from kastra_core.serde import typed
-
 from kastra_plugin_tool.context import ToolContext
 from kastra_plugin_tool.policy import ToolPolicy
 from kastra_plugin_tool.rules import declared_schema
@@ -69,8 +68,8 @@ async def invoke(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
             details=error.details,
         ) from error
     except ConfigError as error:
-        # A secret that is not there, or a setting of the operator that cannot be read.
-        raise OperationError(f"{reference}: {error}", reason="NotConfigured") from error
+        # A secret that is not there (MissingSecret), or a setting of the operator that cannot be read (Config).
+        raise OperationError(f"{reference}: {error}", reason=error.reason) from error
     except TerminalError as error:
         remedy = f"; {error.remedy}" if error.remedy else ""
         raise OperationError(f"{reference}: {error}{remedy}", reason=_public_reason(error.reason)) from error
@@ -129,7 +128,7 @@ async def _call(
 
 def _wait_s(spec: ToolSpec, attempt: int) -> float:
     ceiling = min(spec.tries.delay_s * 2 ** min(attempt - 1, 30), spec.tries.max_delay_s)
-    return ceiling * random.uniform(0.5, 1)  # noqa: S311 - jitter, no secret
+    return float(ceiling * random.uniform(0.5, 1))  # noqa: S311 - jitter, no secret
 
 
 def _checked(schema: JsonObject, values: JsonObject) -> JsonObject:

@@ -12,10 +12,9 @@ from typing import Any
 
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import KastraError, OperationError
-
 from kastra_plugin_tool.binding import BindingError, ResultError, bind, to_json
 from kastra_plugin_tool.context import ToolContext
-from kastra_plugin_tool.importing import find_function
+from kastra_plugin_tool.importing import find_function, is_imported
 from kastra_plugin_tool.policy import ToolPolicy
 from kastra_plugin_tool.signature import FunctionSignature, read_signature
 
@@ -28,7 +27,10 @@ async def load_function(target: str, policy: ToolPolicy) -> tuple[Callable[..., 
     Raises:
         TerminalError: see ``find_function`` and ``read_signature``.
     """
-    function = await _in_thread(lambda: find_function(target, policy))
+    if is_imported(target):
+        function = find_function(target, policy)
+    else:
+        function = await _in_thread(lambda: find_function(target, policy))
     try:
         return function, _signature(function, target)
     except TypeError:
@@ -92,7 +94,8 @@ async def _in_thread(work: Callable[[], Any]) -> Any:
             done.set_exception(error)
 
     def body() -> None:
-        result, error = None, None
+        result: Any = None
+        error: BaseException | None = None
         try:
             result = context.run(work)
         except StopIteration as stop:

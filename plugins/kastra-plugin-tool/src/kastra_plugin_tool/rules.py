@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from kastra_core.api.meta import JsonObject, Resource
 from kastra_core.errors import Problem
 from kastra_core.serde import typed
-
 from kastra_plugin_tool.spec import HttpSpec, ToolSpec
 from kastra_plugin_tool.templates import has_double_braces, parameters_in
 
@@ -97,7 +96,7 @@ def http_parameters(http: HttpSpec) -> tuple[tuple[str, ...], tuple[str, ...]]:
     A query value, header or body field that is nothing but its parameter is left out when it has no value.
     """
     must = list(parameters_in(http.url))
-    may = []
+    may: list[str] = []
     for value in (*http.query.values(), *http.headers.values()):
         found = parameters_in(value) if isinstance(value, str) else ()
         (may if isinstance(value, str) and found and value == f"{{{found[0]}}}" else must).extend(found)

@@ -12,7 +12,6 @@ import attrs
 
 from kastra_core.api.meta import JsonObject
 from kastra_core.errors import TerminalError
-
 from kastra_plugin_tool.context import ToolContext
 from kastra_plugin_tool.typemap import SchemaMaker, UnsupportedTypeError, is_json_scalar
 

@@ -8,9 +8,9 @@ from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import attrs
 from cattrs import ClassValidationError
-from kastra_core.config import SecretRef
-from kastra_core.serde import FieldError, converter, type_word
 
+from kastra_core.secrets import SecretRef
+from kastra_core.serde import FieldError, converter, type_word
 from kastra_plugin_tool.durations import Duration
 
 __all__ = [

@@ -1,0 +1,159 @@
+"""``kastra delete``: with finalizers honoured and dependents collected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from kastra_core.api.meta import Resource, ResourceKey
+from kastra_core.cli.common import (
+    KubectlCommand,
+    all_namespaces_option,
+    current,
+    emit,
+    filename_options,
+    namespace_option,
+    output_option,
+    selector_options,
+    timeout_option,
+    wait_option,
+)
+from kastra_core.cli.printing import kind_name
+from kastra_core.cli.targets import Selection, Target, namespace_of, select, targets_of
+from kastra_core.errors import UserError
+
+if TYPE_CHECKING:
+    from kastra_core.manifests import Document
+    from kastra_core.runtime import RuntimeManager
+
+__all__ = ["command"]
+
+
+@click.command(cls=KubectlCommand)
+@click.argument("what", nargs=-1, metavar="[KINDS [NAME]... | KIND/NAME...]")
+@filename_options()
+@namespace_option
+@all_namespaces_option
+@selector_options
+@click.option("--all", "everything", is_flag=True, help="All resources of the kinds.")
+@click.option(
+    "--cascade",
+    type=click.Choice(["background", "foreground", "orphan"]),
+    default="background",
+    show_default=True,
+    help="What it owns: goes with it, goes first, or stays.",
+)
+@wait_option("Wait until they are gone.")
+@timeout_option("60s")
+@click.option("--ignore-not-found", is_flag=True, help="A name that is not there is no error.")
+@click.option("--dry-run/--no-dry-run", default=False, help="Only say what would be deleted.")
+@output_option("name")
+def command(
+    what: tuple[str, ...],
+    filenames: tuple[str, ...],
+    recursive: bool,
+    namespace: str | None,
+    all_namespaces: bool,
+    selector: str | None,
+    field_selector: str | None,
+    everything: bool,
+    cascade: str,
+    wait: bool,
+    timeout_s: float,
+    ignore_not_found: bool,
+    dry_run: bool,
+    output: str,
+) -> None:
+    """Delete resources by name, by selector or from files.
+
+    Finalizers are honoured: the controllers run until they have let go.
+    """
+    if bool(what) == bool(filenames):
+        raise UserError("name resources, or files with -f" + (", not both" if what else ""))
+    documents: list[Document] = []
+    if filenames:
+        from kastra_core import manifests
+
+        documents = manifests.read_sources(list(filenames), recursive=recursive)
+
+    async def delete(runtime: RuntimeManager) -> None:
+        where = namespace_of(runtime, namespace, all_namespaces)
+        if documents:
+            targets = _named_in(runtime, documents, namespace)
+        else:
+            targets = await targets_of(runtime, what)
+            if not (selector or field_selector or everything) and any(target.name is None for target in targets):
+                raise UserError("name resources, or give -l, --field-selector or --all")
+        found, missing = await select(
+            runtime, targets, namespace=where, selector=selector, field_selector=field_selector
+        )
+        left = await _delete_all(runtime, found, cascade, dry_run=dry_run, short=output == "name")
+        if not any(selection.resources for selection in found) and not missing:
+            click.echo("No resources found", err=True)
+        if left and wait:
+            await _wait_gone(runtime, left, timeout_s)
+        if missing and not ignore_not_found:
+            for error in missing[:-1]:
+                click.echo(f"error: {error}", err=True)
+            raise missing[-1]
+
+    current().run(delete)
+
+
+def _named_in(runtime: RuntimeManager, documents: list[Document], namespace: str | None) -> list[Target]:
+    """The resources that manifests name; the rest of a manifest may be wrong, it goes anyway."""
+    out = []
+    for document in documents:
+        data = document.data
+        meta = data.get("metadata")
+        name = meta.get("name") if isinstance(meta, dict) else None
+        if not isinstance(name, str) or not isinstance(data.get("kind"), str):
+            raise UserError(f"{document.file}:{document.line}: kind and metadata.name are wanted to delete it")
+        kind, _ = runtime.registry.for_manifest(str(data.get("apiVersion")), data["kind"])
+        where = (meta.get("namespace") if isinstance(meta, dict) else None) or namespace or runtime.config.namespace
+        out.append(Target(kind, name, where))
+    return out
+
+
+async def _delete_all(
+    runtime: RuntimeManager, found: list[Selection], cascade: str, *, dry_run: bool, short: bool
+) -> dict[ResourceKey, tuple[str, str]]:
+    """Delete; return those that are not gone yet: key to (uid, name for people)."""
+    left: dict[ResourceKey, tuple[str, str]] = {}
+    for selection in found:
+        for resource in selection.resources:
+            name = kind_name(selection.kind, resource.metadata.name)
+            if not dry_run:
+                gone = await runtime.client.delete(resource.key, propagation=cascade, uid=resource.metadata.uid)
+                if gone is not None and await _is_there(runtime, resource):
+                    left[resource.key] = (resource.metadata.uid, name)
+            emit(name if short else f"{name} deleted" + (" (dry run)" if dry_run else ""))
+    return left
+
+
+async def _is_there(runtime: RuntimeManager, resource: Resource) -> bool:
+    now = await runtime.client.get(resource.key)
+    return now is not None and now.metadata.uid == resource.metadata.uid
+
+
+async def _wait_gone(runtime: RuntimeManager, left: dict[ResourceKey, tuple[str, str]], timeout_s: float) -> None:
+    from kastra_core.cli.waiting import wait_until
+
+    await runtime.start_controllers()
+    late = await wait_until(
+        runtime,
+        left,
+        lambda key, resource: resource is None or resource.metadata.uid != left[key][0],
+        timeout_s=timeout_s,
+    )
+    if late:
+        told = "; ".join(
+            f"{left[key][1]} is held by {', '.join(resource.metadata.finalizers) or 'what it owns'}"
+            for key, resource in late.items()
+            if resource is not None
+        )
+        raise UserError(
+            f"marked for deletion, but not gone after {timeout_s:g} s: {told}; a controller that knows the finalizer "
+            "must run (`kastra plugins`), or remove it from metadata.finalizers"
+        )

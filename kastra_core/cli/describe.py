@@ -1,0 +1,207 @@
+"""``kastra describe``: all there is to know about a resource, for people."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import click
+
+from kastra_core.api.kind import ResourceKind
+from kastra_core.api.meta import Resource, condition_of
+from kastra_core.cli.common import (
+    KubectlCommand,
+    all_namespaces_option,
+    current,
+    emit,
+    namespace_option,
+    selector_options,
+    style,
+)
+from kastra_core.cli.printing import NONE
+from kastra_core.cli.tables import age, format_table, terminal_width
+from kastra_core.cli.targets import namespace_of, select, targets_of
+from kastra_core.errors import KastraError, NotFoundError
+
+if TYPE_CHECKING:
+    from kastra_core.runtime import RuntimeManager
+
+__all__ = ["command"]
+
+
+class _Described(NamedTuple):
+    kind: ResourceKind
+    orphaned: bool
+    resource: Resource
+    references: list[tuple[str, str, str]]
+    """(field path, reference, state) each."""
+    events: Sequence[Resource]
+    owned: list[str]
+
+
+@click.command(cls=KubectlCommand)
+@click.argument("what", nargs=-1, metavar="KINDS [NAME]... | KIND/NAME...")
+@namespace_option
+@all_namespaces_option
+@selector_options
+def command(
+    what: tuple[str, ...],
+    namespace: str | None,
+    all_namespaces: bool,
+    selector: str | None,
+    field_selector: str | None,
+) -> None:
+    """Show everything about resources, with conditions, what they refer to, and events."""
+    state = current()
+
+    async def read(runtime: RuntimeManager) -> tuple[list[_Described], list[NotFoundError]]:
+        found, missing = await select(
+            runtime,
+            await targets_of(runtime, what),
+            namespace=namespace_of(runtime, namespace, all_namespaces),
+            selector=selector,
+            field_selector=field_selector,
+        )
+        described = [
+            await _look(runtime, selection.kind, resource, selection.orphaned)
+            for selection in found
+            for resource in selection.resources
+        ]
+        return described, missing
+
+    described, missing = state.read(read)
+    emit("\n\n".join(_page(item, time.time()) for item in described))
+    for error in missing[:-1]:
+        click.echo(f"error: {error}", err=True)
+    if missing:
+        raise missing[-1]
+    if not described:
+        click.echo("No resources found", err=True)
+
+
+async def _look(runtime: RuntimeManager, kind: ResourceKind, resource: Resource, orphaned: bool) -> _Described:
+    event_kind = runtime.registry.resolve("events")
+    namespace = resource.metadata.namespace or "default"
+    events = (await runtime.client.list(event_kind, namespace=namespace)).items
+    owned = (await runtime.store.resources.list("", "", owner_uid=resource.metadata.uid)).items
+    return _Described(
+        kind,
+        orphaned,
+        resource,
+        await _references(runtime, kind, resource),
+        [event for event in events if is_about(event, resource)],
+        [str(item.key) for item in owned],
+    )
+
+
+def is_about(event: Resource, resource: Resource) -> bool:
+    """Whether an Event is about a resource."""
+    involved = event.spec.get("involvedObject") or {}
+    if involved.get("uid"):
+        return bool(involved["uid"] == resource.metadata.uid)
+    return (involved.get("kind"), involved.get("name")) == (resource.kind, resource.metadata.name)
+
+
+async def _references(runtime: RuntimeManager, kind: ResourceKind, resource: Resource) -> list[tuple[str, str, str]]:
+    try:
+        references = kind.references_of(resource)
+    except KastraError as error:
+        return [("", "", str(error))]
+    out = []
+    for reference in references:
+        found = await runtime.client.get(reference.key)
+        if found is None:
+            known = runtime.registry.get(reference.group, reference.kind) is not None
+            state = "missing" if known else "missing (no plugin offers the kind)"
+        else:
+            state = _state(found)
+        out.append((reference.path or NONE, str(reference), state))
+    return out
+
+
+def _state(resource: Resource) -> str:
+    ready = condition_of(resource, "Ready")
+    if ready is None:
+        return "there"
+    return "Ready" if ready.get("status") == "True" else f"not ready: {ready.get('reason')}"
+
+
+def _page(item: _Described, now_s: float) -> str:
+    resource, meta = item.resource, item.resource.metadata
+    owners = ", ".join(f"{owner.kind}/{owner.name}" for owner in meta.owner_references)
+    head = [
+        ("Name", meta.name),
+        ("Namespace", meta.namespace or NONE),
+        ("Kind", f"{resource.kind} ({resource.api_version})"),
+        ("Labels", _pairs(meta.labels)),
+        ("Annotations", _pairs(meta.annotations)),
+        ("Created", f"{meta.creation_timestamp} ({age(meta.creation_timestamp, now_s)} ago)"),
+        ("Generation", str(meta.generation)),
+        ("UID", meta.uid),
+    ]
+    if meta.deletion_timestamp:
+        head.append(("Deletion", f"asked for {age(meta.deletion_timestamp, now_s)} ago"))
+    if meta.finalizers:
+        head.append(("Finalizers", ", ".join(meta.finalizers)))
+    if owners:
+        head.append(("Owned by", owners))
+    if item.owned:
+        head.append(("Owns", ", ".join(item.owned)))
+    if item.orphaned:
+        head.append(("Note", "no installed plugin offers this kind"))
+    out = ["".join(f"{name + ':':<13}{value}\n" for name, value in head)]
+    out.append(_yaml("Spec", resource.spec))
+    out.extend(_yaml(key, value) for key, value in resource.extra.items())
+    status = {key: value for key, value in resource.status.items() if key != "conditions"}
+    if status:
+        out.append(_yaml("Status", status))
+    conditions = [c for c in resource.status.get("conditions") or () if isinstance(c, Mapping)]
+    if conditions:
+        rows = [["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]]
+        rows.extend(
+            [
+                str(condition.get("type")),
+                str(condition.get("status")),
+                str(condition.get("reason") or NONE),
+                age(condition.get("lastTransitionTime"), now_s),
+                str(condition.get("message") or ""),
+            ]
+            for condition in conditions
+        )
+        out.append(_section("Conditions", rows))
+    if item.references:
+        rows = [["FIELD", "REFERENCE", "STATE"], *(list(row) for row in item.references)]
+        out.append(_section("References", rows))
+    events = sorted(item.events, key=lambda event: str(event.spec.get("lastTimestamp")))
+    if events:
+        rows = [["TYPE", "REASON", "COUNT", "LAST", "MESSAGE"]]
+        for event in events:
+            spec = event.spec
+            last = age(spec.get("lastTimestamp"), now_s)
+            rows.append([str(spec.get(n) or "") for n in ("type", "reason", "count")] + [last, str(spec["message"])])
+        out.append(_section("Events", rows))
+    else:
+        out.append(f"Events:      {NONE}\n")
+    return "".join(out)
+
+
+def _pairs(values: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in sorted(values.items())) or NONE
+
+
+def _yaml(title: str, value: Any) -> str:
+    if not value:
+        return f"{title + ':':<13}{NONE}\n"
+    from kastra_core.manifests import dump
+
+    text = dump([value]) if isinstance(value, Mapping) else dump([{title: value}])
+    return f"{style(title, bold=True)}:\n" + "".join(f"  {line}" for line in text.splitlines(keepends=True))
+
+
+def _section(title: str, rows: list[list[str]]) -> str:
+    limit = terminal_width()
+    # A message is what one reads this page for: only the terminal's own wrapping touches it.
+    last = [row[-1] for row in rows]
+    text = format_table([[*row[:-1], cell] for row, cell in zip(rows, last)], limit=0 if len(rows[0]) > 3 else limit)
+    return f"{style(title, bold=True)}:\n" + "".join(f"  {line}" for line in text.splitlines(keepends=True))

@@ -1,0 +1,190 @@
+"""``kastra explain``: kinds, their fields, and who answers for a model."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kastra_core.cli.common import KubectlCommand, current, emit, output_option, style
+from kastra_core.cli.printing import NONE, render_data
+from kastra_core.cli.tables import format_table, terminal_width
+from kastra_core.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from kastra_core.api.kind import ResourceKind
+    from kastra_core.api.registry import KindRegistry
+    from kastra_core.cli.fields import Field
+
+__all__ = ["command"]
+
+_WIDTH = 100
+
+
+@click.command(cls=KubectlCommand)
+@click.argument("what", nargs=-1, metavar="[KIND[.FIELD...] | model PROVIDER/NAME]")
+@click.option("--recursive", is_flag=True, help="All fields below, without their texts.")
+@output_option("yaml", "json")
+def command(what: tuple[str, ...], recursive: bool, output: str) -> None:
+    """Document a kind and its fields, or a model's provider.
+
+    Without argument it lists the kinds. `kastra explain model openai/gpt-4o` says which plugin answers, why, and
+    what is missing.
+    """
+    from kastra_core.runtime import registry_of
+
+    if len(what) == 2 and what[0] in ("model", "models"):
+        _explain_model(what[1], output)
+        return
+    if len(what) > 1:
+        raise UserError(f"explain takes one KIND[.FIELD...] or model PROVIDER/NAME, not {' '.join(what)!r}")
+    registry = registry_of(current().plugins)
+    if not what:
+        emit(_kinds(registry))
+        return
+    from kastra_core.cli.fields import fields_of_kind, find_field
+
+    kind, path = _kind_and_path(registry, what[0])
+    fields = fields_of_kind(kind)
+    head = [f"{'KIND:':<10}{kind.kind}", f"{'VERSION:':<10}{kind.api_version}"]
+    if path:
+        found = find_field(fields, path)
+        if isinstance(found, list):
+            full = ".".join(path)
+            near = nearest(path[-1], found) or nearest(full, found)
+            hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(found) or 'none'}"
+            raise UserError(f"{kind.kind} has no field {full}; {hint}")
+        head.append(f"{'FIELD:':<10}{'.'.join(path)} <{found.type}>{' (required)' if found.required else ''}")
+        if found.default is not None:
+            head.append(f"{'DEFAULT:':<10}{_short(found.default)}")
+        description, below = found.description, found.fields()
+    else:
+        head += [
+            f"{'NAMES:':<10}{', '.join(dict.fromkeys(kind.names))}",
+            f"{'SCOPE:':<10}{'namespaced' if kind.namespaced else 'cluster'}",
+            f"{'PLUGIN:':<10}{registry.provider_of(kind)}",
+        ]
+        description, below = kind.description, fields
+    if output:
+        emit(render_data(_data(kind, path, description, below), output))
+        return
+    out = ["\n".join(head)]
+    if description:
+        out.append("DESCRIPTION:\n" + _wrapped(description, "  "))
+    if below:
+        lines = _tree(below, "  ") if recursive else _listing(below, top=not path)
+        out.append("FIELDS:\n" + "\n".join(lines))
+    emit("\n\n".join(out))
+
+
+def _kind_and_path(registry: KindRegistry, text: str) -> tuple[ResourceKind, list[str]]:
+    """``agent.spec.model``, ``agents.mastra.ai.spec``: the longest beginning that names a kind."""
+    parts = text.split(".")
+    for count in range(len(parts), 1, -1):
+        if registry.lookup(".".join(parts[:count])) is not None:
+            return registry.resolve(".".join(parts[:count])), parts[count:]
+    return registry.resolve(parts[0]), parts[1:]
+
+
+def _kinds(registry: KindRegistry) -> str:
+    rows = [["NAME", "SHORT", "APIVERSION", "NAMESPACED", "KIND", "RUNS", "DESCRIPTION"]]
+    rows.extend(
+        [
+            kind.plural,
+            ",".join(kind.short_names) or NONE,
+            kind.api_version,
+            "true" if kind.namespaced else "false",
+            kind.kind,
+            "yes" if kind.executable else "no",
+            kind.description,
+        ]
+        for kind in registry
+    )
+    return format_table(rows, limit=terminal_width())
+
+
+def _listing(fields: Sequence[Field], *, top: bool) -> Iterator[str]:
+    for field in fields:
+        yield from _entry(field, "  ")
+        if top and field.name == "spec":
+            for below in field.fields():
+                yield from _entry(below, "    ")
+
+
+def _entry(field: Field, indent: str) -> Iterator[str]:
+    told = " (required)" if field.required else ""
+    if field.default is not None:
+        told += f" (default: {_short(field.default)})"
+    yield f"{indent}{style(field.name, bold=True)} <{field.type}>{told}"
+    if field.description:
+        yield _wrapped(field.description, indent + "    ")
+
+
+def _tree(fields: Sequence[Field], indent: str, depth: int = 0) -> Iterator[str]:
+    for field in fields:
+        yield f"{indent}{field.name} <{field.type}>{' (required)' if field.required else ''}"
+        if depth < 10:  # a schema may refer to itself
+            yield from _tree(field.fields(), indent + "  ", depth + 1)
+
+
+def _wrapped(text: str, indent: str) -> str:
+    """Paragraphs folded to a readable width."""
+    paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
+    width = min(terminal_width() or _WIDTH, _WIDTH)
+    fold = textwrap.TextWrapper(width=width, initial_indent=indent, subsequent_indent=indent)
+    return "\n\n".join(fold.fill(part) for part in paragraphs)
+
+
+def _short(value: Any) -> str:
+    return " ".join(render_data(value, "json").split())
+
+
+def _data(kind: ResourceKind, path: Sequence[str], description: str, fields: Sequence[Field]) -> dict[str, Any]:
+    return {
+        "kind": kind.kind,
+        "apiVersion": kind.api_version,
+        "path": ".".join(path),
+        "description": description,
+        "fields": [_field_data(field) for field in fields],
+    }
+
+
+def _field_data(field: Field, depth: int = 0) -> dict[str, Any]:
+    out: dict[str, Any] = {"name": field.name, "type": field.type, "required": field.required}
+    if field.description:
+        out["description"] = field.description
+    if field.default is not None:
+        out["default"] = field.default
+    below = field.fields() if depth < 10 else []
+    if below:
+        out["fields"] = [_field_data(item, depth + 1) for item in below]
+    return out
+
+
+# ------------------------------------------------------------------------------------------------ models
+
+
+def _explain_model(model: str, output: str) -> None:
+    from kastra_core.execution.models import Models
+
+    state = current()
+    found = Models(state.plugins, state.config).explain(model)
+    if output:
+        emit(render_data(found, output))
+        return
+    lines = [("Model", str(found["model"])), ("Plugin", str(found["plugin"] or NONE))]
+    if found.get("why"):
+        lines.append(("Why", str(found["why"])))
+    if found.get("others"):
+        lines.append(("Others", f"{', '.join(found['others'])} (choose with providers.{found['provider']}.plugin)"))
+    if found["ok"]:
+        lines.append(("Ready", style("yes", fg="green") + (f": {found['message']}" if found.get("message") else "")))
+    else:
+        lines.append(("Ready", style("no", fg="red") + f": {found.get('reason')}: {found.get('message')}"))
+    if found.get("remedy"):
+        lines.append(("Remedy", str(found["remedy"])))
+    lines.extend((str(key), _short(value)) for key, value in (found.get("details") or {}).items())
+    width = max(len(name) for name, _ in lines) + 2
+    emit("".join(f"{name + ':':<{width}} {value}\n" for name, value in lines))

@@ -1,0 +1,132 @@
+"""``kastra export``: resources as manifests that can be applied elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from kastra_core.api.meta import JsonObject, Resource
+from kastra_core.cli.common import (
+    KubectlCommand,
+    all_namespaces_option,
+    current,
+    emit,
+    namespace_option,
+    output_option,
+    selector_options,
+)
+from kastra_core.cli.printing import render_data
+from kastra_core.cli.targets import namespace_of, orphaned_kinds, select, targets_of
+
+if TYPE_CHECKING:
+    from kastra_core.cli.targets import Target
+    from kastra_core.runtime import RuntimeManager
+
+__all__ = ["clean_manifest", "command"]
+
+_RUNTIME_FIELDS = (
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "managedFields",
+)
+
+
+def clean_manifest(resource: Resource) -> JsonObject:
+    """The manifest without what the runtime sets: no status, no uid, no bookkeeping of owners."""
+    manifest = resource.to_manifest()
+    manifest.pop("status", None)
+    for name in _RUNTIME_FIELDS:
+        manifest["metadata"].pop(name, None)
+    return manifest
+
+
+@click.command(cls=KubectlCommand)
+@click.argument("what", nargs=-1, metavar="[KINDS [NAME]... | KIND/NAME...]")
+@namespace_option
+@all_namespaces_option
+@selector_options
+@output_option("yaml", "json", default="yaml")
+@click.option(
+    "--output-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="A file per resource, NAMESPACE/KIND-NAME.yaml, instead of stdout.",
+)
+def command(
+    what: tuple[str, ...],
+    namespace: str | None,
+    all_namespaces: bool,
+    selector: str | None,
+    field_selector: str | None,
+    output: str,
+    output_dir: Path | None,
+) -> None:
+    """Write resources as manifests that can be applied.
+
+    Without arguments all kinds but runs and events. What the runtime sets (uid, resourceVersion, status ...) is left
+    out, and so are resources that another one owns: their owner makes them anew.
+    """
+    state = current()
+
+    async def read(runtime: RuntimeManager) -> list[Resource]:
+        targets = await targets_of(runtime, what) if what else await _everything(runtime)
+        found, missing = await select(
+            runtime,
+            targets,
+            namespace=namespace_of(runtime, namespace, all_namespaces),
+            selector=selector,
+            field_selector=field_selector,
+        )
+        if missing:
+            raise missing[0]
+        named = {target.name for target in targets}
+        return [
+            resource
+            for selection in found
+            for resource in selection.resources
+            if not resource.metadata.deletion_timestamp
+            and (resource.metadata.name in named or not any(o.controller for o in resource.metadata.owner_references))
+        ]
+
+    resources = state.read(read)
+    manifests = [_portable(resource) for resource in resources]
+    if output_dir is not None:
+        _write(output_dir, manifests, output)
+        state.note(f"{len(manifests)} files in {output_dir}")
+        return
+    if not manifests:
+        click.echo("No resources found", err=True)
+    elif output == "json":
+        emit(render_data({"apiVersion": "v1", "kind": "List", "items": manifests}, "json"))
+    else:
+        from kastra_core.manifests import dump
+
+        emit(dump(manifests))
+
+
+async def _everything(runtime: RuntimeManager) -> list[Target]:
+    from kastra_core.cli.targets import Target
+
+    kinds = [kind for kind in runtime.registry if not kind.ephemeral]
+    return [Target(kind) for kind in [*kinds, *await orphaned_kinds(runtime)]]
+
+
+def _portable(resource: Resource) -> JsonObject:
+    """Owners are named by uid, which means nothing elsewhere."""
+    manifest = clean_manifest(resource)
+    manifest["metadata"].pop("ownerReferences", None)
+    return manifest
+
+
+def _write(directory: Path, manifests: list[JsonObject], output: str) -> None:
+    for manifest in manifests:
+        meta = manifest["metadata"]
+        folder = directory / meta.get("namespace", "")
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f"{manifest['kind'].lower()}-{meta['name']}.{output}"
+        file.write_text(render_data(manifest, output), encoding="utf-8")

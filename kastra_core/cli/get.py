@@ -1,0 +1,154 @@
+"""``kastra get``: resources as a table, YAML, JSON, names or JSONPath."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kastra_core.api.meta import Resource
+from kastra_core.cli.common import (
+    KubectlCommand,
+    all_namespaces_option,
+    current,
+    emit,
+    namespace_option,
+    output_option,
+    selector_options,
+)
+from kastra_core.cli.jsonpath import compile_path
+from kastra_core.cli.printing import as_data, kind_name, render_data, table
+from kastra_core.cli.targets import Selection, Target, namespace_of, select, targets_of
+from kastra_core.errors import NotFoundError
+
+if TYPE_CHECKING:
+    from kastra_core.runtime import RuntimeManager
+
+__all__ = ["command"]
+
+
+@click.command(cls=KubectlCommand)
+@click.argument("what", nargs=-1, metavar="KINDS [NAME]... | KIND/NAME...")
+@namespace_option
+@all_namespaces_option
+@selector_options
+@output_option("wide", "yaml", "json", "name", jsonpath=True)
+@click.option("-w", "--watch", is_flag=True, help="Go on and print changes, also those of other processes.")
+@click.option("--watch-only", is_flag=True, help="As --watch, without the list at the beginning.")
+@click.option("--show-labels", is_flag=True, help="Add a column with the labels.")
+@click.option("--no-headers", is_flag=True, help="No line with the names of the columns.")
+@click.option("--sort-by", metavar="JSONPATH", help="For example .metadata.creationTimestamp or .spec.model.name.")
+@click.option("--show-managed-fields", is_flag=True, help="Keep metadata.managedFields in YAML and JSON.")
+@click.option("--ignore-not-found", is_flag=True, help="A name that is not there is no error.")
+def command(
+    what: tuple[str, ...],
+    namespace: str | None,
+    all_namespaces: bool,
+    selector: str | None,
+    field_selector: str | None,
+    output: str,
+    watch: bool,
+    watch_only: bool,
+    show_labels: bool,
+    no_headers: bool,
+    sort_by: str | None,
+    show_managed_fields: bool,
+    ignore_not_found: bool,
+) -> None:
+    """List resources, or show some.
+
+    KINDS is a kind in any spelling (agents, agent, Agent, agents.mastra.ai), several with commas, or "all".
+    """
+    state = current()
+
+    async def read(
+        runtime: RuntimeManager,
+    ) -> tuple[str | None, list[Target], list[Selection], list[NotFoundError]]:
+        where = namespace_of(runtime, namespace, all_namespaces)
+        targets = await targets_of(runtime, what)
+        found, missing = await select(
+            runtime, targets, namespace=where, selector=selector, field_selector=field_selector
+        )
+        return where, targets, found, missing
+
+    if watch or watch_only:
+        from kastra_core.cli.watching import watch_resources
+
+        state.run(
+            lambda runtime: watch_resources(
+                runtime,
+                what,
+                namespace=namespace_of(runtime, namespace, all_namespaces),
+                selector=selector,
+                field_selector=field_selector,
+                output=output,
+                show_labels=show_labels,
+                headers=not no_headers,
+                managed_fields=show_managed_fields,
+                list_first=not watch_only,
+            )
+        )
+        return
+    where, targets, found, missing = state.read(read)
+    if ignore_not_found:
+        missing = []
+    if sort_by:
+        found = [_sorted(selection, sort_by) for selection in found]
+    shown = [selection for selection in found if selection.resources]
+    if output in ("", "wide"):
+        several = len(found) > 1
+        tables = [
+            table(
+                selection.kind,
+                selection.resources,
+                time.time(),
+                wide=output == "wide",
+                namespace=all_namespaces,
+                labels=show_labels,
+                headers=not no_headers,
+                qualified=several,
+            )
+            for selection in shown
+        ]
+        emit("\n".join(tables))
+    elif output == "name":
+        emit("".join(f"{kind_name(s.kind, r.metadata.name)}\n" for s in shown for r in s.resources))
+    else:
+        single = len(targets) == 1 and targets[0].name is not None
+        resources = [resource for selection in shown for resource in selection.resources]
+        if resources or not single:
+            data = as_data(resources, single=single, managed_fields=show_managed_fields)
+            emit(render_data(data, output))
+    for selection in shown:
+        if selection.orphaned:
+            kind = selection.kind
+            state.warn(
+                f"no installed plugin offers {kind.kind}.{kind.group}; its resources are shown as they are stored"
+            )
+    if missing:
+        _refuse(missing)
+    if not shown and output in ("", "wide", "name") and not ignore_not_found:
+        click.echo("No resources found" + ("" if where is None else f" in namespace {where}"), err=True)
+
+
+def _refuse(missing: Sequence[NotFoundError]) -> None:
+    for error in missing[:-1]:
+        click.echo(f"error: {error}", err=True)
+    raise missing[-1]
+
+
+def _sorted(selection: Selection, path: str) -> Selection:
+    evaluate = compile_path(path)
+
+    def key(resource: Resource) -> tuple[int, Any, str]:
+        found = evaluate(resource.to_manifest())
+        value = found[0] if found else None
+        if value is None:
+            return (0, 0, "")
+        if isinstance(value, (bool, int, float)):
+            return (1, value, "")
+        return (2, 0, str(value))
+
+    return Selection(selection.kind, tuple(sorted(selection.resources, key=key)), selection.orphaned)

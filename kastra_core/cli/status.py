@@ -1,0 +1,159 @@
+"""``kastra status``: store, resources, runs, models and plugins at a glance."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kastra_core.api.meta import condition_of
+from kastra_core.cli.common import KubectlCommand, current, emit, file_of, output_option, style
+from kastra_core.cli.plugins import plugins_exit_code
+from kastra_core.cli.printing import NONE, render_data
+from kastra_core.cli.tables import format_table, terminal_width
+
+if TYPE_CHECKING:
+    from kastra_core.runtime import RuntimeManager
+
+__all__ = ["command"]
+
+
+@click.command(cls=KubectlCommand)
+@output_option("yaml", "json")
+@click.pass_context
+def command(ctx: click.Context, output: str) -> None:
+    """Show store, resources, runs, models and plugins at a glance.
+
+    Exit code 3 when a plugin is quarantined or two plugins clash.
+    """
+    state = current()
+    state.tell_faults = False
+
+    async def read(runtime: RuntimeManager) -> dict[str, Any]:
+        return {
+            "resources": await _resources(runtime),
+            "runs": await _runs(runtime),
+        }
+
+    config = state.config
+    data: dict[str, Any] = {
+        "project": str(config.project),
+        "store": config.to_manifest()["store"] if state.store is None else state.store,
+        "namespace": config.namespace,
+    }
+    file = file_of(state.url)
+    if file is not None:
+        data["storeExists"] = file.exists()
+        if file.exists():
+            data["storeBytes"] = file.stat().st_size
+    data["models"] = _models(state.plugins, config)
+    data |= state.read(read)
+    faults = state.plugins.faults
+    infos = state.plugins.load().values()
+    data["plugins"] = {
+        "loaded": sum(info.state == "loaded" for info in infos),
+        "blocked": [info.name for info in infos if info.state == "blocked"],
+        "faults": [str(fault) for fault in faults],
+    }
+    emit(render_data(data, output) if output else _page(data))
+    ctx.exit(plugins_exit_code(faults))
+
+
+async def _resources(runtime: RuntimeManager) -> list[dict[str, Any]]:
+    """Each kind that has resources, by group and kind; bookkeeping is left out."""
+    out = []
+    for (group, name), count in sorted((await runtime.store.resources.counts()).items()):
+        kind = runtime.registry.get(group, name)
+        if not count or (kind is not None and kind.ephemeral):
+            continue
+        row: dict[str, Any] = {"kind": name, "group": group, "count": count, "ready": 0, "notReady": 0}
+        for resource in (await runtime.store.resources.list(group, name)).items:
+            ready = condition_of(resource, "Ready")
+            if ready is not None:
+                row["ready" if ready.get("status") == "True" else "notReady"] += 1
+        if kind is None:
+            row["orphaned"] = True
+        out.append(row)
+    return out
+
+
+async def _runs(runtime: RuntimeManager) -> dict[str, Any]:
+    runs = (await runtime.client.list(runtime.registry.resolve("runs"))).items
+    phases = Counter(str(run.status.get("phase") or "Pending") for run in runs)
+    leases = {lease.name: lease for lease in await runtime.store.leases.list("worker/")}
+    now_s = time.time()
+    unfinished = []
+    for claim in await runtime.store.journal.claims():
+        lease = leases.get(claim.holder)
+        if not claim.holder:
+            worker = "nobody: it sleeps or waits for a signal" if claim.wake_at_s != 0 else "nobody: given up"
+        elif lease is None or lease.expires_at_s < now_s:
+            worker = f"{claim.holder} (gone)"
+        else:
+            worker = claim.holder
+        unfinished.append({"run": f"{claim.key.namespace}/{claim.key.name}", "worker": worker})
+    return {"phases": dict(sorted(phases.items())), "unfinished": unfinished}
+
+
+def _models(plugins: Any, config: Any) -> dict[str, Any]:
+    providers = {
+        name: plugin
+        for plugin, record in plugins.records("kastra_model_providers")
+        for name in record.providers
+        if not record.fallback
+    }
+    return {
+        "override": config.model,
+        "default": config.default_model,
+        "configured": sorted(config.providers),
+        "offered": dict(sorted(providers.items())),
+    }
+
+
+def _page(data: dict[str, Any]) -> str:
+    models, runs, plugins = data["models"], data["runs"], data["plugins"]
+    size = f" ({data['storeBytes'] / 1048576:.1f} MiB)" if "storeBytes" in data else ""
+    new = " (not there yet; `kastra apply` makes it)" if data.get("storeExists") is False else ""
+    lines = [
+        ("Project", data["project"]),
+        ("Store", data["store"] + size + new),
+        ("Namespace", data["namespace"]),
+        ("Model", models["override"] or (f"{models['default']} (default)" if models["default"] else NONE)),
+        ("Providers", _few(list(models["offered"]))),
+        ("Configured", ", ".join(models["configured"]) or NONE),
+        ("Plugins", f"{plugins['loaded']} loaded" + _also(plugins)),
+        ("Runs", ", ".join(f"{count} {phase}" for phase, count in runs["phases"].items()) or NONE),
+    ]
+    out = ["".join(f"{name + ':':<13}{value}\n" for name, value in lines)]
+    if data["resources"]:
+        rows = [["KIND", "COUNT", "READY", "NOT READY", ""]]
+        for row in data["resources"]:
+            name = row["kind"] if row["group"] == "mastra.ai" else f"{row['kind']}.{row['group']}"
+            note = "no plugin offers it" if row.get("orphaned") else ""
+            rows.append([name, str(row["count"]), str(row["ready"]), str(row["notReady"]), note])
+        out.append(format_table(rows, limit=terminal_width()))
+    else:
+        out.append("Resources:   <none>\n")
+    if runs["unfinished"]:
+        rows = [["UNFINISHED RUN", "WORKER"], *([row["run"], row["worker"]] for row in runs["unfinished"])]
+        out.append(format_table(rows, limit=terminal_width()))
+    if plugins["faults"]:
+        out.append("".join(style(f"Fault: {fault}", fg="red") + "\n" for fault in plugins["faults"]))
+    return "\n".join(out)
+
+
+def _few(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more (`kastra plugins -o wide`)" if len(names) > most else ""
+    return (", ".join(names[:most]) or NONE) + more
+
+
+def _also(plugins: dict[str, Any]) -> str:
+    parts = []
+    if plugins["blocked"]:
+        parts.append(f"blocked: {', '.join(plugins['blocked'])}")
+    if plugins["faults"]:
+        count = len(plugins["faults"])
+        parts.append("1 fault" if count == 1 else f"{count} faults")
+    return f" ({'; '.join(parts)})" if parts else ""

@@ -1,0 +1,161 @@
+"""From ``agents``, ``agent/a``, ``agents a b``, ``agents,tools``, ``all`` to kinds and names, and to resources."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from kastra_core.api.kind import ResourceKind
+from kastra_core.api.meta import Resource
+from kastra_core.api.selectors import FieldSelector, LabelSelector
+from kastra_core.errors import NotFoundError, UnknownKindError, UserError
+
+if TYPE_CHECKING:
+    from kastra_core.runtime import RuntimeManager
+
+__all__ = ["Selection", "Target", "namespace_of", "orphaned_kinds", "resolve_kinds", "select", "targets_of"]
+
+
+class Target(NamedTuple):
+    """All resources of a kind (``name`` None) or one of them."""
+
+    kind: ResourceKind
+    name: str | None = None
+    namespace: str | None = None
+    """When the user wrote kind/namespace/name."""
+
+
+class Selection(NamedTuple):
+    """Resources of one kind; ``orphaned``: no plugin offers the kind."""
+
+    kind: ResourceKind
+    resources: tuple[Resource, ...]
+    orphaned: bool = False
+
+
+def namespace_of(runtime: RuntimeManager, namespace: str | None, all_namespaces: bool) -> str | None:
+    """The namespace that is meant, None for all."""
+    return None if all_namespaces else namespace or runtime.config.namespace
+
+
+async def orphaned_kinds(runtime: RuntimeManager) -> list[ResourceKind]:
+    """Kinds that have resources in the store and that no plugin offers."""
+    counts = await runtime.store.resources.counts()
+    return [
+        ResourceKind(kind=kind, plural=f"{kind.lower()}s", group=group, version="", description="No plugin offers it.")
+        for (group, kind), count in sorted(counts.items())
+        if count and runtime.registry.get(group, kind) is None
+    ]
+
+
+async def resolve_kinds(runtime: RuntimeManager, words: str) -> list[ResourceKind]:
+    """The kinds that ``agents``, ``agents,tools``, ``all`` or ``Widget.acme.example`` mean.
+
+    Raises: UnknownKindError, AmbiguousKindError.
+    """
+    found: dict[tuple[str, str], ResourceKind] = {}
+    for word in filter(None, (part.strip() for part in words.split(","))):
+        for kind in await _kinds_of_word(runtime, word):
+            found.setdefault(kind.group_kind, kind)
+    if not found:
+        raise UserError(f"{words!r} names no kind")
+    return list(found.values())
+
+
+async def _kinds_of_word(runtime: RuntimeManager, word: str) -> list[ResourceKind]:
+    try:
+        return [runtime.registry.resolve(word)]
+    except UnknownKindError:
+        if category := runtime.registry.in_category(word.lower()):
+            return [*category, *(await orphaned_kinds(runtime) if word.lower() == "all" else ())]
+        for kind in await orphaned_kinds(runtime):
+            short = (kind.kind.lower(), kind.plural)
+            if word.lower() in (*short, *(f"{name}.{kind.group}" for name in short)):
+                return [kind]
+        if word.lower() == "all":
+            return []
+        raise
+
+
+async def targets_of(runtime: RuntimeManager, words: Sequence[str]) -> list[Target]:
+    """What the arguments of a command name.
+
+    Raises: UserError, UnknownKindError, AmbiguousKindError.
+    """
+    if not words:
+        raise UserError("name a kind, for example agents, or KIND/NAME; `kastra explain` lists the kinds")
+    slashed = [word for word in words if "/" in word]
+    if slashed:
+        if len(slashed) != len(words):
+            plain = next(word for word in words if "/" not in word)
+            raise UserError(f"write either KIND NAME ... or KIND/NAME ...; {plain!r} is not KIND/NAME")
+        out: list[Target] = []
+        for word in words:
+            kind_word, *rest = word.split("/")
+            if not 1 <= len(rest) <= 2 or not all((kind_word, *rest)):
+                raise UserError(f"{word!r} is neither KIND/NAME nor KIND/NAMESPACE/NAME")
+            kinds = await resolve_kinds(runtime, kind_word)
+            out.extend(Target(kind, rest[-1], rest[0] if len(rest) == 2 else None) for kind in kinds)
+        return out
+    kinds = await resolve_kinds(runtime, words[0])
+    names = words[1:]
+    if names:
+        return [Target(kind, name) for kind in kinds for name in names]
+    return [Target(kind) for kind in kinds]
+
+
+async def select(
+    runtime: RuntimeManager,
+    targets: Sequence[Target],
+    *,
+    namespace: str | None,
+    selector: str | None = None,
+    field_selector: str | None = None,
+) -> tuple[list[Selection], list[NotFoundError]]:
+    """Read what targets name, by kind in the order of the targets; and what was named and is not there.
+
+    Args:
+        namespace: None for all.
+        selector, field_selector: of labels and fields.
+    Raises: SelectorError; UserError when a name stands beside ``namespace`` None.
+    """
+    labels = LabelSelector.parse(selector) if selector else None
+    fields = FieldSelector.parse(field_selector) if field_selector else None
+    found: dict[tuple[str, str], list[Resource]] = {}
+    kinds: dict[tuple[str, str], ResourceKind] = {}
+    missing: list[NotFoundError] = []
+    for target in targets:
+        kind = target.kind
+        kinds.setdefault(kind.group_kind, kind)
+        resources = found.setdefault(kind.group_kind, [])
+        if target.name is None:
+            resources.extend(await _list(runtime, kind, namespace, labels, fields))
+            continue
+        if labels or fields:
+            raise UserError("a selector stands in place of names, not beside them")
+        where = target.namespace or namespace
+        if where is None and kind.namespaced:
+            raise UserError(f"{target.name!r} with --all-namespaces: name its namespace with -n, or no name at all")
+        try:
+            resources.append(await runtime.client.require(kind.key(where or "", target.name)))
+        except NotFoundError as error:
+            missing.append(error)
+    selections = [
+        Selection(kind, tuple(found[group_kind]), runtime.registry.get(*group_kind) is None)
+        for group_kind, kind in kinds.items()
+    ]
+    return selections, missing
+
+
+async def _list(
+    runtime: RuntimeManager,
+    kind: ResourceKind,
+    namespace: str | None,
+    labels: LabelSelector | None,
+    fields: FieldSelector | None,
+) -> Sequence[Resource]:
+    if runtime.registry.get(*kind.group_kind) is not None:
+        return (await runtime.client.list(kind, namespace=namespace, labels=labels, fields=fields)).items
+    # Whether an orphaned kind had namespaces is not known any more.
+    every = await runtime.client.list(kind, labels=labels, fields=fields)
+    return [item for item in every.items if namespace is None or item.metadata.namespace in ("", namespace)]

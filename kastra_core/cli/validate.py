@@ -1,0 +1,30 @@
+"""``kastra validate``: is it right, without a store."""
+
+from __future__ import annotations
+
+import click
+
+from kastra_core.cli.common import KubectlCommand, current, emit, filename_options, namespace_option
+
+__all__ = ["command"]
+
+
+@click.command(cls=KubectlCommand)
+@filename_options(required=True)
+@namespace_option
+def command(filenames: tuple[str, ...], recursive: bool, namespace: str | None) -> None:
+    """Check manifests without a store; print every problem with its place.
+
+    Checks syntax, structure, names and the rules of the kinds, not whether what is referred to exists.
+    """
+    from kastra_core import manifests
+    from kastra_core.cli.offline import decode_offline
+
+    state = current()
+    documents = manifests.read_sources(list(filenames), recursive=recursive)
+    decoded = decode_offline(state, documents, namespace)
+    for item in decoded:
+        for note in item.notes:
+            state.note(f"{note} ({item.resource.key})")
+    count = len(decoded)
+    emit("1 resource is valid" if count == 1 else f"{count} resources are valid")

@@ -1,0 +1,254 @@
+"""Random sequences of commits, compared with a model of some lines."""
+
+from __future__ import annotations
+
+import itertools
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kastra_core.errors import AlreadyExistsError, ConflictError, FencedError, KastraError, NotFoundError
+from kastra_core.protocols.store import (
+    AppendMessages,
+    AppendRecord,
+    ClaimRun,
+    CreateResource,
+    DeleteResource,
+    DeleteThread,
+    DropJournal,
+    Operation,
+    ReleaseRun,
+    SendSignal,
+    SetState,
+    Store,
+    UpdateResource,
+)
+from kastra_core.testing._store_tools import GROUP, KIND, Cases, key_of, make, take
+
+__all__ = ["ModelCases"]
+
+_small = st.integers(0, 2)
+_maybe = st.one_of(st.none(), _small)
+_STEPS = st.one_of(
+    st.tuples(st.just("create"), _small, _small),
+    st.tuples(st.just("update"), _small, _small, st.sampled_from(["", "right", "wrong", "other uid"])),
+    st.tuples(st.just("delete"), _small, st.sampled_from(["", "right", "wrong", "other uid"])),
+    st.tuples(st.just("claim"), _small, _small),
+    st.tuples(st.just("release"), _small, _small, st.booleans()),
+    st.tuples(st.just("record"), _small, _small, _small, _small),
+    st.tuples(st.just("drop"), _small),
+    st.tuples(st.just("signal"), _small, _small, st.sampled_from(["", "a", "b"])),
+    st.tuples(st.just("state"), _small, _small, _maybe),
+    st.tuples(st.just("append"), _small, _small, _maybe),
+    st.tuples(st.just("delete thread"), _small),
+)
+_COMMITS = st.lists(st.lists(_STEPS, min_size=1, max_size=4), min_size=1, max_size=12)
+_numbers = itertools.count(1)
+
+
+class _Model:
+    """What the store should hold below one prefix."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.objects: dict[str, tuple[str, int, int]] = {}  # uid, spec, write
+        self.writes = 0
+        self.events: list[tuple[str, str, int]] = []
+        self.epochs: dict[str, int] = {}
+        self.claims: dict[str, str] = {}
+        self.records: dict[str, dict[str, int]] = {}
+        self.signals: dict[str, list[tuple[int, str]]] = {}
+        self.state: dict[str, dict[str, int]] = {}
+        self.threads: dict[str, list[int]] = {}
+        self.uids = 0
+
+    def apply(self, step: tuple[Any, ...], versions: dict[int, str]) -> tuple[Operation, Any]:
+        """The operation of a step, and its expected result: a value, or the type of an error."""
+        return getattr(self, "do_" + step[0].replace(" ", "_"))(*step[1:], versions)  # type: ignore[no-any-return]
+
+    def name(self, n: int) -> str:
+        return f"{self.prefix}-{n}"
+
+    def do_create(self, n: int, spec: int, _: Any) -> tuple[Operation, Any]:
+        self.uids += 1
+        uid = f"{self.prefix}-u{self.uids}"
+        operation = CreateResource(make(self.name(n), self.prefix, uid=uid, n=spec))
+        if self.name(n) in self.objects:
+            return operation, AlreadyExistsError
+        self._write("ADDED", self.name(n), uid, spec)
+        return operation, ("resource", self.writes, spec)
+
+    def _write(self, event: str, name: str, uid: str, spec: int) -> None:
+        self.writes += 1
+        self.objects[name] = (uid, spec, self.writes)
+        self.events.append((event, name, spec))
+
+    def _conditions(self, n: int, how: str, versions: dict[int, str]) -> tuple[str, str | None, Any]:
+        """uid, expected version, and the error they lead to."""
+        uid, _, write = self.objects.get(self.name(n), ("none", 0, 0))
+        # A version that this same commit gives is not known yet: then there is no right condition.
+        expected = {"right": versions.get(write, "wrong"), "wrong": "wrong"}.get(how)
+        error: type[KastraError] | None = None
+        if self.name(n) not in self.objects:
+            error = NotFoundError
+        elif how == "other uid" or (expected is not None and expected != versions.get(write)):
+            error = ConflictError
+        return "another" if how == "other uid" else uid, expected, error
+
+    def do_update(self, n: int, spec: int, how: str, versions: dict[int, str]) -> tuple[Operation, Any]:
+        uid, expected, error = self._conditions(n, how, versions)
+        operation = UpdateResource(make(self.name(n), self.prefix, uid=uid, n=spec), expected)
+        if error:
+            return operation, error
+        self._write("MODIFIED", self.name(n), uid, spec)
+        return operation, ("resource", self.writes, spec)
+
+    def do_delete(self, n: int, how: str, versions: dict[int, str]) -> tuple[Operation, Any]:
+        uid, expected, error = self._conditions(n, how, versions)
+        operation = DeleteResource(key_of(self.name(n), self.prefix), uid, expected)
+        if error:
+            return operation, error
+        spec = self.objects.pop(self.name(n))[1]
+        self.writes += 1
+        self.events.append(("DELETED", self.name(n), spec))
+        return operation, ("resource", self.writes, spec)
+
+    def do_claim(self, n: int, expected: int, _: Any) -> tuple[Operation, Any]:
+        run = self.name(n)
+        operation = ClaimRun(run, key_of(run), f"w{self.uids}", expected)
+        if (self.epochs[run] if run in self.claims else 0) != expected:
+            return operation, FencedError
+        self.epochs[run] = self.epochs.get(run, 0) + 1
+        self.claims[run] = operation.holder
+        return operation, self.epochs[run]
+
+    def _fenced(self, run: str, epoch: int) -> bool:
+        return run not in self.claims or self.epochs[run] != epoch
+
+    def do_release(self, n: int, epoch: int, finished: bool, _: Any) -> tuple[Operation, Any]:
+        run = self.name(n)
+        operation = ReleaseRun(run, epoch, finished)
+        if self._fenced(run, epoch):
+            return operation, FencedError
+        if finished:
+            del self.claims[run]
+        else:
+            self.claims[run] = ""
+        return operation, None
+
+    def do_record(self, n: int, path: int, value: int, epoch: int, _: Any) -> tuple[Operation, Any]:
+        run = self.name(n)
+        operation = AppendRecord(run, f"p{path}", value, epoch)
+        if self._fenced(run, epoch):
+            return operation, FencedError
+        records = self.records.setdefault(run, {})
+        if f"p{path}" in records:
+            return operation, records[f"p{path}"]
+        records[f"p{path}"] = value
+        return operation, None
+
+    def do_drop(self, n: int, _: Any) -> tuple[Operation, Any]:
+        for table in (self.records, self.claims, self.epochs, self.signals):
+            table.pop(self.name(n), None)
+        return DropJournal(self.name(n)), None
+
+    def do_signal(self, n: int, payload: int, signal_id: str, _: Any) -> tuple[Operation, Any]:
+        operation = SendSignal(self.name(n), "go", payload, signal_id)
+        sent = self.signals.setdefault(self.name(n), [])
+        if signal_id and any(old == signal_id for _, old in sent):
+            return operation, False
+        sent.append((payload, signal_id))
+        return operation, True
+
+    def do_state(self, n: int, key: int, value: int | None, _: Any) -> tuple[Operation, Any]:
+        scope = self.state.setdefault(self.name(n), {})
+        if value is None:
+            scope.pop(f"k{key}", None)
+        else:
+            scope[f"k{key}"] = value
+        return SetState(self.name(n), {f"k{key}": value}), None
+
+    def do_append(self, n: int, count: int, expected: int | None, _: Any) -> tuple[Operation, Any]:
+        name, last = self.name(n), len(self.threads.get(self.name(n), ()))
+        operation = AppendMessages(self.prefix, name, [{"n": last + at} for at in range(count)], "", expected)
+        if expected is not None and expected != last:
+            return operation, ConflictError
+        self.threads.setdefault(name, []).extend(range(last, last + count))
+        return operation, last + count
+
+    def do_delete_thread(self, n: int, _: Any) -> tuple[Operation, Any]:
+        return DeleteThread(self.prefix, self.name(n)), self.threads.pop(self.name(n), None) is not None
+
+
+class ModelCases(Cases):
+    @settings(
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=[
+            HealthCheck.function_scoped_fixture,
+            HealthCheck.too_slow,
+            HealthCheck.differing_executors,
+        ],
+        database=None,
+    )
+    @given(commits=_COMMITS)
+    async def test_any_sequence_of_commits_does_what_a_simple_model_does(
+        self, store: Store, commits: list[list[tuple[Any, ...]]]
+    ) -> None:
+        # One store for all examples: each has names of its own.
+        model = _Model(f"m{next(_numbers)}")
+        watch = store.resources.watch(GROUP, KIND, namespace=model.prefix)
+        versions: dict[int, str] = {}
+        for commit in commits:
+            trial = deepcopy(model)
+            operations, expected = [], []
+            error: type[KastraError] | None = None
+            for step in commit:
+                operation, outcome = trial.apply(step, versions)
+                operations.append(operation)
+                if isinstance(outcome, type):
+                    error = error or outcome
+                    break
+                expected.append(outcome)
+            if error is not None:
+                with pytest.raises(error):
+                    await store.commit(operations)
+                continue
+            results = await store.commit(operations)
+            model = trial
+            for result, outcome in zip(results, expected):
+                if isinstance(outcome, tuple):
+                    _, write, spec = outcome
+                    versions[write] = result.metadata.resource_version
+                    assert result.spec == {"n": spec}
+                else:
+                    assert result == outcome
+        await self._compare(store, model, versions)
+        if model.events:
+            seen = await take(watch, len(model.events))
+            assert [(e.type, e.resource.metadata.name, e.resource.spec["n"]) for e in seen] == model.events
+            assert [e.resource.metadata.resource_version for e in seen] == [
+                versions[n + 1] for n in range(model.writes)
+            ]
+
+    async def _compare(self, store: Store, model: _Model, versions: dict[int, str]) -> None:
+        page = await store.resources.list(GROUP, KIND, namespace=model.prefix)
+        assert {r.metadata.name: (r.metadata.uid, r.spec["n"], r.metadata.resource_version) for r in page.items} == {
+            name: (uid, spec, versions[write]) for name, (uid, spec, write) in model.objects.items()
+        }
+        claims = {c.run: (c.holder, c.epoch) for c in await store.journal.claims() if c.key.namespace == "default"}
+        assert {run: claim for run, claim in claims.items() if run.startswith(f"{model.prefix}-")} == {
+            run: (holder, model.epochs[run]) for run, holder in model.claims.items()
+        }
+        for n in range(3):
+            name = model.name(n)
+            assert {r.path: r.record for r in await store.journal.records(name)} == model.records.get(name, {})
+            assert [(s.payload, s.signal_id) for s in await store.journal.signals(name)] == model.signals.get(name, [])
+            assert await store.state.get_state(name) == model.state.get(name, {})
+            messages = await store.threads.messages(model.prefix, name)
+            assert [m.message["n"] for m in messages] == model.threads.get(name, [])
+        infos = await store.threads.list(model.prefix)
+        assert {i.thread: i.last_seq for i in infos} == {name: len(found) for name, found in model.threads.items()}
