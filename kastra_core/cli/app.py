@@ -13,7 +13,7 @@ import click
 from kastra_core import __version__
 from kastra_core.api.lazy import load
 from kastra_core.cli.common import CliState
-from kastra_core.cli.failures import guarded
+from kastra_core.cli.failures import guarded, silence_stdout
 from kastra_core.errors import KastraError, PluginLoadError, nearest
 
 __all__ = ["COMMANDS", "SECTIONS", "KastraGroup", "app", "run"]
@@ -103,7 +103,10 @@ class KastraGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command; what it returns is no exit code."""
-        super().invoke(ctx)
+        try:
+            super().invoke(ctx)
+        except BrokenPipeError:  # click would end with 1, but whoever read our output has seen enough
+            silence_stdout()
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in SECTIONS.items():

@@ -12,7 +12,7 @@ import click
 
 from kastra_core.errors import KastraError, ValidationError
 
-__all__ = ["INTERNAL_ERROR", "INTERRUPTED", "HasDebug", "explain_failure", "guarded"]
+__all__ = ["INTERNAL_ERROR", "INTERRUPTED", "HasDebug", "explain_failure", "guarded", "silence_stdout"]
 
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
@@ -37,8 +37,7 @@ def guarded(call: Callable[[], Any], state: HasDebug) -> int:
         code = call()
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever read our output has seen enough. Python flushes stdout once more at exit: give it a place.
-        _silence_stdout()
+        silence_stdout()
         return 0
     except SystemExit as end:
         if end.code is None or isinstance(end.code, int):
@@ -95,7 +94,8 @@ def _tell(text: str) -> None:
         return  # nobody reads stderr: the exit code must do
 
 
-def _silence_stdout() -> None:
+def silence_stdout() -> None:
+    """Send what is still to be written nowhere: Python flushes stdout once more at exit."""
     try:
         sink = os.open(os.devnull, os.O_WRONLY)
         os.dup2(sink, sys.stdout.fileno())

@@ -614,7 +614,7 @@ async def test_two_processes_never_execute_one_run_at_once(lab: Lab) -> None:
         await ctx.perform("note", {"name": "x", "gate": True})
         return "done"
 
-    runtime, run = await started(lab, program)
+    _, run = await started(lab, program)
     await lab.world.entry("x").wait()
     other = await lab.runtime()
     await other.runs.start()
@@ -651,7 +651,7 @@ async def test_a_queued_run_waits_for_a_slot_of_its_target(lab: Lab) -> None:
     async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
         active.append(1)
         peak.append(len(active))
-        await ctx.perform("note", {"name": f"n{input}"})
+        await ctx.perform("note", {"name": f"n{input}", "gate": input < 2})
         active.pop()
 
     lab.world.program = program

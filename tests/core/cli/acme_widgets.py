@@ -1,4 +1,4 @@
-"""A plugin for the tests of the CLI: kind Widget with references, a controller with a finalizer, and a command."""
+"""A plugin for the tests of the CLI: kind Widget with references, and a command; ``acme_controller`` drives it."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any, Literal
 
 import attrs
 
-from kastra_core import Condition, PrinterColumn, Problem, Reference, Resource, ResourceKind, hookimpl, parse_reference
-from kastra_core.controller import AbstractController, ready_status
-from kastra_core.errors import TerminalError
+from kastra_core import PrinterColumn, Problem, Reference, Resource, ResourceKind, hookimpl, parse_reference
 from kastra_core.registrations import CommandRegistration, ControllerRegistration
 
 GROUP = "acme.example"
@@ -54,17 +52,6 @@ def references(resource: Resource) -> Iterator[Reference]:
         )
 
 
-class WidgetController(AbstractController):
-    kind, group = "Widget", GROUP
-    finalizer = "acme.example/widget"
-
-    async def get_desired_state(self, resource: Resource) -> Any:
-        for reference in references(resource):
-            if await self.runtime.client.get(reference.key) is None:
-                raise TerminalError(f"{reference} is missing", reason="MissingWidget", remedy="apply it")
-        return ready_status(resource, [Condition(type="Ready", status="True", reason="Assembled")])
-
-
 def command() -> Any:
     import click
 
@@ -98,7 +85,7 @@ def kastra_resource_kinds() -> Iterable[ResourceKind]:
 
 @hookimpl
 def kastra_controllers() -> Iterable[ControllerRegistration]:
-    yield ControllerRegistration(name="widget", kind="Widget", group=GROUP, factory="acme_widgets:WidgetController")
+    yield ControllerRegistration(name="widget", kind="Widget", group=GROUP, factory="acme_controller:WidgetController")
 
 
 @hookimpl

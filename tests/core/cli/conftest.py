@@ -63,6 +63,9 @@ def plugins(tmp_path: Path) -> Plugins:
     """Installed distributions; ``acme`` with kind Widget is there."""
     found = Plugins(tmp_path / "site")
     found.install("acme", (HERE / "acme_widgets.py").read_text(encoding="utf-8"), module="acme_widgets")
+    (found.path / "acme_controller.py").write_text(
+        (HERE / "acme_controller.py").read_text(encoding="utf-8"), encoding="utf-8"
+    )
     return found
 
 

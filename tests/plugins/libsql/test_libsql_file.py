@@ -42,7 +42,7 @@ def python(code: str, *arguments: object, **options: Any) -> subprocess.Complete
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60, **options)
 
 
-# ----------------------------------------------------------------------------------------------------- URLs
+# ------------------------------------------------------------------------------------------ URLs
 
 
 def test_the_hook_offers_the_scheme_file() -> None:
@@ -97,7 +97,7 @@ async def test_options_come_from_the_query_or_the_configuration(tmp_path: Path) 
     await store.aclose()
 
 
-# ----------------------------------------------------------------------------------------------------- schema
+# ------------------------------------------------------------------------------------------ schema
 
 
 async def test_a_newer_schema_is_refused_and_its_writer_named(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ asyncio.run(main())
     assert asyncio.run(read()) == {str(n): 1 for n in range(4)}
 
 
-# ----------------------------------------------------------------------------------------------------- faults
+# ------------------------------------------------------------------------------------------ faults
 
 
 async def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ async def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path
 
 async def test_a_path_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreUnavailableError, match="directory .* cannot be made"):
+    with pytest.raises(StoreUnavailableError, match=r"directory .* cannot be made"):
         await open_store(f"file:{tmp_path}/file/k.db", {})
     (tmp_path / "dir.db").mkdir()
     with pytest.raises(StoreUnavailableError, match="cannot be opened"):
@@ -280,7 +280,7 @@ async def test_a_commit_that_one_request_cannot_encode_does_not_fail_its_group(t
     await store.aclose()
 
 
-# ----------------------------------------------------------------------------------------------------- threads and loops
+# ------------------------------------------------------------------------------------------ threads and loops
 
 
 def test_reading_needs_neither_a_loop_nor_asyncio(tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ async def test_a_slow_watcher_keeps_little_in_memory_and_loses_nothing(tmp_path:
     await store.aclose()
 
 
-# ----------------------------------------------------------------------------------------------------- processes
+# ------------------------------------------------------------------------------------------ processes
 
 _WRITER = """
 import asyncio, sys

@@ -170,14 +170,14 @@ async def test_cancelling_a_call_frees_the_slot_at_once(provider: LocalProvider)
 
 async def test_cancelling_during_a_long_prompt_frees_the_slot(provider: LocalProvider) -> None:
     await provider.chat(ask("Hi.", max_tokens=1))
-    task = asyncio.create_task(provider.chat(ask("word " * 1500)))
+    task = asyncio.create_task(provider.chat(ask("word " * 800)))
     await asyncio.sleep(0.2)  # nothing tells of a prompt that is being read
     task.cancel()
     start = time.perf_counter()
     await provider.chat(ask("Say hello.", max_tokens=5))
     freed_s = time.perf_counter() - start
     start = time.perf_counter()
-    await provider.chat(ask("word " * 1500, max_tokens=1))
+    await provider.chat(ask("word " * 800, max_tokens=1))
     assert freed_s < time.perf_counter() - start
 
 

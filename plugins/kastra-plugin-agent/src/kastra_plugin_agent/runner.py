@@ -53,6 +53,8 @@ class _Tool:
 
     reference: Reference
     definition: JsonObject
+    at_most_once: bool = False
+    """Its resource says ``idempotent: false``: after a crash it is not called again unless it had ended."""
 
 
 @attrs.frozen
@@ -149,7 +151,7 @@ class AgentRunner:
             else:
                 parameters = _ASK_AS_TEXT
             definition = {"name": name, "description": use.description or own, "parameters": parameters}
-            tools[name] = _Tool(reference, definition)
+            tools[name] = _Tool(reference, definition, pinned.spec.get("idempotent") is False)
         plan = _Plan(target, spec, head, tools)
         if len(self._plans) >= _PLANS:
             self._plans.clear()
@@ -207,7 +209,12 @@ class AgentRunner:
         if reference.kind != "Tool":
             return await ctx.call(reference, arguments.get("input", arguments))
         where = {"namespace": reference.namespace, "name": reference.name}
-        result = await ctx.perform("tool.invoke", {"tool": where, "arguments": arguments}, name=reference.name)
+        result = await ctx.perform(
+            "tool.invoke",
+            {"tool": where, "arguments": arguments},
+            name=reference.name,
+            at_most_once=tool.at_most_once,
+        )
         return result["output"]
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import attrs
-from kastra_core.config import SecretRef
 
+from kastra_core.config import SecretRef
 from kastra_core.serde import FieldError, converter, type_word
 
 __all__ = [

@@ -1,1 +1,1 @@
-"""Kastra store on an embedded LibSQL/SQLite database file."""
+"""Kastra store on an embedded LibSQL/SQLite database file. ``store.open_store`` opens one."""

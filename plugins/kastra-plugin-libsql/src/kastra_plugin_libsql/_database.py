@@ -35,6 +35,7 @@ class Database:
         self._names: dict[int, tuple[str, str]] = {}
         self._reader = reader
         self._spare: list[apsw.Connection] = []
+        self._closed = False
 
     def rows(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
         try:
@@ -66,8 +67,10 @@ class Database:
         except apsw.Error as err:
             raise store_error(self.settings.path, err) from err
         finally:
-            if own:
+            if own and not self._closed:
                 self._spare.append(connection)
+            elif own:
+                connection.close(True)
 
     def _take(self) -> apsw.Connection:
         if self._spare:
@@ -101,6 +104,7 @@ class Database:
         self._names = {kind_id: pair for pair, kind_id in self.kinds.items()}
 
     def close(self) -> None:
+        self._closed = True
         for connection in (*self._spare, self._reader):
             connection.close(True)
         self._spare.clear()

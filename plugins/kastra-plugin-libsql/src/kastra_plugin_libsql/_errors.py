@@ -22,6 +22,7 @@ def store_error(path: Path, err: BaseException) -> BaseException:
 
 
 _WORDS: tuple[tuple[type[apsw.Error], str], ...] = (
+    (apsw.ConnectionClosedError, "it is closed; open it again"),
     (apsw.BusyError, "another program keeps it locked; wait for that program or end it"),
     (apsw.LockedError, "another program keeps it locked; wait for that program or end it"),
     (apsw.ReadOnlyError, "it is read-only; make the file and its directory writable for this user"),

@@ -49,6 +49,8 @@ class Worker:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
         hold = self._hold > 0
+        while hold and self._taken.acquire(blocking=False):
+            pass  # left over from a wait that ended early
         self._jobs.put((loop, job, done, perf_counter(), hold))
         if hold:
             self._hold -= 1

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from kastra_core.errors import StoreUnavailableError
+from kastra_core.errors import StoreError, StoreUnavailableError
 from kastra_plugin_libsql._errors import store_error
 from kastra_plugin_libsql._schema import connect
 from kastra_plugin_libsql._transaction import Step, Transaction
@@ -249,7 +250,8 @@ class Writer:
             if not commit.future.done():
                 commit.future.set_result(commit.results)
         self._db.kinds.update(tx.new_kinds)
-        self._hub.committed(tx)
+        with suppress(StoreError):  # the watchers learn of it at their next look
+            self._hub.committed(tx)
         written = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, False)[0]
         if written - self._written > _CHECKPOINT_PAGES:
             self._written = written
@@ -281,6 +283,8 @@ class Writer:
         if self._queue and (self._queue[0].at or self._queue[0].savepoint or not group):
             group.append(self._queue.popleft())
         reason = store_error(self._db.settings.path, error)
+        if reason is not error:
+            reason.__cause__ = error
         for commit in group:
             if not commit.future.done():
                 commit.future.set_exception(reason)

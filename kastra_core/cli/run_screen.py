@@ -1,0 +1,214 @@
+"""What a person sees of a run: the answer on stdout as it comes, all that happens beside it on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import IO, Any
+
+import click
+import orjson
+
+from kastra_core.api.meta import JsonObject, JsonValue
+from kastra_core.cli.tables import clip
+
+__all__ = ["ErrorLines", "EventLines", "Screen", "in_one_line", "plural", "printable", "usage_words"]
+
+_WIDTH = 400
+"""Columns of a line on a stderr that is no terminal."""
+_CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+
+
+def printable(text: str) -> str:
+    """The text without control characters, with which a model or a tool could steer a terminal."""
+    return text if text.isascii() and text.isprintable() else text.translate(_CONTROL)
+
+
+def in_one_line(value: JsonValue) -> str:
+    """A value on one line: text as it is, anything else as JSON."""
+    text = value if isinstance(value, str) else orjson.dumps(value).decode()
+    return printable(" ".join(text.split()))
+
+
+def plural(count: int, what: str) -> str:
+    """``1 tool call``, ``2 tool calls``."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def usage_words(usage: Mapping[str, Any], duration_s: float | None = None) -> str:
+    """``2 model calls, 1 tool call, 512 tokens, 3.1s, $0.0021``; what is 0 or unknown is left out."""
+    words = []
+    if usage.get("modelCalls"):
+        words.append(plural(usage["modelCalls"], "model call"))
+    if usage.get("toolCalls"):
+        words.append(plural(usage["toolCalls"], "tool call"))
+    tokens = usage.get("inputTokens", 0) + usage.get("outputTokens", 0)
+    if tokens:
+        words.append(plural(tokens, "token"))
+    if duration_s is not None:
+        words.append(f"{duration_s:.1f}s")
+    if usage.get("cost") is not None:
+        words.append(f"${usage['cost']:.4f}")
+    return ", ".join(words)
+
+
+class ErrorLines:
+    """Lines on stderr about what happens, dim on a terminal, cut to its width.
+
+    Args:
+        quiet: write none.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.is_tty = sys.stderr.isatty()
+        self._dim = self.is_tty and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    @property
+    def width(self) -> int:
+        if not self.is_tty:
+            return _WIDTH
+        try:
+            return os.get_terminal_size(sys.stderr.fileno()).columns or 80
+        except (OSError, ValueError):
+            return 80
+
+    def say(self, text: str, *, cut: bool = True) -> None:
+        """Write a line, unless quiet."""
+        if not self.quiet:
+            self.must_say(text, cut=cut)
+
+    def must_say(self, text: str, *, cut: bool = False) -> None:
+        """Write a line, even when quiet."""
+        shown = clip(in_one_line(text), self.width) if cut else printable(text)
+        _write(sys.stderr, (click.style(shown, dim=True) if self._dim else shown) + "\n")
+
+
+class Screen:
+    """Shows the events of one run. ``event`` is a listener of the run: it never raises.
+
+    Args:
+        lines: where to tell what happens beside the answer.
+        stream: show text as it comes; otherwise ``finish`` writes the whole answer.
+        answer: write the answer to stdout at all.
+    """
+
+    def __init__(self, lines: ErrorLines, *, stream: bool, answer: bool = True) -> None:
+        self.lines = lines
+        self.broken = False
+        """Nobody reads stdout any more."""
+        self._answer, self._stream = answer, stream and answer
+        self._is_tty = sys.stdout.isatty()
+        self._at_line_start = True
+        self._turn = ""
+        """Text of the present turn that was shown."""
+        self._again = ""
+        """Text that was shown of a turn which starts over."""
+
+    def event(self, event: JsonObject) -> None:
+        """Show an event."""
+        kind = event.get("type")
+        if kind == "text":
+            self._text(str(event.get("text") or ""))
+        elif kind == "tool_call":
+            self._turn_ends()
+            self._say(f"-> {event.get('name')} {in_one_line(event.get('arguments'))}")
+        elif kind == "tool_result":
+            failed = "failed: " if event.get("is_error") else ""
+            self._say(f"<- {event.get('name')} {failed}{_result(event.get('response'))}")
+        elif kind == "model_retry":
+            self._again, self._turn = self._turn or self._again, ""
+            self._say(f"trying again in {event.get('wait_s')} s: {event.get('message') or event.get('reason')}")
+        elif kind == "note":
+            self._say(f"note: {event.get('message')}")
+        elif kind not in ("finished", "suspended"):
+            rest = {key: value for key, value in event.items() if key != "type"}
+            self._say(f"{kind}: {rest.get('message') or in_one_line(rest)}")
+
+    def finish(self, output: JsonValue) -> None:
+        """Write the answer, or what is not on the screen of it yet, and end its line."""
+        if not self._answer:
+            return
+        text = "" if output is None else output if isinstance(output, str) else _pretty(output)
+        if self._again or self._turn != text:
+            self._end_line()
+            self._write(text)
+        self._end_line()
+        self._turn = self._again = ""
+
+    def stop(self) -> None:
+        """End the line of an answer that will not be completed."""
+        if self._is_tty:
+            self._end_line()
+        self._turn = self._again = ""
+
+    def _text(self, text: str) -> None:
+        if not self._stream:
+            return
+        before, self._turn = self._turn, self._turn + text
+        if not self._again:
+            self._write(text)
+        elif self._turn.startswith(self._again):
+            self._write(self._turn[len(self._again) :])
+            self._again = ""
+        elif not self._again.startswith(self._turn):
+            self._again = ""
+            self._end_line()
+            self.lines.say("note: the answer starts over")
+            self._write(before + text)
+
+    def _turn_ends(self) -> None:
+        self._turn = self._again = ""
+        self._end_line()
+
+    def _say(self, text: str) -> None:
+        if self._is_tty and not self.lines.quiet:
+            self._end_line()
+        self.lines.say(text)
+
+    def _end_line(self) -> None:
+        if not self._at_line_start:
+            self._write("\n")
+
+    def _write(self, text: str) -> None:
+        if not text or self.broken:
+            return
+        self._at_line_start = text.endswith("\n")
+        self.broken = not _write(sys.stdout, printable(text) if self._is_tty else text)
+
+
+class EventLines:
+    """A listener that writes each event as a line of JSON to stdout."""
+
+    def __init__(self) -> None:
+        self.broken = False
+
+    def event(self, event: JsonObject) -> None:
+        if not self.broken:
+            line = orjson.dumps(event, default=str).decode() + "\n"
+            self.broken = not _write(sys.stdout, line)
+
+
+def _write(stream: IO[str], text: str) -> bool:
+    """Write and flush; False when nobody reads it any more."""
+    try:
+        try:
+            stream.write(text)
+        except UnicodeEncodeError:
+            encoding = stream.encoding or "utf-8"
+            stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        stream.flush()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _result(response: JsonValue) -> str:
+    if isinstance(response, list) and len(response) != 1:
+        return f"{plural(len(response), 'result')} {in_one_line(response)}"
+    return in_one_line(response)
+
+
+def _pretty(output: JsonValue) -> str:
+    return orjson.dumps(output, option=orjson.OPT_INDENT_2).decode()

@@ -1,0 +1,20 @@
+"""The controller of the plugin in ``acme_widgets.py``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kastra_core import Condition, Resource
+from kastra_core.controller import AbstractController, ready_status
+from kastra_core.errors import TerminalError
+
+
+class WidgetController(AbstractController):
+    kind, group = "Widget", "acme.example"
+    finalizer = "acme.example/widget"
+
+    async def get_desired_state(self, resource: Resource) -> Any:
+        for reference in self.runtime.registry.of_key(resource.key).references_of(resource):
+            if await self.runtime.client.get(reference.key) is None:
+                raise TerminalError(f"{reference} is missing", reason="MissingWidget", remedy="apply it")
+        return ready_status(resource, [Condition(type="Ready", status="True", reason="Assembled")])

@@ -1,0 +1,330 @@
+"""get, describe, explain, wait, events: what is shown, and how."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+import yaml
+
+from kastra_core.cli.tables import age, display_width
+
+Kastra = Callable[..., Any]
+
+
+@pytest.fixture
+def applied(kastra: Kastra, widgets: str) -> Kastra:
+    """``kastra`` with the widgets anvil and bolt applied."""
+    assert kastra("apply", "-f", widgets).code == 0
+    return kastra
+
+
+def test_a_project_without_store_has_no_resources_and_gets_no_store(kastra: Kastra, project: Path) -> None:
+    done = kastra("get", "widgets")
+    assert (done.code, done.out) == (0, "")
+    assert "No resources found in namespace default" in done.err
+    assert list(project.iterdir()) == []
+
+
+def test_get_shows_the_columns_of_the_kind(applied: Kastra) -> None:
+    header, anvil, bolt = applied("get", "widgets").out.splitlines()
+    assert header.split() == ["NAME", "SIZE", "READY", "AGE"]
+    assert anvil.split()[:3] == ["anvil", "7", "True"]
+    assert bolt.split()[:3] == ["bolt", "2", "True"]
+
+
+def test_wide_columns_line_up_also_under_chinese_text(applied: Kastra) -> None:
+    rows = applied("get", "widgets", "-o", "wide").out.splitlines()
+    at = display_width(rows[0][: rows[0].index("AGE")])
+    assert [display_width(row[: row.rindex("  ") + 2]) for row in rows[1:]] == [at, at]
+    assert "铁砧" in rows[1]
+    assert "<none>" in rows[2]
+
+
+@pytest.mark.parametrize("kind", ["widgets", "widget", "Widget", "wi", "widgets.acme.example"])
+def test_a_kind_is_known_by_all_its_names(applied: Kastra, kind: str) -> None:
+    assert applied("get", kind, "-o", "name").out.splitlines() == [
+        "widget.acme.example/anvil",
+        "widget.acme.example/bolt",
+    ]
+
+
+def test_an_unknown_kind_gets_the_nearest_name(applied: Kastra) -> None:
+    done = applied("get", "widgts")
+    assert done.code == 1
+    assert "did you mean 'widgets'?" in done.err
+
+
+@pytest.mark.parametrize("args", [("widget", "bolt"), ("widget/bolt",), ("widget/default/bolt", "-n", "other")])
+def test_one_resource_by_name_is_one_object(applied: Kastra, args: tuple[str, ...]) -> None:
+    found = orjson.loads(applied("get", *args, "-o", "json").out)
+    assert found["metadata"]["name"] == "bolt"
+    assert "managedFields" not in found["metadata"]
+
+
+def test_several_resources_are_a_list(applied: Kastra) -> None:
+    found = yaml.safe_load(applied("get", "widgets", "-o", "yaml").out)
+    assert found["kind"] == "List"
+    assert [item["metadata"]["name"] for item in found["items"]] == ["anvil", "bolt"]
+
+
+def test_managed_fields_are_shown_on_request(applied: Kastra) -> None:
+    text = applied("get", "widget", "anvil", "-o", "yaml", "--show-managed-fields").out
+    assert yaml.safe_load(text)["metadata"]["managedFields"][0]["manager"] == "kastra"
+
+
+def test_a_missing_name_fails_and_the_others_are_shown(applied: Kastra) -> None:
+    done = applied("get", "widget", "anvil", "bolts")
+    assert done.code == 1
+    assert "anvil" in done.out
+    assert "Widget default/bolts not found; did you mean 'Widget default/bolt'?" in done.err
+    assert applied("get", "widget", "bolts", "--ignore-not-found").code == 0
+
+
+@pytest.mark.parametrize(
+    ("args", "names"),
+    [
+        (("-l", "line=heavy"), ["anvil"]),
+        (("-l", "!line"), ["bolt"]),
+        (("-l", "line in (heavy, light)"), ["anvil"]),
+        (("--field-selector", "spec.size=2"), ["bolt"]),
+        (("--field-selector", "metadata.name!=bolt"), ["anvil"]),
+        (("-n", "elsewhere"), []),
+        (("--sort-by", ".spec.size"), ["bolt", "anvil"]),
+    ],
+)
+def test_selectors_and_order(applied: Kastra, args: tuple[str, ...], names: list[str]) -> None:
+    found = applied("get", "widgets", *args, "-o", "jsonpath={range .items[*]}{.metadata.name}{'\\n'}{end}")
+    assert found.out.split() == names
+
+
+def test_a_selector_that_cannot_be_read_is_told(applied: Kastra) -> None:
+    done = applied("get", "widgets", "-l", "a=b=c")
+    assert done.code == 1
+    assert "key in (a,b)" in done.err
+
+
+def test_all_namespaces_have_a_column(applied: Kastra) -> None:
+    out = applied("get", "widgets", "-A", "--show-labels").out
+    assert out.splitlines()[0].split() == ["NAMESPACE", "NAME", "SIZE", "READY", "AGE", "LABELS"]
+    assert "line=heavy" in out
+
+
+def test_all_and_lists_of_kinds_print_a_table_each(applied: Kastra) -> None:
+    assert "widget.acme.example/anvil" in applied("get", "all").out
+    # Two kinds: the names tell which. Events are there for what was not ready, runs are not.
+    assert "widget.acme.example/anvil" in applied("get", "widgets,runs").out
+
+
+def test_resources_whose_plugin_is_gone_can_still_be_listed(applied: Kastra) -> None:
+    done = applied("--no-plugin", "acme", "get", "Widget.acme.example")
+    assert "anvil" in done.out
+    assert "no installed plugin offers Widget.acme.example" in done.err
+    assert "anvil" in applied("--no-plugin", "acme", "get", "all").out
+    assert "no installed plugin offers this kind" in applied("--no-plugin", "acme", "describe", "widget/anvil").out
+
+
+@pytest.mark.parametrize(
+    ("path", "printed"),
+    [
+        ("{.spec.size}", "7\n"),
+        (".spec.size", "7\n"),
+        ('{.status.conditions[?(@.type=="Ready")].status}', "True\n"),
+        ("{.metadata.name}: {.spec}", 'anvil: {"size":7,"note":"铁砧"}\n'),
+        ("{.nowhere}", ""),
+    ],
+)
+def test_jsonpath(applied: Kastra, path: str, printed: str) -> None:
+    assert applied("get", "widget", "anvil", "-o", f"jsonpath={path}").out == printed
+
+
+@pytest.mark.parametrize("path", ["{.a", "{..a}", "{.a[?(@.b=c]}", "{range .a}"])
+def test_jsonpath_that_cannot_be_read_is_told(applied: Kastra, path: str) -> None:
+    done = applied("get", "widget", "anvil", "-o", f"jsonpath={path}")
+    assert done.code == 1
+    assert "JSONPath" in done.err
+
+
+def test_an_unknown_output_format_is_a_wrong_command_line(applied: Kastra) -> None:
+    done = applied("get", "widgets", "-o", "xml")
+    assert done.code == 2
+    assert "allowed are wide, yaml, json, name, jsonpath=EXPR" in done.err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"),
+    [(0, "0s"), (5, "5s"), (119, "119s"), (200, "3m20s"), (3000, "50m"), (7200, "120m"), (18600, "5h10m"),
+     (72000, "20h"), (345600, "4d"), (86400 * 30, "30d"), (86400 * 400, "400d"), (86400 * 800, "2y70d")],
+)  # fmt: skip
+def test_ages_are_those_of_kubectl(seconds: int, shown: str) -> None:
+    assert age("2026-01-01T00:00:00Z", 1767225600 + seconds) == shown
+
+
+def test_watch_prints_changes_of_other_processes(
+    applied: Kastra, project: Path, environment: dict[str, str], widgets: str
+) -> None:
+    command = [sys.executable, "-c", "import sys; from kastra_core.cli import main; sys.exit(main())"]
+    process = subprocess.Popen(
+        [*command, "get", "widgets", "-w"],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    try:
+        assert process.stdout is not None
+        first = [process.stdout.readline().split()[0] for _ in range(3)]
+        assert first == ["NAME", "anvil", "bolt"]
+        text = (project / widgets).read_text(encoding="utf-8").replace("size: 2", "size: 3")
+        (project / widgets).write_text(text, encoding="utf-8")
+        assert applied("apply", "-f", widgets).code == 0
+        assert process.stdout.readline().split()[:2] == ["bolt", "3"]
+    finally:
+        process.kill()
+        process.communicate()
+
+
+# ------------------------------------------------------------------------------------------------ describe
+
+
+def test_describe_shows_spec_conditions_references_and_events(kastra: Kastra, project: Path, widgets: str) -> None:
+    (project / "w.yaml").write_text(
+        "apiVersion: acme.example/v1\nkind: Widget\nmetadata: {name: c}\nspec: {size: 1, needs: lost}\n",
+        encoding="utf-8",
+    )
+    kastra("apply", "-f", "w.yaml")
+    out = kastra("describe", "widget", "c").out
+    assert "Name:        c\n" in out
+    assert "  needs: lost\n" in out
+    assert "MissingWidget" in out.split("Conditions:")[1]
+    references = out.split("References:")[1]
+    assert ["spec.needs", "Widget", "default/lost", "missing"] in [line.split() for line in references.splitlines()]
+    assert "Warning" in out.split("Events:")[1]
+
+
+def test_events_of_one_resource_latest_last(kastra: Kastra, project: Path, widgets: str) -> None:
+    text = "apiVersion: acme.example/v1\nkind: Widget\nmetadata: {name: %s}\nspec: {size: 1, needs: anvil}\n"
+    (project / "w.yaml").write_text(text % "c" + "---\n" + text % "d", encoding="utf-8")
+    kastra("apply", "-f", "w.yaml")
+    assert kastra("events").out.count("MissingWidget") == 2
+    assert kastra("events", "--for", "widget/c").out.count("MissingWidget") == 1
+    assert "No events found" in kastra("events", "--types", "Normal").err
+
+
+# ------------------------------------------------------------------------------------------------ explain
+
+
+def test_explain_lists_kinds(kastra: Kastra) -> None:
+    assert "widgets" in kastra("explain").out
+
+
+def test_explain_tells_types_defaults_texts_and_what_is_required(kastra: Kastra) -> None:
+    out = kastra("explain", "widget.spec").out
+    assert "size <integer> (required)\n      Millimetres, at least 1.\n" in out
+    assert 'color <one of red, green> (default: "red")' in out
+    assert "parts <list of objects>" in out
+    assert "notes <map of strings>" in out
+    below = kastra("explain", "widgets.acme.example.spec.parts").out
+    assert "weightG <number> (default: 1.5)\n      Grams.\n" in below
+
+
+def test_explain_recursive_shows_the_tree(kastra: Kastra) -> None:
+    assert (
+        "  parts <list of objects>\n    name <string> (required)\n" in kastra("explain", "wi.spec", "--recursive").out
+    )
+
+
+def test_explain_of_an_unknown_field_names_the_nearest(kastra: Kastra) -> None:
+    done = kastra("explain", "widget.spec.sise")
+    assert done.code == 1
+    assert "Widget has no field spec.sise; did you mean 'size'?" in done.err
+
+
+def test_explain_model_says_which_plugin_answers_and_what_is_missing(
+    kastra: Kastra, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    out = kastra("explain", "model", "openai/gpt-4o").out
+    assert "Plugin:" in out
+    assert "openai" in out
+    assert "OPENAI_API_KEY" in out
+    assert orjson.loads(kastra("explain", "model", "openai/gpt-4o", "-o", "json").out)["ok"] is False
+
+
+# ------------------------------------------------------------------------------------------------ wait
+
+
+def test_wait_ends_when_the_condition_holds_and_reconciles_meanwhile(kastra: Kastra, widgets: str) -> None:
+    kastra("apply", "-f", widgets, "--no-wait")
+    done = kastra("wait", "widget/anvil", "widget/bolt", "--for=condition=Ready", "--timeout=20s")
+    assert done.code == 0
+    assert sorted(done.out.splitlines()) == [
+        "widget.acme.example/anvil condition met",
+        "widget.acme.example/bolt condition met",
+    ]
+
+
+def test_wait_gives_up_with_the_reason(kastra: Kastra, project: Path) -> None:
+    (project / "w.yaml").write_text(
+        "apiVersion: acme.example/v1\nkind: Widget\nmetadata: {name: c}\nspec: {size: 1, needs: lost}\n",
+        encoding="utf-8",
+    )
+    kastra("apply", "-f", "w.yaml")
+    done = kastra("wait", "widget/c", "--timeout", "100ms")
+    assert done.code == 1
+    assert "MissingWidget" in done.err
+    assert kastra("wait", "widget/c", "--for=condition=Ready=false", "--timeout", "20").code == 0
+
+
+@pytest.mark.parametrize("wanted", ["jsonpath={.spec.size}=7", "jsonpath=.spec.size=7", "create"])
+def test_wait_for_a_value(applied: Kastra, wanted: str) -> None:
+    assert applied("wait", "widget", "anvil", f"--for={wanted}", "--timeout", "5s").code == 0
+
+
+def test_wait_for_a_deletion(applied: Kastra) -> None:
+    assert applied("delete", "widget/bolt", "--wait=false").code == 0
+    done = applied("wait", "widget/bolt", "--for=delete", "--timeout=20s")
+    assert (done.code, done.out) == (0, "widget.acme.example/bolt deleted\n")
+
+
+def test_wait_for_something_that_is_not_there_fails_at_once(applied: Kastra) -> None:
+    assert applied("wait", "widget/ghost", "--timeout=60s").code == 1
+
+
+def test_ctrl_c_ends_a_watch_without_traceback(project: Path, environment: dict[str, str], applied: Kastra) -> None:
+    command = [sys.executable, "-c", "import sys; from kastra_core.cli import main; sys.exit(main())"]
+    process = subprocess.Popen(
+        [*command, "get", "widgets", "-w"],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(2)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+
+
+def test_output_that_nobody_reads_is_no_error(applied: Kastra, project: Path, environment: dict[str, str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", "import sys; from kastra_core.cli import main; sys.exit(main())"]
+    done = subprocess.run(
+        [*command, "get", "widgets"], cwd=project, env=environment, stdout=write, stderr=subprocess.PIPE, text=True
+    )
+    os.close(write)
+    assert done.stderr == ""
+    assert done.returncode == 0

@@ -1,0 +1,237 @@
+"""What an Agent's conditions say, and that they heal by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kastra_core.api.meta import Resource, ResourceKey, condition_of
+from kastra_core.errors import NotReadyError, ValidationError
+from kastra_core.protocols.model import ModelCheck
+from kastra_core.runtime import RuntimeManager
+
+Stage = Any
+"""The fixture of conftest.py."""
+
+MISSION = """
+apiVersion: mastra.ai/v1
+kind: Agent
+metadata:
+  name: recipe-assistant
+  namespace: cooking
+  labels:
+    app: kitchen-helper
+    tier: frontend
+spec:
+  instructions: "你是一个厨师助手，帮助用户根据食材推荐菜谱。"
+  model:
+    provider: openai
+    name: gpt-4-turbo
+  tools:
+    - name: recipe-finder
+      refName: cooking.recipe-finder
+  memory:
+    enabled: true
+    type: vector
+  scaling:
+    minReplicas: 1
+    maxReplicas: 5
+status:
+  phase: Running
+  conditions:
+    - type: Ready
+      status: "True"
+"""
+
+
+async def get(runtime: RuntimeManager, name: str = "a", namespace: str = "default") -> Resource:
+    return await runtime.client.require(ResourceKey("mastra.ai", "Agent", namespace, name))
+
+
+async def until(runtime: RuntimeManager, fits: Callable[[Resource], bool]) -> Resource:
+    """The agent once it fits; each change is looked at as it comes."""
+    kind = runtime.registry.resolve("agents")
+    events = runtime.client.watch(kind)
+    found = await get(runtime)
+    while not fits(found):
+        found = (await anext(events)).resource
+    return found
+
+
+def ready(resource: Resource) -> tuple[str, str, str]:
+    condition = condition_of(resource, "Ready") or {}
+    return condition.get("status", ""), condition.get("reason", ""), condition.get("message", "")
+
+
+async def test_the_missions_agent_is_taken_verbatim_and_its_status_is_ignored(stage: Stage) -> None:
+    runtime = await stage.runtime(model="fake/m")
+    report = await runtime.apply_string(MISSION)
+    [item] = report.items
+    assert item.outcome == "created"
+    assert "status is ignored: controllers write it" in item.notes
+    agent = await get(runtime, "recipe-assistant", "cooking")
+    assert agent.status["phase"] == "Pending"
+    assert ready(agent)[:2] == ("False", "ToolNotFound")
+    assert "Tool cooking/recipe-finder is not found" in ready(agent)[2]
+    memory = condition_of(agent, "MemoryReady")
+    assert memory is not None
+    assert memory["reason"] == "VectorMemoryNotAvailable"
+    assert agent.status["replicas"] == 1
+    assert agent.status["model"] == "fake/m"
+
+
+async def test_a_missing_tool_is_a_condition_that_heals_when_it_appears_and_comes_back_when_it_goes(
+    stage: Stage,
+) -> None:
+    runtime = await stage.runtime()
+
+    async def ping(*_: Any) -> Any:
+        return "pong"
+
+    agent = await stage.agent(runtime, tools=["ping"])
+    found = await get(runtime)
+    assert ready(found)[:2] == ("False", "ToolNotFound")
+    assert "spec.tools[0]" in ready(found)[2]
+    with pytest.raises(NotReadyError, match="ToolNotFound"):
+        await agent.generate("go")
+    await stage.tool(runtime, "ping", ping)
+    await until(runtime, lambda r: ready(r)[0] == "True")
+    assert (await agent.generate("go")).text == "hi"
+    await runtime.client.delete(ResourceKey("mastra.ai", "Tool", "default", "ping"))
+    await until(runtime, lambda r: ready(r)[1] == "ToolNotFound")
+
+
+async def test_a_tool_that_is_not_ready_names_its_own_reason(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    manifest = {"apiVersion": "mastra.ai/v1", "kind": "Tool", "metadata": {"name": "t"}, "spec": {}}
+    tool = (await runtime.apply_resource(manifest, wait=False)).resource
+    condition = {"type": "Ready", "status": "False", "reason": "ModuleNotFound", "message": "no module x"}
+    await runtime.client.update_status(tool, {"conditions": [condition]})
+    await stage.agent(runtime, tools=["t"])
+    status, reason, message = ready(await get(runtime))
+    assert (status, reason) == ("False", "ToolNotReady")
+    assert "ModuleNotFound: no module x" in message
+
+
+async def test_a_missing_key_is_a_condition_with_a_remedy_that_heals(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kastra_plugin_agent.controller.RECHECK_S", 0.01)
+    stage.model._check = ModelCheck(ok=False, reason="MissingKey", message="no key", remedy="set FAKE_API_KEY")
+    runtime = await stage.runtime()
+    agent = await stage.agent(runtime)
+    status, reason, message = ready(await get(runtime))
+    assert (status, reason, message) == ("False", "ModelMissingKey", "fake/m: no key; set FAKE_API_KEY")
+    with pytest.raises(NotReadyError, match="set FAKE_API_KEY"):
+        await agent.generate("go")
+    stage.model._check = ModelCheck(ok=True)
+    await until(runtime, lambda r: ready(r)[0] == "True")
+
+
+async def test_an_unknown_provider_is_a_condition_with_the_nearest_name(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    await stage.agent(runtime, model="fakee/m")
+    status, reason, message = ready(await get(runtime))
+    assert (status, reason) == ("False", "ModelUnknownProvider")
+    assert "did you mean 'fake'?" in message
+
+
+async def test_an_agent_that_lacks_only_its_model_runs_with_another_one(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    agent = await stage.agent(runtime, model="nobody/m")
+    with pytest.raises(NotReadyError):
+        await agent.generate("go")
+    assert (await agent.generate("go", model="fake/m")).text == "hi"
+
+
+async def test_without_any_model_the_condition_says_how_to_get_one(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    await stage.agent(runtime, model=None)
+    status, reason, message = ready(await get(runtime))
+    assert (status, reason) == ("False", "ModelMissing")
+    assert "defaultModel" in message
+
+
+async def test_each_condition_and_the_status_name_the_generation_they_saw(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    await stage.agent(runtime)
+    await stage.agent(runtime, instructions="Be long.")
+    agent = await get(runtime)
+    assert agent.metadata.generation == 2
+    assert agent.status["observedGeneration"] == 2
+    assert {c["observedGeneration"] for c in agent.status["conditions"]} == {2}
+
+
+async def test_applying_the_same_agent_again_writes_nothing(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    await stage.agent(runtime)
+    before = (await get(runtime)).metadata.resource_version
+    await stage.agent(runtime)
+    assert (await get(runtime)).metadata.resource_version == before
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "words"),
+    [
+        ({"instructions": 5}, "spec.instructions", "expected a string, found integer 5"),
+        ({"instrctions": "x"}, "spec.instrctions", "did you mean 'instructions'?"),
+        ({"model": "gpt-4o"}, "spec.model", "expected PROVIDER/NAME"),
+        ({"model": {"provider": "openai"}}, "spec.model.name", "required field is missing"),
+        ({"model": {"provider": "openai", "name": "x", "apiKey": "sk-123"}}, "spec.model.apiKey", "valueFrom"),
+        ({"tools": "finder"}, "spec.tools", "expected a list or an object"),
+        ({"tools": [{"refname": "x"}]}, "spec.tools[0].refname", "unknown field"),
+        ({"tools": [5]}, "spec.tools[0]", "expected a reference or an object"),
+        ({"tools": ["a", {"name": "a", "ref": "b.c"}]}, "spec.tools[1]", "two tools named 'a'"),
+        ({"tools": ["a/b/c/d"]}, "spec.tools[0]", "is not a reference"),
+        ({"memory": {"type": "magic"}}, "spec.memory.type", "expected one of buffer, vector"),
+        ({"memory": {"maxMessages": 0}}, "spec.memory.maxMessages", "expected 1 or more"),
+        ({"scaling": {"minReplicas": 3, "maxReplicas": 2}}, "spec.scaling.maxReplicas", "at least 3"),
+        ({"limits": {"maxSteps": -1}}, "spec.limits.maxSteps", "expected 0 or more"),
+        ({"limits": {"maxStep": 1}}, "spec.limits.maxStep", "did you mean 'maxSteps'?"),
+        ({"toolChoice": "nothing"}, "spec.toolChoice", "expected one of auto, required, none"),
+        ({"output": {"schema": {"type": "nonsense"}}}, "spec.output.schema", "no valid JSON schema"),
+    ],
+)
+async def test_a_wrong_spec_is_refused_at_its_field(stage: Stage, spec: Any, path: str, words: str) -> None:
+    runtime = await stage.runtime()
+    manifest = {"apiVersion": "mastra.ai/v1", "kind": "Agent", "metadata": {"name": "a"}, "spec": spec}
+    with pytest.raises(ValidationError) as caught:
+        await runtime.apply([manifest])
+    problems = {problem.path: str(problem) for problem in caught.value.problems}
+    assert path in problems, problems
+    assert words in problems[path]
+    assert await runtime.client.get(ResourceKey("mastra.ai", "Agent", "default", "a")) is None
+
+
+@pytest.mark.parametrize(
+    ("tools", "keys", "names"),
+    [
+        (["finder"], ["Tool ns/finder"], ["finder"]),
+        (["cooking.finder"], ["Tool cooking/finder"], ["finder"]),
+        (["cooking/finder"], ["Tool cooking/finder"], ["finder"]),
+        (["tools/finder"], ["Tool ns/finder"], ["finder"]),
+        ([{"name": "f", "refName": "cooking.finder"}], ["Tool cooking/finder"], ["f"]),
+        ([{"ref": "cooking.finder"}], ["Tool cooking/finder"], ["finder"]),
+        ([{"name": "finder", "namespace": "cooking"}], ["Tool cooking/finder"], ["finder"]),
+        ({"f": "cooking.finder"}, ["Tool cooking/finder"], ["f"]),
+        ({"f": {"ref": "cooking.finder"}}, ["Tool cooking/finder"], ["f"]),
+        (["agents/greeter"], ["Agent ns/greeter"], ["greeter"]),
+    ],
+)
+def test_tools_are_named_in_every_form(tools: Any, keys: list[str], names: list[str]) -> None:
+    from kastra_core.api.meta import ObjectMeta
+    from kastra_core.serde import typed
+    from kastra_plugin_agent.rules import references, validate
+    from kastra_plugin_agent.spec import AgentSpec
+
+    agent = Resource(
+        api_version="mastra.ai/v1",
+        kind="Agent",
+        metadata=ObjectMeta(name="a", namespace="ns"),
+        spec={"tools": tools},
+    )
+    assert [str(reference.key) for reference in references(agent)] == keys
+    assert [use.name for use in typed(agent.spec, AgentSpec).tools.items] == names
+    assert list(validate(agent)) == []
