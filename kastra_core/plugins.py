@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -198,6 +197,8 @@ class PluginManager:
         except BaseException as error:  # a plugin that calls sys.exit() at import is broken, not the CLI
             info.state = "quarantined"
             info.error = PluginLoadError(info.name, stage, _one_line(error))
+            import traceback
+
             info.debug = "".join(traceback.format_exception(error))
             if self._pluggy.has_plugin(info.name):
                 self._pluggy.unregister(name=info.name)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from kastra_core.api.kind import MAIN_GROUP, ResourceKind
 from kastra_core.api.lazy import Lazy
-from kastra_core.protocols.migrator import Migrator
-from kastra_core.protocols.runner import OperationHandler
+
+if TYPE_CHECKING:  # every command imports this module, hardly any needs those
+    from kastra_core.protocols.migrator import Migrator
+    from kastra_core.protocols.runner import OperationHandler
 
 __all__ = [
     "CommandRegistration",

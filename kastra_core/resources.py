@@ -7,7 +7,6 @@ stored resourceVersion as its condition. See ``docs/design/architecture.md`` for
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Mapping, MutableSequence, Sequence
 from typing import Any
 
@@ -35,6 +34,8 @@ __all__ = ["FOREGROUND", "Applied", "Decoded", "ResourceClient"]
 FOREGROUND = "foregroundDeletion"
 """Finalizer of a resource that waits for its dependents to go first."""
 
+EVERYTHING: FieldSet = {"*": {}}
+"""Short form of "all fields that the resource has now": what most resources need, a third of their size saved."""
 _CHUNK = 500
 """Resources per commit of a large apply: bounds how long other writers wait."""
 _TRIES = 8
@@ -182,34 +183,39 @@ class ResourceClient:
     def _plan(self, item: Decoded, live: Resource | None, *, manager: str, force: bool, now: str) -> Applied:
         wanted = item.resource
         if live is None:
-            fields = field_set(_tree(wanted), item.kind.list_map_keys)
             created = wanted.evolve(
-                uid=str(uuid.uuid4()),
+                uid=_new_uid(),
                 generation=1,
                 creation_timestamp=now,
-                managed_fields=(ManagedFields(manager=manager, fields=fields),),
+                managed_fields=(ManagedFields(manager=manager, fields=EVERYTHING),),
             )
             return Applied(created, "created", item.notes)
-        managed = {m.manager: m.fields for m in live.metadata.managed_fields}
+        list_keys = item.kind.list_map_keys
+        managed = {m.manager: m.fields for m in _spelled_out(live, list_keys)}
         stored = _tree(live)
         merged = merge(
             stored,
             _tree(wanted),
             manager=manager,
             managed=managed,
-            list_keys=item.kind.list_map_keys,
+            list_keys=list_keys,
             force=force,
         )
         if merged.conflicts:
             what = ", ".join(f"{path} (set by {other})" for path, other in merged.conflicts)
             raise ConflictError(str(wanted.key), f"other managers own {what}; --force-conflicts takes the fields over")
-        new = self._merged(live, stored, merged, manager, managed)
+        new = self._merged(live, stored, merged, manager, managed, list_keys)
         outcome = "unchanged" if new is live else "configured"
         return Applied(new, outcome, item.notes, live)
 
     @staticmethod
     def _merged(
-        live: Resource, stored: JsonObject, merged: Merged, manager: str, managed: Mapping[str, FieldSet]
+        live: Resource,
+        stored: JsonObject,
+        merged: Merged,
+        manager: str,
+        managed: Mapping[str, FieldSet],
+        list_keys: Mapping[str, tuple[str, ...]],
     ) -> Resource:
         tree = merged.tree
         meta = tree["metadata"]
@@ -217,6 +223,8 @@ class ResourceClient:
         owners[manager] = merged.fields
         if owners == managed and same_json(tree, stored):
             return live
+        if len(owners) == 1 and merged.fields == field_set(tree, list_keys):
+            owners = {manager: EVERYTHING}
         spec = tree.get("spec", {})
         extra = {key: value for key, value in tree.items() if key not in ("metadata", "spec")}
         edited = not (same_json(spec, live.spec) and same_json(extra, live.extra))
@@ -245,7 +253,7 @@ class ResourceClient:
     def stamp(self, resource: Resource) -> Resource:
         """Return the resource with what a new one gets: uid, generation 1, creationTimestamp."""
         return resource.evolve(
-            uid=resource.metadata.uid or str(uuid.uuid4()),
+            uid=resource.metadata.uid or _new_uid(),
             generation=1,
             creation_timestamp=rfc3339(self._clock()),
         )
@@ -271,6 +279,8 @@ class ResourceClient:
                 owner_references=meta.owner_references,
                 generation=old.generation + (1 if edited else 0),
             )
+            if new != live:
+                new = new.evolve(managed_fields=self._spelled_out(live))
             if new == live:  # the generation differs when they are equal to Python but not the same JSON
                 return live
             try:
@@ -295,11 +305,15 @@ class ResourceClient:
 
     async def set_finalizers(self, resource: Resource, finalizers: tuple[str, ...]) -> Resource:
         """Write the finalizers, based on ``resource`` as it was read; the last one of a deleted resource frees it."""
-        new = resource.evolve(finalizers=finalizers)
+        new = resource.evolve(finalizers=finalizers, managed_fields=self._spelled_out(resource))
         if resource.metadata.deletion_timestamp and not finalizers:
             await self._remove(new, expected=resource.metadata.resource_version)
             return new
         return (await self.store.commit([UpdateResource(new, resource.metadata.resource_version)]))[0]  # type: ignore[no-any-return]
+
+    def _spelled_out(self, resource: Resource) -> tuple[ManagedFields, ...]:
+        kind = self.registry.get(resource.group, resource.kind)
+        return _spelled_out(resource, kind.list_map_keys if kind else {})
 
     # ------------------------------------------------------------------------------------------ deletion
 
@@ -459,6 +473,21 @@ class ResourceClient:
 
 
 # ---------------------------------------------------------------------------------------------- helpers
+
+
+def _spelled_out(resource: Resource, list_keys: Mapping[str, tuple[str, ...]]) -> tuple[ManagedFields, ...]:
+    """Who owns what, without the short form."""
+    managed = resource.metadata.managed_fields
+    if not any(m.fields == EVERYTHING for m in managed):
+        return managed
+    whole = field_set(_tree(resource), list_keys)
+    return tuple(attrs.evolve(m, fields=whole) if m.fields == EVERYTHING else m for m in managed)
+
+
+def _new_uid() -> str:
+    import uuid  # reads need none
+
+    return str(uuid.uuid4())
 
 
 def _tree(resource: Resource) -> dict[str, Any]:

@@ -153,7 +153,9 @@ def _make() -> Converter:
         return get_origin(cls) is tuple and len(get_args(cls)) == 2 and get_args(cls)[1] is Ellipsis
 
     def tuple_structure(cls: Any) -> Callable[[Any, Any], Any]:
-        inner = get_args(cls)[0]
+        return items_structure(get_args(cls)[0])
+
+    def items_structure(inner: Any) -> Callable[[Any, Any], Any]:
         hook = conv.get_structure_hook(inner)
 
         def structure_items(value: Any, target: Any) -> Any:
@@ -179,7 +181,7 @@ def _make() -> Converter:
     def list_structure(cls: Any) -> Callable[[Any, Any], Any]:
         inner = get_args(cls)[0] if get_args(cls) else Any
         make: Any = {Sequence: tuple}.get(get_origin(cls) or cls, get_origin(cls) or cls)
-        hook = tuple_structure(tuple[inner, ...])
+        hook = items_structure(inner)
         return lambda value, target: make(hook(value, target))
 
     conv.register_structure_hook_factory(is_list, guarded("a list", list, list_structure))
@@ -189,12 +191,22 @@ def _make() -> Converter:
 
     def fixed_tuple_structure(cls: Any) -> Callable[[Any, Any], Any]:
         inners = get_args(cls)
-        hooks = [tuple_structure(tuple[inner, ...]) for inner in inners]
+        hooks = [conv.get_structure_hook(inner) for inner in inners]
 
         def structure_items(value: Any, target: Any) -> Any:
             if len(value) != len(inners):
                 raise FieldError(f"expected a list of {len(inners)} items, found {len(value)}")
-            return tuple(hook([item], target)[0] for hook, item in zip(hooks, value))
+            out, errors = [], []
+            for index, item in enumerate(value):
+                try:
+                    out.append(hooks[index](item, inners[index]))
+                except Exception as error:
+                    note = IterableValidationNote(f"item {index}", index, inners[index])
+                    error.__notes__ = [*getattr(error, "__notes__", []), note]
+                    errors.append(error)
+            if errors:
+                raise IterableValidationError("items", errors, target)
+            return tuple(out)
 
         return structure_items
 

@@ -90,7 +90,7 @@ STAGES = (
     Stage(
         "benchmarks",
         "pytest, ratios are printed",
-        _pytest("benchmark", "-s"),
+        _pytest("benchmark", "-s", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("tests/benchmarks/bench_*.py"))),
         tests=True,
         default=False,
         environment=MODEL_TESTS,

@@ -213,12 +213,14 @@ def file_of(url: str) -> Path | None:
     scheme, _, rest = url.partition(":")
     if scheme != "file":
         return None
-    from urllib.parse import unquote
-
     path = rest.partition("?")[0]
     if path.startswith("//"):
         path = "/" + path[2:].partition("/")[2]
-    return Path(unquote(path)) if path else None
+    if "%" in path:
+        from urllib.parse import unquote
+
+        path = unquote(path)
+    return Path(path) if path else None
 
 
 # ------------------------------------------------------------------------------------------------ output

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -59,6 +58,8 @@ def explain_failure(error: BaseException, *, debug: bool = False) -> int:
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         return explain_failure(error.exceptions[0], debug=debug)
     if debug and not isinstance(error, click.ClickException):
+        import traceback
+
         _tell("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, click.ClickException):
         error.show(sys.stderr)

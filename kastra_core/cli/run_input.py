@@ -74,7 +74,9 @@ def set_values(assignments: Sequence[str], base: JsonObject) -> JsonObject:
             deeper = inside.get(part)
             if deeper is not None and not isinstance(deeper, dict):
                 raise UserError(f"--set {assignment!r}: {part} is not an object")
-            inside[part] = inside = dict(deeper or {})
+            fields = dict(deeper or {})
+            inside[part] = fields
+            inside = fields
         inside[parts[-1]] = read_value(text, name)
     return out
 

@@ -21,7 +21,7 @@ from kastra_core.cli.common import (
 from kastra_core.cli.jsonpath import compile_path, text_of
 from kastra_core.cli.printing import kind_name
 from kastra_core.cli.targets import Target, namespace_of, targets_of
-from kastra_core.errors import NotFoundError, UserError
+from kastra_core.errors import NotFoundError, RunFailedError, UserError
 
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
@@ -72,7 +72,9 @@ def condition_to_wait_for(text: str) -> tuple[Holds, str]:
 
 @click.command(cls=KubectlCommand)
 @click.argument("what", nargs=-1, required=True, metavar="KIND/NAME... | KIND NAME...")
-@click.option("--for", "wanted", default="condition=Ready", show_default=True, metavar="CONDITION", help="What for.")
+@click.option(
+    "--for", "wanted", metavar="CONDITION", help="What for; default: condition=Ready, of runs condition=Complete."
+)
 @namespace_option
 @all_namespaces_option
 @selector_options
@@ -82,7 +84,7 @@ def condition_to_wait_for(text: str) -> tuple[Holds, str]:
 async def command(
     runtime: RuntimeManager,
     what: tuple[str, ...],
-    wanted: str,
+    wanted: str | None,
     namespace: str | None,
     all_namespaces: bool,
     selector: str | None,
@@ -93,13 +95,17 @@ async def command(
     """Wait for a condition of resources.
 
     CONDITION is condition=NAME, condition=NAME=false, jsonpath=PATH=VALUE, create or delete. Controllers run meanwhile,
-    and unfinished runs of workers that are gone are taken up. Exit code 1 when time is up.
+    and unfinished runs of workers that are gone are taken up. A run that ended
+    otherwise ends the wait with exit code 5. Exit code 1 when time is up.
     """
     from kastra_core.cli.waiting import wait_until
+    from kastra_core.execution.run_status import FINISHED
 
-    holds, words = condition_to_wait_for(wanted)
     where = namespace_of(runtime, namespace, all_namespaces)
     targets = await targets_of(runtime, what)
+    only_runs = all(target.kind.kind == "Run" for target in targets)
+    wanted = wanted or f"condition={'Complete' if only_runs else 'Ready'}"
+    holds, words = condition_to_wait_for(wanted)
     names = await _keys(runtime, targets, where, selector, field_selector, everything)
     if wanted not in ("delete", "create") and selector is None and not everything:
         there = await runtime.store.resources.get_many(list(names))
@@ -109,9 +115,22 @@ async def command(
     await runtime.start_controllers()
     if any(key.kind == "Run" for key in names):
         await runtime.runs.start()
-    left = await wait_until(
-        runtime, names, holds, timeout_s=timeout_s, met=lambda key: emit(f"{names[key]} {_met(words)}")
-    )
+    failed: dict[ResourceKey, Resource] = {}
+
+    def done(key: ResourceKey, resource: Resource | None) -> bool:
+        if holds(key, resource):
+            emit(f"{names[key]} {_met(words)}")
+            return True
+        # A run that is over will not change any more: there is nothing to wait for.
+        if resource is not None and key.kind == "Run" and resource.status.get("phase") in FINISHED:
+            failed[key] = resource
+            return True
+        return False
+
+    left = await wait_until(runtime, names, done, timeout_s=timeout_s)
+    if failed:
+        told = "; ".join(f"{names[key]} ended: {_end(run)}" for key, run in failed.items())
+        raise RunFailedError(told)
     if left:
         told = "; ".join(f"{names[key]} {_why(resource)}" for key, resource in left.items())
         raise UserError(f"after {timeout_s:g} s still not: {words}: {told}")
@@ -119,6 +138,11 @@ async def command(
 
 def _met(words: str) -> str:
     return "condition met" if words.startswith("condition") else words
+
+
+def _end(run: Resource) -> str:
+    status = run.status
+    return ": ".join(str(status[name]) for name in ("phase", "reason", "message") if status.get(name))
 
 
 def _why(resource: Resource | None) -> str:

@@ -21,14 +21,12 @@ async def wait_until(
     holds: Callable[[ResourceKey, Resource | None], bool],
     *,
     timeout_s: float,
-    met: Callable[[ResourceKey], None] = lambda key: None,
 ) -> dict[ResourceKey, Resource | None]:
     """Wait until ``holds(key, resource)`` was true once for each key; return the last state of those left over.
 
     Args:
         holds: the resource is None when it is not there.
         timeout_s: how long, >= 0; 0 looks once.
-        met: called for each key that is done.
     """
     left: dict[ResourceKey, Resource | None] = dict.fromkeys(keys)
 
@@ -37,7 +35,6 @@ async def wait_until(
             return
         if holds(key, resource):
             del left[key]
-            met(key)
         else:
             left[key] = resource
 

@@ -645,8 +645,12 @@ class RunManager:
             return
         await self.store.commit([SendSignal(run.metadata.uid, CANCEL_SIGNAL, None, "cancel")])
         claim = await self.store.journal.claim(run.metadata.uid)
-        if claim is not None and not claim.holder:
+        # Nobody has it, or one who is gone and will not see the signal: it is ended here.
+        if claim is not None and not (claim.holder and await self._is_alive(claim.holder)):
             await self._take(claim)
+
+    async def _is_alive(self, holder: str) -> bool:
+        return self.worker.alive(await self.store.leases.get(holder), self.clock())
 
     async def signal(self, key: ResourceKey, name: str, payload: JsonValue = None, *, signal_id: str = "") -> bool:
         """Send a signal to a run. Returns False when ``signal_id`` was sent before."""

@@ -47,7 +47,7 @@ spec:
 
 
 def best_s(works: Sequence[Callable[[], Any]], times: int, rounds: int = 9) -> list[float]:
-    """Return the seconds of one call of each work in its fastest round; the works take turns, so load hits all alike."""
+    """Return the seconds of one call of each work in its fastest round; they take turns, so load hits all alike."""
     least = [float("inf")] * len(works)
     for _ in range(rounds):
         for number, work in enumerate(works):

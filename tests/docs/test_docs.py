@@ -60,7 +60,7 @@ def _blocks() -> Iterator[Block]:
 
 
 BLOCKS = list(_blocks())
-YAML = [block for block in BLOCKS if block.language in ("yaml", "json") and "apiVersion" in block.text]
+YAML = [block for block in BLOCKS if re.search(r"^(apiVersion:|\{?\s*\"apiVersion\":)", block.text, re.MULTILINE)]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
 RUNNABLE = [block for block in PYTHON if block.text.startswith("# runnable")]
 

@@ -5,7 +5,7 @@ Needs Python 3.11 or newer and pip. No account, no key; everything stays in the 
 which go to the user's cache directory. Running it again is safe and skips what is there.
 
     python3 docs/examples/quickstart/run.py
-    python3 docs/examples/quickstart/run.py --ask "家里只有土豆和牛肉，做什么好？"
+    python3 docs/examples/quickstart/run.py --ask "请根据食材土豆和牛肉查找菜谱。"
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ __all__ = ["ASK", "HERE", "MODEL", "ROOT", "kastra_steps", "main", "make_venv", 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 MODEL = "qwen2.5-coder-0.5b"
-ASK = "我有鸡蛋和番茄，可以做什么菜？"
+ASK = "请根据食材鸡蛋和番茄查找菜谱。"
 
 
 class Failure(Exception):

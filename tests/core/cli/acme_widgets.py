@@ -74,6 +74,7 @@ def kastra_resource_kinds() -> Iterable[ResourceKind]:
         spec_type="acme_widgets:WidgetSpec",
         validate="acme_widgets:validate",
         references="acme_widgets:references",
+        runner="acme_controller:WidgetRunner",
         printer_columns=(
             PrinterColumn(name="SIZE", json_path=".spec.size", type="integer"),
             PrinterColumn(name="READY", json_path='.status.conditions[?(@.type=="Ready")].status'),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import orjson
 import pytest
 import yaml
 
+from kastra_core import RunError, Runtime
 from kastra_core.cli.tables import age, display_width
 
 Kastra = Callable[..., Any]
@@ -259,6 +262,28 @@ def test_explain_model_says_which_plugin_answers_and_what_is_missing(
     assert orjson.loads(kastra("explain", "model", "openai/gpt-4o", "-o", "json").out)["ok"] is False
 
 
+SCHEMA = """
+from kastra_core import ResourceKind, hookimpl
+SCHEMA = {"type": "object", "properties": {"spec": {"type": "object", "required": ["size"], "properties": {
+    "size": {"type": "integer", "description": "How big."},
+    "tags": {"type": "array", "items": {"type": "string"}},
+    "mode": {"enum": ["a", "b"], "default": "a"},
+    "parts": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}}}}}}
+@hookimpl
+def kastra_resource_kinds():
+    yield ResourceKind(kind="Gear", plural="gears", group="schema.example", schema="schema_plugin:SCHEMA")
+"""
+
+
+def test_explain_reads_schemas_too(kastra: Kastra, plugins: Any) -> None:
+    plugins.install("schema", SCHEMA)
+    out = kastra("explain", "gear.spec").out
+    assert "size <integer> (required)\n      How big.\n" in out
+    assert "tags <list of strings>" in out
+    assert 'mode <one of a, b> (default: "a")' in out
+    assert "name <string>" in kastra("explain", "gear.spec.parts").out
+
+
 # ------------------------------------------------------------------------------------------------ wait
 
 
@@ -297,6 +322,46 @@ def test_wait_for_a_deletion(applied: Kastra) -> None:
 
 def test_wait_for_something_that_is_not_there_fails_at_once(applied: Kastra) -> None:
     assert applied("wait", "widget/ghost", "--timeout=60s").code == 1
+
+
+def start_run(project: Path, input: str) -> str:
+    """Start a run of the widget anvil, leave it as it is after its first steps, and return ``run/NAME``."""
+
+    async def start() -> str:
+        async with await Runtime.open(project=project) as runtime:
+            run = await runtime.start_run("widget/anvil", input)
+            if input == "wait":
+                while (await runtime.client.require(run.key)).status["phase"] != "Suspended":
+                    await asyncio.sleep(0.01)
+            else:
+                with contextlib.suppress(RunError):
+                    await run.result()
+            return f"run/{run.name}"
+
+    return asyncio.run(start())
+
+
+def test_wait_for_a_run_ends_with_its_end(applied: Kastra, project: Path) -> None:
+    done = applied("wait", start_run(project, "hello"))
+    assert done.code == 0
+    assert done.out.endswith(" condition met\n")
+
+
+def test_wait_for_a_run_that_failed_tells_why_with_exit_code_5(applied: Kastra, project: Path) -> None:
+    done = applied("wait", start_run(project, "fail"), "--timeout", "60s")
+    assert done.code == 5
+    assert "Failed: Asked: " in done.err
+    assert "as asked" in done.err
+
+
+def test_status_and_get_show_runs(applied: Kastra, project: Path) -> None:
+    start_run(project, "hello")
+    name = start_run(project, "wait").removeprefix("run/")
+    found = orjson.loads(applied("status", "-o", "json").out)["runs"]
+    assert found["phases"] == {"Succeeded": 1, "Suspended": 1}
+    assert found["unfinished"] == [{"run": f"default/{name}", "worker": "nobody: it sleeps or waits for a signal"}]
+    assert "Succeeded" in applied("get", "runs", "-o", "wide").out
+    assert "run.mastra.ai" not in applied("get", "all").out
 
 
 def test_ctrl_c_ends_a_watch_without_traceback(project: Path, environment: dict[str, str], applied: Kastra) -> None:

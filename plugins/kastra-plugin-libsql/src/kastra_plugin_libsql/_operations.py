@@ -6,7 +6,6 @@ there; the step that it returns runs a few statements of some microseconds.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from random import getrandbits
 from typing import Any
@@ -346,6 +345,8 @@ def _put_blob(op: PutBlob) -> Step:
     data = bytes(op.data)
     if len(data) > MAX_VALUE_BYTES:
         raise StoreError(f"a blob of {len(data)} bytes; at most {MAX_VALUE_BYTES} can be kept")
+    import hashlib  # reading commands start faster without it
+
     digest = hashlib.sha256(data)
 
     def step(tx: Transaction) -> str:

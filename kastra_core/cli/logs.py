@@ -1,0 +1,92 @@
+"""``kastra logs``: what happened in a run, step by step, from its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+
+from kastra_core.api.meta import Resource
+from kastra_core.api.selectors import FieldSelector
+from kastra_core.cli.common import KubectlCommand, current, emit, namespace_option, output_option
+from kastra_core.cli.run_target import find_run, find_target, option_n
+from kastra_core.cli.run_view import end_line, follow_records, head_line, step_line, steps_of
+from kastra_core.errors import UserError
+from kastra_core.protocols.store import Record
+
+if TYPE_CHECKING:
+    from kastra_core.runtime import RuntimeManager
+
+__all__ = ["command", "last_run"]
+
+
+@click.command(cls=KubectlCommand)
+@click.argument("what", metavar="run/NAME | KIND/NAME")
+@namespace_option
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends, whichever process has it.")
+@output_option("text", "json")
+def command(what: str, namespace: str | None, follow: bool, output: str) -> None:
+    """Show the steps of a run: time, path, outcome, duration, tokens, result.
+
+    Of another kind (agent/NAME), the last run of it. With -o json the records of the journal, one a line.
+    """
+    state = current()
+    as_json = output == "json"
+
+    async def read(runtime: RuntimeManager) -> tuple[Resource, Sequence[Record]]:
+        run = await _run_of(runtime, what, namespace)
+        return run, await runtime.store.journal.records(run.metadata.uid)
+
+    async def watch(runtime: RuntimeManager) -> None:
+        run = await _run_of(runtime, what, namespace)
+        if not as_json:
+            emit(head_line(run))
+        here = option_n(runtime, run.metadata.namespace)
+
+        def orphaned() -> None:
+            state.note(
+                f"its process ended; `kastra run resume run/{run.metadata.name}{here}` goes on, and so does any "
+                "`kastra run`"
+            )
+
+        await follow_records(runtime, run, lambda records: emit(_lines(records, as_json)), orphaned)
+        if not as_json:
+            emit(end_line(await runtime.client.require(run.key)))
+
+    if follow:
+        state.run(watch)
+        return
+    run, records = state.read(read)
+    text = _lines(records, as_json)
+    emit(text if as_json else f"{head_line(run)}\n{text}{end_line(run)}")
+
+
+def _lines(records: Sequence[Record], as_json: bool) -> str:
+    if as_json:
+        return "".join(orjson.dumps(_data(line)).decode() + "\n" for line in records)
+    return "".join(step_line(step) + "\n" for step in steps_of(records))
+
+
+def _data(line: Record) -> dict[str, object]:
+    return {"seq": line.seq, "timeS": round(line.time_s, 3), "path": line.path, "record": line.record}
+
+
+async def _run_of(runtime: RuntimeManager, what: str, namespace: str | None) -> Resource:
+    word, slash, _ = what.partition("/")
+    if not slash or runtime.registry.resolve(word).kind == "Run":
+        return await find_run(runtime, what, namespace)
+    reference, _ = await find_target(runtime, what, namespace)
+    return await last_run(runtime, reference.key.kind, reference.namespace, reference.name)
+
+
+async def last_run(runtime: RuntimeManager, kind: str, namespace: str, name: str) -> Resource:
+    """The latest run of a resource. Raises: UserError when it has none."""
+    fields = FieldSelector.parse(f"spec.target.name={name},spec.target.kind={kind}")
+    runs = (await runtime.client.list(runtime.registry.resolve("runs"), fields=fields)).items
+    of = [run for run in runs if (run.spec["target"].get("namespace") or "") == namespace]
+    if not of:
+        raise UserError(f"{kind.lower()}/{name} has no runs yet; `kastra run {kind.lower()}/{name}` makes one")
+    # Timestamps count seconds only; of two runs in one second the one that was written last is taken.
+    return max(of, key=lambda run: (run.metadata.creation_timestamp, int(run.metadata.resource_version)))

@@ -1,0 +1,265 @@
+"""``kastra run resume|cancel|retry|attach``: runs that exist."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kastra_core.api.meta import Resource, ResourceKey
+from kastra_core.cli.common import (
+    DURATION,
+    CliState,
+    KubectlCommand,
+    current,
+    emit,
+    namespace_option,
+    output_option,
+    timeout_option,
+)
+from kastra_core.cli.run import FORMATS, Shown, execute, leave, limits_of, report
+from kastra_core.cli.run_session import INTERRUPTED, RunSession
+from kastra_core.cli.run_target import choose_plugins, find_run, option_n
+from kastra_core.errors import RunFailedError, UserError
+from kastra_core.execution.run_status import FINISHED
+
+if TYPE_CHECKING:
+    from kastra_core.runtime import RuntimeManager
+
+__all__ = ["attach", "cancel", "resume", "retry"]
+
+_FAILED = 5
+_RUN = "run/NAME"
+_provider_option = click.option(
+    "--provider", "plugins", metavar="NAME=PLUGIN", multiple=True, help="The plugin that serves a provider."
+)
+
+
+@click.command(cls=KubectlCommand)
+@click.argument("name", metavar=f"[{_RUN}]", required=False)
+@namespace_option
+@click.option("--signal", metavar="NAME", help="Send a signal to the run, which may be what it waits for.")
+@click.option("--data", metavar="JSON|@FILE", help="What the signal carries.")
+@_provider_option
+@output_option(*FORMATS)
+def resume(
+    name: str | None,
+    namespace: str | None,
+    signal: str | None,
+    data: str | None,
+    plugins: tuple[str, ...],
+    output: str,
+) -> None:
+    """Go on with runs whose process ended, to their end; with a name, print the output of that one.
+
+    What had finished of a run is not done again. Ctrl-C hands the runs back.
+    """
+    if name is None and (signal or output):
+        raise UserError("--signal and -o need the name of a run: kastra run resume run/NAME")
+    if data is not None and not signal:
+        raise UserError("--data goes with --signal NAME")
+    payload = None
+    if data is not None:
+        from kastra_core.cli.run_input import read_json
+
+        payload = read_json(data, "--data")
+    state = current()
+
+    async def go(runtime: RuntimeManager) -> int:
+        choose_plugins(runtime, plugins)
+        if name is None:
+            return await _resume_all(state, runtime)
+        run = await find_run(runtime, name, namespace)
+        shown = Shown(state, output, None, run, True)
+        if run.status.get("phase") in FINISHED and signal is None:
+            shown.lines.say(f"run/{run.metadata.name} is over already")
+            session = RunSession(runtime, None, shown.lines)
+            return report(runtime, run.key, run, run.status, shown, session)
+        return await _resume_one(runtime, run, shown, signal, payload)
+
+    leave(state.run(go))
+
+
+async def _resume_all(state: CliState, runtime: RuntimeManager) -> int:
+    from kastra_core.cli.run_screen import ErrorLines
+
+    lines = ErrorLines(quiet=state.quiet)
+    session = RunSession(runtime, None, lines, cancels=False)
+    with session.interrupts:
+        try:
+            await session.begin()
+            keys = list(runtime.runs.resumed)
+            if not keys:
+                lines.say("no interrupted runs")
+                return 0
+            await session.drain_resumed()
+        except asyncio.CancelledError:
+            if not session.interrupted:
+                raise
+            return INTERRUPTED
+    phases = []
+    for key in keys:
+        run = await runtime.client.get(key)
+        phases.append(str(run.status.get("phase")) if run is not None else "Deleted")
+        emit(f"run/{key.name} {phases[-1]}")
+    return _FAILED if "Failed" in phases else 0
+
+
+async def _resume_one(runtime: RuntimeManager, run: Resource, shown: Shown, signal: str | None, payload: Any) -> int:
+    from kastra_core.cli.run_view import is_orphaned
+
+    session = RunSession(runtime, shown.listener, shown.lines, cancels=False)
+    session.follow(run.key)
+    with session.interrupts:
+        try:
+            here = runtime.runs
+            await session.begin()
+            if signal is not None:
+                fresh = await here.signal(run.key, signal, payload)
+                shown.lines.say(f"signal {signal} {'sent' if fresh else 'was sent before'}")
+                # Whoever has the run, or wakes it, takes the signal from its inbox; that may be this process.
+                for _ in range(_WAKE_LOOKS):
+                    found = await runtime.client.require(run.key)
+                    if here.attach(run.key) is not None or found.status.get("phase") != "Suspended":
+                        break
+                    await asyncio.sleep(_WAKE_LOOK_S)
+            elif here.attach(run.key) is None:
+                found = await runtime.client.require(run.key)
+                if found.status.get("phase") == "Running" and not await is_orphaned(runtime, found):
+                    shown.lines.say(f"run/{run.metadata.name} goes on in another process; waiting for its end")
+            status = await session.wait(run.key)
+            code = report(runtime, run.key, run, status, shown, session)
+            await session.drain_resumed()
+        except asyncio.CancelledError:
+            if not session.interrupted:
+                raise
+            again = f"kastra run resume run/{run.metadata.name}{option_n(runtime, run.metadata.namespace)}"
+            shown.lines.must_say(f"run/{run.metadata.name} is not over; `{again}` goes on")
+            return INTERRUPTED
+    return code
+
+
+_WAKE_LOOKS, _WAKE_LOOK_S = 100, 0.02
+"""A signal wakes a suspended run within a moment; a run that waits for another signal stays as it is."""
+
+
+@click.command(cls=KubectlCommand)
+@click.argument("names", metavar=f"{_RUN}...", nargs=-1, required=True)
+@namespace_option
+@timeout_option("10s", "How long to wait for the ends of the runs.")
+def cancel(names: tuple[str, ...], namespace: str | None, timeout_s: float) -> None:
+    """Cancel runs, whichever process executes them, and wait until they have ended."""
+
+    async def go(runtime: RuntimeManager) -> int:
+        runs = [await find_run(runtime, name, namespace) for name in names]
+        over = [run for run in runs if run.status.get("phase") in FINISHED]
+        keys = [run.key for run in runs if run not in over]
+        for key in keys:
+            await runtime.runs.cancel(key)
+        late = await _wait_for(runtime, keys, timeout_s)
+        for run in over:
+            click.echo(f"run/{run.metadata.name} is over already ({run.status.get('phase')})", err=True)
+        for key in late:
+            click.echo(
+                f"error: run/{key.name} was asked to stop and has not ended within {timeout_s:g} s; "
+                f"`kastra logs run/{key.name} -f{option_n(runtime, key.namespace)}` follows it",
+                err=True,
+            )
+        return 1 if late or over else 0
+
+    leave(current().run(go))
+
+
+async def _wait_for(runtime: RuntimeManager, keys: Sequence[ResourceKey], timeout_s: float) -> list[ResourceKey]:
+    """Print how each run ended; return those that did not within the time."""
+    waits = {asyncio.create_task(runtime.runs.wait(key)): key for key in keys}
+    if not waits:
+        return []
+    done, late = await asyncio.wait(waits, timeout=timeout_s)
+    for task in done:
+        phase = str(task.result().get("phase"))
+        emit(f"run/{waits[task].name} {phase.lower()}")
+    for task in late:
+        task.cancel()
+    return [waits[task] for task in late]
+
+
+@click.command(cls=KubectlCommand)
+@click.argument("name", metavar=_RUN)
+@namespace_option
+@click.option("--model", metavar="PROVIDER/NAME", help="Answer with this model in place of the first run's.")
+@_provider_option
+@click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help="A limit of the run (repeatable).")
+@click.option("--timeout", "timeout_s", type=DURATION, metavar="DURATION", help="Short for --limit timeoutS=SECONDS.")
+@click.option("--stream/--no-stream", default=None, help="As of kastra run.")
+@output_option(*FORMATS)
+def retry(
+    name: str,
+    namespace: str | None,
+    model: str | None,
+    plugins: tuple[str, ...],
+    limits: tuple[str, ...],
+    timeout_s: float | None,
+    stream: bool | None,
+    output: str,
+) -> None:
+    """Start a run's target again as a new run: same input, thread and model; the target as it is now."""
+    state = current()
+    asked = limits_of(limits, timeout_s)
+
+    async def go(runtime: RuntimeManager) -> int:
+        choose_plugins(runtime, plugins)
+        run = await find_run(runtime, name, namespace)
+        of = run.spec["target"]
+        key = ResourceKey(of["group"], of["kind"], of["namespace"], of["name"])
+        target = await runtime.client.get(key)
+        if target is None:
+            raise UserError(f"{key}, the target of run/{run.metadata.name}, is not there any more")
+        options = {
+            "namespace": run.metadata.namespace,
+            "thread": run.spec.get("thread"),
+            "model": model or run.spec.get("model"),
+            "priority": run.spec.get("priority", 0),
+            "limits": asked,
+        }
+        return await execute(state, runtime, target, run.spec.get("input"), options, output=output, stream=stream)
+
+    leave(state.run(go))
+
+
+@click.command(cls=KubectlCommand)
+@click.argument("name", metavar=_RUN)
+@namespace_option
+@output_option(*FORMATS)
+def attach(name: str, namespace: str | None, output: str) -> None:
+    """Follow a run that another process executes, and print its output. Ctrl-C leaves it alone."""
+    state = current()
+
+    async def go(runtime: RuntimeManager) -> int:
+        from kastra_core.cli.run_view import follow_records, step_line, steps_of
+
+        run = await find_run(runtime, name, namespace)
+        shown = Shown(state, output, None, run, True)
+        session = RunSession(runtime, None, shown.lines)
+        here = option_n(runtime, run.metadata.namespace)
+
+        def orphaned() -> None:
+            raise RunFailedError(
+                f"its process ended; `kastra run resume run/{run.metadata.name}{here}` goes on with it",
+                reason="Interrupted",
+                run=run.metadata.name,
+            )
+
+        def show(records: Sequence[Any]) -> None:
+            for line, step in zip(records, steps_of(records)):
+                if shown.events is not None:
+                    shown.events.event({"type": "record", "path": line.path, "record": line.record})
+                else:
+                    shown.lines.say(step_line(step))
+
+        status = await follow_records(runtime, run, show, orphaned)
+        return report(runtime, run.key, run, status, shown, session)
+
+    leave(state.run(go))

@@ -1,0 +1,195 @@
+"""Carrying a run to its end from a terminal: events, suspension, Ctrl-C, and runs taken over from dead processes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kastra_core.api.meta import JsonObject, ResourceKey
+from kastra_core.cli.run_screen import ErrorLines
+from kastra_core.cli.run_target import option_n, short_name
+from kastra_core.errors import UserError
+
+if TYPE_CHECKING:
+    from kastra_core.runtime import RuntimeManager
+
+__all__ = ["INTERRUPTED", "Interrupts", "RunSession", "failure_of"]
+
+INTERRUPTED = 130
+"""128 + SIGINT, as shells count."""
+_SETTLED_S = 0.05
+"""How long a handle may need to notice that its run is over."""
+
+
+class Listener(Protocol):
+    """Shows events of a run."""
+
+    def event(self, event: JsonObject) -> None: ...
+
+
+class Interrupts:
+    """While it is entered, the first Ctrl-C calls ``first`` in the event loop, the second ends the process."""
+
+    def __init__(self, first: Callable[[], None]) -> None:
+        self.count = 0
+        self._first = first
+        self._before: Any = None
+
+    def __enter__(self) -> Interrupts:
+        self._loop = asyncio.get_running_loop()
+        with contextlib.suppress(ValueError):  # not in the main thread: then nobody presses Ctrl-C here
+            self._before = signal.signal(signal.SIGINT, self._hit)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+
+    def _hit(self, number: int, frame: FrameType | None) -> None:
+        self.count += 1
+        if self.count > 1:
+            # Unfinished runs stay in the store and go on with the next worker.
+            with contextlib.suppress(OSError, ValueError):
+                sys.stdout.flush()
+                os.write(2, b"interrupted again: left at once\n")
+            os._exit(INTERRUPTED)
+        self._loop.call_soon_threadsafe(self._first)
+
+
+class RunSession:
+    """Runs that one command waits for.
+
+    Args:
+        runtime: opened without controllers.
+        listener: shows the events of the runs in ``follow``; None: the model need not stream.
+        lines: where to tell what happens.
+        cancels: Ctrl-C cancels what is followed; otherwise it is handed back to go on later.
+    """
+
+    def __init__(
+        self, runtime: RuntimeManager, listener: Listener | None, lines: ErrorLines, *, cancels: bool = True
+    ) -> None:
+        self.runtime, self.lines, self._cancels = runtime, lines, cancels
+        self._listener = listener
+        self._followed: set[ResourceKey] = set()
+        self._told = 0
+        self._main: asyncio.Task[Any] | None = None
+        self._cancelling: asyncio.Task[None] | None = None
+        self.interrupts = Interrupts(self._interrupted)
+        # A run that wakes from a suspension is executed anew; the bus tells before its first event.
+        runtime.bus.subscribe("run.started", self._started)
+
+    @property
+    def interrupted(self) -> bool:
+        return self.interrupts.count > 0
+
+    async def begin(self, *, recover: bool = True) -> None:
+        """Become a worker and tell which runs were taken over from dead ones."""
+        self._main = asyncio.current_task()
+        await self.runtime.runs.start(recover=recover)
+        self._tell_resumed()
+
+    def follow(self, key: ResourceKey) -> None:
+        """Show the events of a run from now on; call it before the event loop goes on, to miss none."""
+        self._followed.add(key)
+
+    async def wait(self, key: ResourceKey) -> JsonObject:
+        """The final status of a followed run, or that of its suspension when it waits for a signal."""
+        runs = self.runtime.runs
+        handle = runs.attach(key)
+        end = asyncio.create_task(runs.wait(key) if handle is None else handle.status())
+        try:
+            told: object = None
+            while True:
+                await runs.drain([key])
+                done, _ = await asyncio.wait({end}, timeout=_SETTLED_S)
+                self._tell_resumed()
+                if done:
+                    return end.result()
+                run = await self.runtime.client.require(key)
+                if runs.attach(key) is not None:
+                    continue
+                if run.status.get("phase") != "Suspended":
+                    return await end  # another process has it
+                wake_at_s = run.status.get("wakeAtS")
+                if wake_at_s is None:
+                    return dict(run.status)
+                if told != wake_at_s:
+                    told = wake_at_s
+                    until = next((c.get("message") for c in run.status.get("conditions") or ()), "")
+                    self.lines.say(f"run/{key.name} is suspended {until}", cut=False)
+                await asyncio.wait({end}, timeout=max(_SETTLED_S, wake_at_s - runs.clock()))
+        finally:
+            end.cancel()
+            if self._cancelling is not None:
+                await asyncio.wait({self._cancelling})
+            self._followed.discard(key)
+
+    async def drain_resumed(self) -> None:
+        """Wait for the other runs that this process took over; Ctrl-C hands them back."""
+        runs = self.runtime.runs
+        self._tell_resumed()
+        others = runs.active
+        if not others:
+            return
+        names = ", ".join(f"run/{key.name}" for key in others)
+        self.lines.say(f"waiting for {names} to end (Ctrl-C hands back)", cut=False)
+        try:
+            await runs.drain()
+        except asyncio.CancelledError:
+            left = ", ".join(f"run/{key.name}" for key in runs.active)
+            self.lines.say(f"handed back {left}: `kastra run resume` goes on", cut=False)
+            raise
+        for key in others:
+            run = await self.runtime.client.get(key)
+            if run is not None:
+                self.lines.say(f"run/{key.name}: {run.status.get('phase')}")
+
+    def _tell_resumed(self) -> None:
+        resumed = self.runtime.runs.resumed
+        for key in resumed[self._told :]:
+            self.lines.say(f"resuming run/{key.name} (its process ended)")
+        self._told = len(resumed)
+
+    def _started(self, message: Mapping[str, Any]) -> None:
+        key = message["resource"].key
+        if key in self._followed and self._listener is not None:
+            handle = self.runtime.runs.attach(key)
+            if handle is not None:
+                handle.listen(self._listener.event)
+
+    def _interrupted(self) -> None:
+        """The first Ctrl-C."""
+        if not (self._followed and self._cancels):
+            if self._main is not None:
+                self._main.cancel()
+            return
+        names = ", ".join(f"run/{key.name}" for key in self._followed)
+        self.lines.must_say(f"\ncancelling {names} (Ctrl-C again leaves at once)")
+        self._cancelling = asyncio.create_task(self._cancel_all())
+
+    async def _cancel_all(self) -> None:
+        for key in self._followed:
+            with contextlib.suppress(UserError):  # it is over
+                await self.runtime.runs.cancel(key)
+
+
+def failure_of(runtime: RuntimeManager, key: ResourceKey, status: Mapping[str, Any]) -> str:
+    """What to tell about a run that ended without an answer: the fact, and what to do."""
+    reason, name = str(status.get("reason") or "Failed"), short_name(key.kind, key.name)
+    message = str(status.get("message") or "it failed")
+    text = f"error: {name} ended without an answer ({reason}): {message}"
+    if reason == "LimitExceeded":
+        text += "; raise spec.limits of its target, or pass --limit NAME=VALUE"
+    namespace = option_n(runtime, key.namespace)
+    return (
+        f"{text}\n`kastra logs {name}{namespace}` shows what happened, `kastra run retry {name}{namespace}` tries again"
+    )
