@@ -151,7 +151,7 @@ class KastraGroup(click.Group):
 @click.option(
     "-C",
     "--project",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
     help="Project directory; default: the nearest one above that has .kastra, else this one.",
 )
 @click.option("--store", metavar="URL", help="Store, for example file:kastra.db; default: the configuration's.")

@@ -72,7 +72,7 @@ def command(
     decoded = decode_offline(state, manifests.read_sources(list(filenames), recursive=recursive), namespace)
 
     async def apply(runtime: RuntimeManager) -> ApplyReport:
-        return await runtime.apply_decoded(
+        report = await runtime.apply_decoded(
             decoded,
             manager=field_manager,
             force=force_conflicts,
@@ -80,6 +80,10 @@ def command(
             wait=wait,
             timeout_s=timeout_s,
         )
+        if wait and not dry_run:
+            for fault in runtime.controllers.faults.values():
+                state.warn(str(fault))
+        return report
 
     report = state.run(apply, create=not dry_run)
     names = [kind_name(item.kind, item.resource.metadata.name) for item in decoded]

@@ -72,6 +72,9 @@ def explain_failure(error: BaseException, *, debug: bool = False) -> int:
         text = str(error) or error.reason
         _tell(f"error: {text}" + (f"; {remedy}" if remedy and remedy not in text else ""))
         return error.exit_code
+    if isinstance(error, OSError) and error.filename is not None:
+        _tell(f"error: {os.fsdecode(error.filename)}: {error.strerror or type(error).__name__}")
+        return KastraError.exit_code
     what = " ".join(str(error).split())
     again = "" if debug else " (rerun with --debug for the traceback)"
     _tell(f"internal error: {type(error).__name__}{f': {what}' if what else ''}{again}")

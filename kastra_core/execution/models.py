@@ -168,7 +168,8 @@ class Models:
     def settings(self, provider: str, spec: Mapping[str, Any] | None = None) -> ModelSettings:
         """Settings of a provider: the configuration's, with those of an Agent's ``spec.model`` over them.
 
-        ``spec`` may have ``apiBase``, ``apiKey`` ({valueFrom}), ``headers``, ``timeoutS`` and ``options``.
+        ``spec`` may have ``apiBase``, ``apiKey`` ({valueFrom}), ``headers``, ``timeoutS`` and ``options``. An
+        ``apiBase`` of its own is used without the configured key and headers.
 
         Raises: KastraError with reason MissingSecret when a referenced secret is not there.
         """
@@ -190,8 +191,10 @@ class Models:
             if section.timeout_s is not None:
                 values["timeout_s"] = section.timeout_s
         if spec:
-            if spec.get("apiBase"):
-                values["api_base"] = spec["apiBase"]
+            if spec.get("apiBase") and spec["apiBase"] != values.get("api_base"):
+                # A manifest must not send the operator's key to an address of its own: a foreign base gets only what
+                # the manifest itself refers to. "" means: no key, and none from the environment.
+                values |= {"api_base": spec["apiBase"], "api_key": "", "headers": {}}
             if spec.get("apiKey") is not None:
                 values["api_key"] = resolve_secret(spec["apiKey"])
             if spec.get("headers"):
@@ -243,10 +246,16 @@ class Models:
 
         async def once() -> ChatResponse:
             events: AsyncIterator[ChatEvent] = instance.stream(request)
-            async for event in events:
-                if isinstance(event, ChatCompleted):
-                    return event.response
-                await on_event(event)
+            try:
+                async for event in events:
+                    if isinstance(event, ChatCompleted):
+                        return event.response
+                    await on_event(event)
+            finally:
+                # Not left to the garbage collector: closing ends the request.
+                close = getattr(events, "aclose", None)
+                if close is not None:
+                    await close()
             raise ModelError("the stream ended without an answer", provider=provider, model=request.model)
 
         return await self._tried(once, on_retry)

@@ -1,5 +1,6 @@
 """Field-wise apply, by the rules of Kubernetes' server-side apply."""
 
+# ruff: noqa: E501 - tables of cases read better in long lines
 from __future__ import annotations
 
 import copy
@@ -239,9 +240,7 @@ def test_map_lists_may_be_nested() -> None:
     state.apply("b", {"steps": [{"id": "1", "tools": [{"name": "y", "q": 1}]}]})
     assert state.tree == {"steps": [{"id": "1", "tools": [{"name": "x"}, {"name": "y", "q": 1}]}]}
     changed = {"steps": [{"id": "1", "tools": [{"name": "y", "q": 2}]}]}
-    assert state.merged("a", changed).conflicts == (("steps[id=1].tools[name=y].q", "b"),) or state.merged(
-        "a", changed
-    ).conflicts == (('steps[id="1"].tools[name=y].q', "b"),)
+    assert state.merged("a", changed).conflicts == (('steps[id="1"].tools[name=y].q', "b"),)
 
 
 # ------------------------------------------------------------------------------------------ helpers

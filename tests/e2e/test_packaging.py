@@ -189,5 +189,5 @@ def test_installed_kastra_applies_and_runs_a_tool_on_the_default_store(installed
     assert "created" in installed.run("kastra", "apply", "-f", "tool.yaml")
     assert "unchanged" in installed.run("kastra", "apply", "-f", "tool.yaml")
     assert installed.run("kastra", "get", "tools", "-o", "name").split() == ["tool.mastra.ai/shout"]
-    assert "HELLO" in installed.run("kastra", "run", "tool/shout", '{"text": "hello"}')
+    assert "HELLO" in installed.run("kastra", "run", "tool/shout", "--set", "text=hello")
     assert list((installed.directory / ".kastra").glob("*.db"))

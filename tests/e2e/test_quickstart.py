@@ -78,7 +78,7 @@ def test_tool_of_the_example_works_once_it_is_allowed(example: Path, steps: list
     for word in ("config", "apply"):
         _do(kastra, steps, word)
     ingredients = '{"ingredients": ["番茄", "鸡蛋"]}'
-    done = kastra("-C", str(example), "run", "tool/recipe-finder", "-n", "cooking", ingredients)
+    done = kastra("-C", str(example), "run", "tool/recipe-finder", "-n", "cooking", "--input", ingredients)
     assert done.returncode == 0, done.stderr
     assert "番茄炒蛋" in done.stdout
 

@@ -214,6 +214,35 @@ def test_a_controller_that_raises_shows_no_traceback(shell: Kastra, plugins: Any
     assert "Traceback" not in done.err
 
 
+def test_a_controller_that_cannot_be_imported_is_named_by_apply(shell: Kastra, plugins: Any, project: Path) -> None:
+    plugins.install(
+        "lost",
+        "from kastra_core import ResourceKind, hookimpl\n"
+        "from kastra_core.registrations import ControllerRegistration\n"
+        "@hookimpl\ndef kastra_resource_kinds():\n"
+        "    yield ResourceKind(kind='Gadget', plural='gadgets', group='lost.example')\n"
+        "@hookimpl\ndef kastra_controllers():\n"
+        "    yield ControllerRegistration(\n"
+        "        name='lost', kind='Gadget', group='lost.example', factory='nowhere:at_all')\n",
+    )
+    (project / "g.yaml").write_text(
+        "apiVersion: lost.example/v1\nkind: Gadget\nmetadata: {name: g}\n", encoding="utf-8"
+    )
+    done = shell("apply", "-f", "g.yaml", "--timeout", "5s")
+    assert "gadget.lost.example/g created" in done.out
+    assert "No module named 'nowhere'" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_file_that_cannot_be_written_is_told(kastra: Kastra, widgets: str, project: Path) -> None:
+    kastra("apply", "-f", widgets)
+    (project / "taken").write_text("", encoding="utf-8")
+    done = kastra("export", "--output-dir", "taken/below")
+    assert done.code == 1
+    assert "taken" in done.err
+    assert "internal" not in done.err
+
+
 def test_plugins_as_json_name_what_each_offers(kastra: Kastra) -> None:
     found = {plugin["name"]: plugin for plugin in orjson.loads(kastra("plugins", "-o", "json").out)["plugins"]}
     assert found["acme"]["offers"] == {
