@@ -128,9 +128,10 @@ def _make() -> Converter:
     def guarded(expected: str, ok: type, factory: Callable[[Any], Callable[[Any, Any], Any]]) -> Any:
         def make(cls: Any) -> Callable[[Any, Any], Any]:
             hook = factory(cls)
+            plain = dict if ok is Mapping else ok
 
             def checked(value: Any, target: Any) -> Any:
-                if not isinstance(value, ok):
+                if value.__class__ is not plain and not isinstance(value, ok):
                     raise FieldError(f"expected {expected}, found {type_word(value)}")
                 return hook(value, target)
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-import attrs
-
 from kastra_core.api.meta import Condition, JsonObject, Resource, rfc3339, set_condition
 from kastra_core.errors import KastraError
 
@@ -67,7 +65,7 @@ def ready_status(
     merged: list[JsonObject] = [dict(c) for c in old if isinstance(c, Mapping)] if isinstance(old, list) else []
     now = rfc3339()
     for condition in conditions:
-        merged = set_condition(merged, attrs.evolve(condition, observed_generation=generation), now=now)
+        merged = set_condition(merged, condition, observed_generation=generation, now=now)
     status = dict(resource.status)
     status["observedGeneration"] = generation
     status["phase"] = phase_of(resource, merged, terminal_reasons=terminal_reasons)

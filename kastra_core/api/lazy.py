@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from importlib import import_module
 from typing import Any, TypeAlias, TypeVar
 
@@ -22,9 +23,12 @@ def load(target: Any) -> Any:
     >>> load("json:loads")("[1]")
     [1]
     """
-    if not isinstance(target, str):
-        return target
-    module, _, attribute = target.partition(":")
+    return _named(target) if isinstance(target, str) else target
+
+
+@lru_cache(maxsize=4096)
+def _named(name: str) -> Any:
+    module, _, attribute = name.partition(":")
     found: Any = import_module(module)
     for part in attribute.split(".") if attribute else ():
         found = getattr(found, part)

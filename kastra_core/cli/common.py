@@ -68,7 +68,12 @@ class CliState:
         if self._config is None:
             from kastra_core.config import Config
 
-            self._config = Config.load(self.project)
+            try:
+                self._config = Config.load(self.project)
+            except FileNotFoundError as error:
+                if error.filename is not None:
+                    raise
+                raise UserError("the current directory does not exist any more; change to another one") from error
             for warning in self._config.warnings:
                 self.warn(warning)
         return self._config

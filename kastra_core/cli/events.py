@@ -17,7 +17,7 @@ from kastra_core.cli.common import (
     output_option,
 )
 from kastra_core.cli.printing import as_data, kind_name, render_data
-from kastra_core.cli.tables import age, format_table, terminal_width
+from kastra_core.cli.tables import age, format_table
 from kastra_core.cli.targets import namespace_of
 from kastra_core.errors import UserError
 
@@ -108,4 +108,4 @@ def _table(events: list[Resource], namespaces: bool, *, headers: bool) -> str:
         spec = event.spec
         texts = [str(spec.get(name) or "") for name in ("type", "reason", "object", "count", "message")]
         rows.append([event.metadata.namespace, age(spec.get("lastTimestamp"), now_s), *texts])
-    return format_table(rows if namespaces else [row[1:] for row in rows], limit=terminal_width())
+    return format_table(rows if namespaces else [row[1:] for row in rows])

@@ -77,8 +77,8 @@ async def _run_of(runtime: RuntimeManager, what: str, namespace: str | None) -> 
     word, slash, _ = what.partition("/")
     if not slash or runtime.registry.resolve(word).kind == "Run":
         return await find_run(runtime, what, namespace)
-    reference, _ = await find_target(runtime, what, namespace)
-    return await last_run(runtime, reference.key.kind, reference.namespace, reference.name)
+    target = (await find_target(runtime, what, namespace)).key
+    return await last_run(runtime, target.kind, target.namespace, target.name)
 
 
 async def last_run(runtime: RuntimeManager, kind: str, namespace: str, name: str) -> Resource:

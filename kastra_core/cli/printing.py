@@ -140,7 +140,9 @@ def table(
     ]
     header = header_of(columns, namespace=namespace, labels=labels)
     shown = [header, *rows] if headers else rows
-    return format_table(shown, limit=terminal_width(), paint=_painter(header))
+    return format_table(
+        shown, limit=0 if wide else terminal_width(), keep=2 if namespace else 1, paint=_painter(header)
+    )
 
 
 def _painter(header: Sequence[str]) -> Any:

@@ -174,7 +174,7 @@ def command(
         from kastra_core.cli.run_target import choose_plugins, find_target
 
         choose_plugins(runtime, plugins)
-        reference, found = await find_target(runtime, target, namespace)
+        found = await find_target(runtime, target, namespace)
         if value is None and found.kind == "Agent":
             raise UserError(
                 f"{target} needs input: write it after the target, or pipe it in; `kastra chat` asks for it"

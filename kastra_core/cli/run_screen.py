@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import IO, Any
+from typing import Any, TextIO
 
 import click
 import orjson
@@ -190,7 +190,7 @@ class EventLines:
             self.broken = not _write(sys.stdout, line)
 
 
-def _write(stream: IO[str], text: str) -> bool:
+def _write(stream: TextIO, text: str) -> bool:
     """Write and flush; False when nobody reads it any more."""
     try:
         try:

@@ -40,9 +40,7 @@ def option_n(runtime: RuntimeManager, namespace: str) -> str:
     return "" if namespace in ("", runtime.config.namespace) else f" -n {namespace}"
 
 
-async def find_target(
-    runtime: RuntimeManager, text: str, namespace: str | None, *, verb: str = "run"
-) -> tuple[Reference, Resource]:
+async def find_target(runtime: RuntimeManager, text: str, namespace: str | None) -> Resource:
     """The resource that should be run.
 
     Args:
@@ -58,17 +56,16 @@ async def find_target(
     kind = runtime.registry.resolve(kind_word)
     if not kind.executable:
         able = ", ".join(k.plural for k in runtime.registry if k.executable) or "none"
-        raise UserError(f"a resource of kind {kind.kind} cannot be {verb}; kinds that can: {able}")
+        raise UserError(f"a resource of kind {kind.kind} cannot be run; kinds that can: {able}")
     reference = runtime.reference(text, namespace=namespace)
     found = await runtime.client.get(reference.key)
     if found is None and "." in name and "/" not in name:
         there, _, rest = name.partition(".")
         other = attrs.evolve(reference, namespace=there if kind.namespaced else "", name=rest)
-        if (found := await runtime.client.get(other.key)) is not None:
-            reference = other
+        found = await runtime.client.get(other.key)
     if found is None:
         raise await _missing(runtime, reference)
-    return reference, found
+    return found
 
 
 async def _missing(runtime: RuntimeManager, reference: Reference) -> UserError:

@@ -98,7 +98,7 @@ def _kind(path: str, record: JsonObject) -> str:
 
 
 def _detail(kind: str, record: JsonObject) -> str:
-    result = record.get("r")
+    result: Any = record.get("r")
     if kind == "model":
         return _answer(result)
     if kind == "tool":

@@ -62,6 +62,7 @@ def format_table(
     rows: Sequence[Sequence[str]],
     *,
     limit: int = 0,
+    keep: int = 1,
     widths: Sequence[int] = (),
     paint: Callable[[int, str], str] | None = None,
 ) -> str:
@@ -69,7 +70,8 @@ def format_table(
 
     Args:
         rows: of one length; line breaks in cells become spaces.
-        limit: columns of the terminal; 0 = no limit. The widest columns but the first are cut to fit.
+        limit: columns of the terminal; 0 = no limit. The widest columns are cut to fit.
+        keep: the first so many columns are never cut: names are there to be copied.
         widths: least width of each column.
         paint: (number of the column, cell) to the coloured cell.
     """
@@ -77,7 +79,7 @@ def format_table(
     sizes = widths_of(clean)
     sizes = [max(size, least) for size, least in zip(sizes, [*widths, *[0] * len(sizes)])]
     if limit:
-        _shrink(sizes, limit)
+        _shrink(sizes, limit, keep)
     out = []
     last = len(sizes) - 1
     for row in clean:
@@ -90,12 +92,12 @@ def format_table(
     return "".join(out)
 
 
-def _shrink(sizes: list[int], limit: int) -> None:
+def _shrink(sizes: list[int], limit: int, keep: int) -> None:
     """Make the widest columns narrower until the line fits, or all are at their least."""
     over = sum(sizes) + len(_GAP) * (len(sizes) - 1) - limit
-    while over > 0 and len(sizes) > 1:
-        widest = max(range(1, len(sizes)), key=sizes.__getitem__)
-        next_size = max((size for n, size in enumerate(sizes) if n not in (0, widest)), default=0)
+    while over > 0 and len(sizes) > keep:
+        widest = max(range(keep, len(sizes)), key=sizes.__getitem__)
+        next_size = max((size for n, size in enumerate(sizes) if n >= keep and n != widest), default=0)
         cut = min(over, max(sizes[widest] - max(next_size, _LEAST), 1))
         if sizes[widest] - cut < _LEAST:
             return

@@ -147,9 +147,8 @@ def test_every_form_that_spells_all_parts_gives_the_same_resource(
 def test_any_json_is_a_reference_or_an_invalid_reference(value: Any) -> None:
     try:
         found = parse_reference(value, kind="Tool", namespace="home", lookup=LOOKUP)
-    except InvalidReferenceError as error:
-        assert str(error)
-    else:
-        assert found.kind
-        assert found.namespace
-        assert found.name
+    except InvalidReferenceError:
+        return
+    assert found.kind
+    assert found.namespace
+    assert found.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -123,7 +124,5 @@ def test_a_selector_holds_when_all_its_terms_do(
 @given(st.text(alphabet="ab=!,() in\tnot-./é", max_size=14))
 def test_any_text_is_a_selector_or_a_selector_error(text: str) -> None:
     for selector in (LabelSelector, FieldSelector):
-        try:
+        with contextlib.suppress(SelectorError):
             selector.parse(text)
-        except SelectorError as error:
-            assert str(error)

@@ -60,7 +60,8 @@ def _blocks() -> Iterator[Block]:
 
 
 BLOCKS = list(_blocks())
-YAML = [block for block in BLOCKS if re.search(r"^(apiVersion:|\{?\s*\"apiVersion\":)", block.text, re.MULTILINE)]
+MANIFEST = re.compile(r"^apiVersion:|^\s*\"apiVersion\":", re.MULTILINE)
+YAML = [block for block in BLOCKS if block.language in ("yaml", "json") and MANIFEST.search(block.text)]
 PYTHON = [block for block in BLOCKS if block.language == "python"]
 RUNNABLE = [block for block in PYTHON if block.text.startswith("# runnable")]
 

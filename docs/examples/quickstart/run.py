@@ -125,9 +125,8 @@ def main() -> int:
         return 130
     print(
         "\nOK: Kastra answered. The model is tiny and may be wrong; the tool call and the run are real.\n"
-        f"Next:  cd {_short(HERE)}\n"
-        f"       {_short(kastra)} get agents,tools,runs -A\n"
-        f"       {_short(kastra)} chat agent/recipe-assistant -n cooking\n"
+        f"Next:  {_short(kastra)} -C {_short(HERE)} get agents,tools,runs -A\n"
+        f"       {_short(kastra)} -C {_short(HERE)} chat agent/recipe-assistant -n cooking\n"
         "Read:  docs/index.md"
     )
     return 0

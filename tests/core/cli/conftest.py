@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import orjson
 import pytest
 
 from kastra_core.cli import main
@@ -149,3 +152,209 @@ def widgets(project: Path) -> str:
 def lines(text: str) -> Sequence[list[str]]:
     """The words of each line."""
     return [line.split() for line in text.splitlines()]
+
+
+# ------------------------------------------------------------------------------------------------ runs
+
+KITCHEN_TOOLS = '''\
+"""Tools of a kitchen."""
+
+import time
+
+
+def find(ingredients: list[str]) -> list[str]:
+    """Find recipes.
+
+    Args:
+        ingredients: what there is.
+    """
+    with open("calls.txt", "a", encoding="utf-8") as file:
+        file.write(f"{ingredients}\\n")
+    return [f"{one} soup" for one in ingredients]
+
+
+def nap(seconds: float) -> str:
+    """Sleep where nothing can wake it."""
+    with open("naps.txt", "a", encoding="utf-8") as file:
+        file.write("nap\\n")
+    time.sleep(seconds)
+    return "rested"
+
+
+def season(spice: str, grams: int = 1, fresh: bool = False) -> dict[str, object]:
+    """Say what it was given."""
+    return {"spice": spice, "grams": grams, "fresh": fresh}
+'''
+
+KITCHEN = """\
+apiVersion: mastra.ai/v1
+kind: Tool
+metadata: {name: recipe-finder, namespace: cooking}
+spec: {type: python, python: {function: "kitchen_tools:find"}}
+---
+apiVersion: mastra.ai/v1
+kind: Tool
+metadata: {name: nap}
+spec: {type: python, python: {function: "kitchen_tools:nap"}}
+---
+apiVersion: mastra.ai/v1
+kind: Tool
+metadata: {name: season}
+spec: {type: python, python: {function: "kitchen_tools:season"}}
+---
+apiVersion: mastra.ai/v1
+kind: Agent
+metadata: {name: recipe-assistant, namespace: cooking}
+spec:
+  model: {provider: openai, name: mock}
+  instructions: Cook.
+  tools: [{name: recipe-finder, refName: cooking.recipe-finder}]
+---
+apiVersion: mastra.ai/v1
+kind: Agent
+metadata: {name: plain}
+spec:
+  model: {provider: openai, name: mock}
+  instructions: Talk.
+"""
+
+
+class Kitchen:
+    """A project with agents and tools whose models are a server on the loopback device.
+
+    ``server`` is the fixture ``mock_openai``; agents: ``plain``, ``recipe-assistant`` in namespace cooking.
+    """
+
+    def __init__(self, path: Path, environment: dict[str, str], server: Any) -> None:
+        self.path, self.environment, self.server = path, environment, server
+        self.started: list[subprocess.Popen[bytes]] = []
+
+    def __call__(self, *args: str, stdin: str | None = "") -> Outcome:
+        """Run ``kastra ARGS`` in a process of its own, without a terminal."""
+        done = subprocess.run(
+            [*KASTRA, *args],
+            cwd=self.path,
+            env=self.environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=120,
+        )
+        return Outcome(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
+        """Start ``kastra ARGS``; the kitchen ends it when the test is over."""
+        process = subprocess.Popen(
+            [*KASTRA, *args],
+            cwd=self.path,
+            env=self.environment,
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.started.append(process)
+        return process
+
+    def start_on_terminal(self, *args: str, **environment: str) -> tuple[subprocess.Popen[bytes], int]:
+        """Start ``kastra ARGS`` on a terminal of its own; return it and the terminal's file descriptor."""
+        import pty
+
+        ours, theirs = pty.openpty()
+        process = subprocess.Popen(
+            [*KASTRA, *args],
+            cwd=self.path,
+            env={**self.environment, "TERM": "xterm", **environment},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+            preexec_fn=_own_terminal,
+        )
+        os.close(theirs)
+        self.started.append(process)
+        return process, ours
+
+    def stop(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
+
+    def asked(self, count: int) -> None:
+        """Wait until the server was asked for so many chats."""
+        self.until(lambda: self.server.stats()["chat"] >= count)
+
+    def until(self, holds: Callable[[], bool], timeout_s: float = 60) -> None:
+        """Wait for something that another process does."""
+        deadline = time.monotonic() + timeout_s
+        while not holds():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.02)
+
+    def lines_of(self, name: str) -> int:
+        """Lines of a file in the project, 0 when it is not there."""
+        path = self.path / name
+        return len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
+
+    def runs(self, namespace: str = "default") -> list[Any]:
+        """The Runs, as manifests."""
+        done = self("get", "runs", "-n", namespace, "-o", "json")
+        assert done.code == 0, done.err
+        data = orjson.loads(done.out)
+        return data["items"] if data["kind"] == "List" else [data]
+
+    def run(self, namespace: str = "default") -> Any:
+        """The one Run."""
+        [found] = self.runs(namespace)
+        return found
+
+
+def _own_terminal() -> None:
+    """Make the terminal the one that Ctrl-C is typed on."""
+    import fcntl
+    import termios
+
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
+@pytest.fixture(scope="session")
+def _kitchen_project(tmp_path_factory: pytest.TempPathFactory, _mock_openai_server: Any) -> Path:
+    """The project, applied once; tests get copies."""
+    path = tmp_path_factory.mktemp("kitchen") / "project"
+    (path / ".kastra").mkdir(parents=True)
+    (path / "kitchen_tools.py").write_text(KITCHEN_TOOLS, encoding="utf-8")
+    (path / "kitchen.yaml").write_text(KITCHEN, encoding="utf-8")
+    (path / ".kastra" / "config.yaml").write_text(
+        f"providers:\n  openai:\n    apiBase: {_mock_openai_server.base_url}\n"
+        "    apiKey: {valueFrom: {env: KITCHEN_KEY}}\n"
+        "tools:\n  python:\n    allow: [kitchen_tools]\n",
+        encoding="utf-8",
+    )
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("KASTRA_")}
+    done = subprocess.run(
+        [*KASTRA, "apply", "-f", "kitchen.yaml"],
+        cwd=path,
+        env={**kept, "KASTRA_CONFIG_HOME": str(path / "home"), "KITCHEN_KEY": "k", "PYTHONUTF8": "1"},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "not ready" not in done.stdout, done.stdout
+    return path
+
+
+@pytest.fixture
+def kitchen(_kitchen_project: Path, project: Path, environment: dict[str, str], mock_openai: Any) -> Iterator[Kitchen]:
+    """A project whose agents answer through a server on the loopback device."""
+    shutil.copytree(_kitchen_project, project, dirs_exist_ok=True)
+    found = Kitchen(project, {**environment, "KITCHEN_KEY": "k"}, mock_openai)
+    before = mock_openai.mock.chunk_latency
+    yield found
+    found.stop()
+    mock_openai.mock.chunk_latency = before

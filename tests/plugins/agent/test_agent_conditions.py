@@ -119,6 +119,7 @@ async def test_a_missing_key_is_a_condition_with_a_remedy_that_heals(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kastra_plugin_agent.controller.RECHECK_S", 0.01)
+    monkeypatch.setattr("kastra_plugin_agent.controller.CHECK_KEPT_S", 0.0)
     stage.model._check = ModelCheck(ok=False, reason="MissingKey", message="no key", remedy="set FAKE_API_KEY")
     runtime = await stage.runtime()
     agent = await stage.agent(runtime)

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 from kastra_core.api.meta import Condition, JsonObject, Resource, condition_of
 from kastra_core.controller import AbstractController, ready_status
 from kastra_core.protocols.controller import Result
+from kastra_core.protocols.model import ModelCheck
 from kastra_core.serde import typed
 from kastra_plugin_agent.rules import references
 from kastra_plugin_agent.runner import chosen_model
-from kastra_plugin_agent.spec import AgentSpec
+from kastra_plugin_agent.spec import AgentSpec, ModelSpec
 
 __all__ = ["AgentController"]
 
 RECHECK_S = 10.0
 """How soon a missing key or model is looked for again: the environment tells nobody when it changes."""
+CHECK_KEPT_S = 0.2
+"""How long what a provider said of a model holds for other agents: thousands are reconciled at once."""
 SLOTS_AFTER_S = 1.0
 """Changes of the number of busy slots are written at most so often."""
 
@@ -29,6 +33,7 @@ class AgentController(AbstractController):
     def __init__(self, runtime: Any) -> None:
         super().__init__(runtime)
         self._scheduled: set[Any] = set()
+        self._checks: dict[tuple[str, str], tuple[float, ModelCheck]] = {}
         self._subscription = runtime.bus.subscribe("run.*", self._run_changed)
 
     async def aclose(self) -> None:
@@ -102,7 +107,7 @@ class AgentController(AbstractController):
             )
             return Condition(type="ModelAvailable", status="False", reason="ModelMissing", message=message), ""
         shown = f"{model.provider}/{model.name}"
-        check = models.check(model.provider, model.name, model.settings())
+        check = self._check(models, model)
         if check.ok:
             return Condition(type="ModelAvailable", status="True", reason="Available", message=why), shown
         message = f"{shown}: {check.message}"
@@ -110,6 +115,18 @@ class AgentController(AbstractController):
             message = f"{message}; {check.remedy}"
         reason = check.reason if check.reason.startswith("Model") else f"Model{check.reason}"
         return Condition(type="ModelAvailable", status="False", reason=reason, message=message), shown
+
+    def _check(self, models: Any, model: ModelSpec) -> ModelCheck:
+        """Whether the model could answer; agents that name the same one share an answer for a moment."""
+        settings = model.settings()
+        if settings:
+            return models.check(model.provider, model.name, settings)  # type: ignore[no-any-return]
+        now = time.monotonic()
+        at, check = self._checks.get((model.provider, model.name), (-CHECK_KEPT_S, None))
+        if check is None or now - at >= CHECK_KEPT_S:
+            check = models.check(model.provider, model.name)
+            self._checks[(model.provider, model.name)] = (now, check)
+        return check
 
     @staticmethod
     def _memory(spec: AgentSpec) -> Condition | None:
@@ -132,7 +149,7 @@ class AgentController(AbstractController):
         if "runs" not in vars(self.runtime):
             return spec.scaling.min_replicas
         use = self.runtime.runs.scheduler.slots(resource.key)  # type: ignore[attr-defined]
-        return max(spec.scaling.min_replicas, use.current)
+        return max(spec.scaling.min_replicas, int(use.current))
 
     def _run_changed(self, message: Any) -> None:
         target = message["resource"].spec.get("target") or {}

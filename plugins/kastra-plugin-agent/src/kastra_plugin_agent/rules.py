@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import Resource
@@ -93,10 +94,10 @@ def validate(resource: Resource) -> Iterable[Problem]:
             yield Problem(f"expected 0 or more, found {spec.output.max_repairs}", "spec.output.maxRepairs")
 
 
-def _schema_problems(schema: object) -> Iterable[Problem]:
+def _schema_problems(schema: Mapping[str, Any]) -> Iterable[Problem]:
     import jsonschema_rs
 
     try:
-        jsonschema_rs.validator_for(schema)
+        jsonschema_rs.validator_for(dict(schema))
     except (ValueError, jsonschema_rs.ValidationError) as error:
         yield Problem(f"it is no valid JSON schema: {str(error).splitlines()[0]}", "spec.output.schema")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakValueDictionary
 
 import apsw
+import orjson
 
+from kastra_core.api.meta import Resource
 from kastra_plugin_libsql._errors import store_error
 from kastra_plugin_libsql._schema import connect
 from kastra_plugin_libsql._url import Settings
@@ -20,6 +24,10 @@ def loop_is_running() -> bool:
     """Whether this code may suspend. Does not import asyncio: without it there is no loop."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None
+
+
+_RECENT = 1024
+"""Resources that were read last and are kept although nobody holds them: what is written is soon read."""
 
 
 class Database:
@@ -36,6 +44,22 @@ class Database:
         self._reader = reader
         self._spare: list[apsw.Connection] = []
         self._closed = False
+        self._known: WeakValueDictionary[int, Resource] = WeakValueDictionary()
+        self._recent: deque[Resource] = deque(maxlen=_RECENT)
+
+    def resource(self, rv: int, body: bytes) -> Resource:
+        """The resource that a row of the log keeps.
+
+        A resourceVersion is one state of one resource for ever, and resources are never changed in place, so one that
+        somebody holds (an informer's cache) is given again instead of being read anew.
+        """
+        found = self._known.get(rv)
+        if found is None:
+            manifest = orjson.loads(body)
+            manifest["metadata"]["resourceVersion"] = str(rv)
+            found = self._known[rv] = Resource.from_manifest(manifest)
+            self._recent.append(found)
+        return found
 
     def rows(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
         try:

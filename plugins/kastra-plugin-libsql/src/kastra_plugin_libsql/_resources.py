@@ -15,7 +15,6 @@ from kastra_core.api.meta import Resource, ResourceKey
 from kastra_core.errors import ExpiredError, UserError
 from kastra_core.protocols.store import ResourceList, WatchEvent
 from kastra_plugin_libsql._database import Database, loop_is_running
-from kastra_plugin_libsql._operations import resource_of
 from kastra_plugin_libsql._watch import Hub
 
 if TYPE_CHECKING:
@@ -49,13 +48,15 @@ class Resources:
 
     async def get(self, key: ResourceKey) -> Resource | None:
         row = self._db.first(_GET, (self._db.kind_id(key.group, key.kind), key.namespace, key.name))
-        return resource_of(*row) if row else None
+        return self._db.resource(*row) if row else None
 
     async def get_many(self, keys: Sequence[ResourceKey]) -> dict[ResourceKey, Resource]:
         found = {}
+        database = self._db
         for key in keys:
-            if (resource := await self.get(key)) is not None:
-                found[key] = resource
+            row = database.first(_GET, (database.kind_id(key[0], key[1]), key[2], key[3]))
+            if row:
+                found[key] = database.resource(*row)
         return found
 
     async def list(
@@ -150,7 +151,7 @@ class Resources:
         items: list[Resource] = []
         place: tuple[Any, ...] = ()
         for count, (rv, body, *at) in enumerate(connection.execute(query.sql, query.bindings), 1):
-            resource = resource_of(rv, body)
+            resource = self._db.resource(rv, body)
             if (query.labels is None or query.labels.matches(resource.metadata.labels)) and (
                 query.fields is None or query.fields.matches(resource)
             ):

@@ -18,7 +18,6 @@ from kastra_core.api.meta import JsonObject
 from kastra_core.errors import ExpiredError, StoreError, StoreUnavailableError
 from kastra_core.protocols.store import Signal, WatchEvent
 from kastra_plugin_libsql._database import Database
-from kastra_plugin_libsql._operations import resource_of
 from kastra_plugin_libsql._transaction import EventRow, Transaction
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ class EventWatch(_Watch[WatchEvent]):
                 raise ExpiredError(str(self._behind), str(horizon))
             # What is newer than the hub's last look it will bring by itself.
             limit = self._hub.last_rv
-            self._found.extend(_event(row) for row in rows if row[0] <= limit and self.concerns(row))
+            self._found.extend(self._hub.event(row) for row in rows if row[0] <= limit and self.concerns(row))
             self._behind = rows[-1][0] if rows and rows[-1][0] < limit else None
 
 
@@ -160,10 +159,6 @@ class StateWatch(_Watch[JsonObject]):
             self._found.append(self._read())
 
 
-def _event(row: EventRow) -> WatchEvent:
-    return WatchEvent(_TYPES[row[1]], resource_of(row[0], row[4]))
-
-
 class Hub:
     """Brings changes to the watchers of a store. ``last_rv``: events up to it were offered to them."""
 
@@ -177,6 +172,9 @@ class Hub:
         self._states: weakref.WeakSet[StateWatch] = weakref.WeakSet()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+
+    def event(self, row: EventRow) -> WatchEvent:
+        return WatchEvent(_TYPES[row[1]], self.database.resource(row[0], row[4]))
 
     # --------------------------------------------------------------------------------------------- new watches
 
@@ -249,7 +247,7 @@ class Hub:
 
             def event(row: EventRow = row, made: list[WatchEvent] = made) -> WatchEvent:
                 if not made:
-                    made.append(_event(row))
+                    made.append(self.event(row))
                 return made[0]
 
             for watch in watches:
