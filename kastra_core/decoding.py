@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from math import isfinite
 from typing import Any
 
 import attrs
@@ -142,10 +143,13 @@ def _filled(work: Callable[..., Mapping[str, Any]], failed: str, *args: Any) -> 
 def _copied(value: JsonObject, path: str, problems: list[Problem]) -> JsonObject:
     """A copy through JSON, or problems: what cannot be written as JSON cannot be stored."""
     try:
-        return orjson.loads(orjson.dumps(value))  # type: ignore[no-any-return]
+        copy: JsonObject = orjson.loads(orjson.dumps(value))
     except (TypeError, ValueError) as error:
         problems.extend(_not_json(value, path) or [Problem(f"it cannot be kept as JSON: {error}", path)])
         return value
+    if copy != value:  # orjson writes some values as others: infinity as null, tuples as lists, dates as text
+        problems.extend(_not_json(value, path))
+    return copy
 
 
 def _not_json(value: Any, path: str) -> list[Problem]:
@@ -164,6 +168,8 @@ def _not_json(value: Any, path: str) -> list[Problem]:
                     found.append(Problem(f"expected a string as key, found {_found(key)}", below, hint="quote it"))
         elif isinstance(item, (list, tuple)):
             stack.extend((sub, f"{at}[{index}]", depth + 1) for index, sub in enumerate(item))
+        elif isinstance(item, float) and not isfinite(item):
+            found.append(Problem(f"expected a finite number, found {item}", at))
         else:
             try:
                 orjson.dumps(item)

@@ -115,6 +115,10 @@ def test_a_manifest_becomes_a_resource_with_its_kind() -> None:
     )
 
 
+def test_tuples_of_a_program_are_lists() -> None:
+    assert good(manifest({"extra": (1, (2,))})).resource.spec == {"extra": [1, [2]]}
+
+
 @pytest.mark.parametrize("namespace", [None, ""])
 def test_a_missing_namespace_is_the_callers(namespace: str | None) -> None:
     assert good(manifest(namespace=namespace), namespace="mine").resource.metadata.namespace == "mine"
@@ -217,7 +221,8 @@ WRONG: list[tuple[Any, list[str]]] = [
     (manifest({"size": "x"}, name="Big", labels={"a": 1}), ["metadata.name", "metadata.labels.a", "spec.size"]),
     (manifest({"sizes": []}, kind="Labelled", api="mastra.ai/v0"), [""]),
     (manifest({"extra": 2**70}), ["spec.extra"]), (manifest({"extra": {1: 2}}), ["spec.extra.1"]),
-    (manifest({"extra": [{"a": {1, 2}}]}), ["spec.extra[0].a"]), ({**manifest(), 5: 1}, ["5"]),
+    (manifest({"extra": [{"a": {1, 2}}]}), ["spec.extra[0].a"]),
+    (manifest({"extra": [float("inf"), {"b": float("nan")}]}), ["spec.extra[0]", "spec.extra[1].b"]), ({**manifest(), 5: 1}, ["5"]),
 ]  # fmt: skip
 
 
@@ -269,8 +274,26 @@ words = st.sampled_from(
     ["mastra.ai/v1", "mastra/v1", "mastra.ai/v0", "acme.example/v1", "Widget", "Region", "Labelled", "Bag", "w", "n"]
 )
 keys = st.sampled_from(
-    "apiVersion kind metadata spec status data name namespace labels annotations finalizers ownerReferences uid size "
-    "sizes label extra x".split()
+    [
+        "apiVersion",
+        "kind",
+        "metadata",
+        "spec",
+        "status",
+        "data",
+        "name",
+        "namespace",
+        "labels",
+        "annotations",
+        "finalizers",
+        "ownerReferences",
+        "uid",
+        "size",
+        "sizes",
+        "label",
+        "extra",
+        "x",
+    ]
 )
 anything = st.recursive(
     scalars | words,

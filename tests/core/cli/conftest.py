@@ -19,6 +19,13 @@ from kastra_core.cli import main
 HERE = Path(__file__).parent
 KASTRA = (sys.executable, "-c", "import sys; from kastra_core.cli import main; sys.exit(main())")
 
+KASTRA_ON_TERMINAL = (
+    sys.executable,
+    "-c",
+    # Ctrl-C reaches those whose controlling terminal it is typed on.
+    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from kastra_core.cli import main; sys.exit(main())",
+)
+
 WIDGETS = """\
 apiVersion: acme.example/v1
 kind: Widget
@@ -262,14 +269,13 @@ class Kitchen:
 
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
-            [*KASTRA, *args],
+            [*KASTRA_ON_TERMINAL, *args],
             cwd=self.path,
             env={**self.environment, "TERM": "xterm", **environment},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
             start_new_session=True,
-            preexec_fn=_own_terminal,
         )
         os.close(theirs)
         self.started.append(process)
@@ -311,14 +317,6 @@ class Kitchen:
         """The one Run."""
         [found] = self.runs(namespace)
         return found
-
-
-def _own_terminal() -> None:
-    """Make the terminal the one that Ctrl-C is typed on."""
-    import fcntl
-    import termios
-
-    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
 
 @pytest.fixture(scope="session")
