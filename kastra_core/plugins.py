@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ import attrs
 import pluggy
 
 from kastra_core import hookspecs
-from kastra_core.api.lazy import load
 from kastra_core.errors import PluginConflictError, PluginError, PluginLoadError, nearest
 from kastra_core.registrations import (
     CommandRegistration,
@@ -171,7 +171,7 @@ class PluginManager:
     def _load_one(self, info: PluginInfo, plugin: Any) -> None:
         stage = "import"
         try:
-            module = plugin if plugin is not None else load(info.module)
+            module = plugin if plugin is not None else _imported(info.module)
             stage = "registration"
             self._check(module)
             self._pluggy.register(module, name=info.name)
@@ -285,6 +285,13 @@ class PluginManager:
             for info in self.load().values()
             if info.state == "loaded" and info.name != BUILTIN
         )
+
+
+def _imported(name: str) -> Any:
+    """The module of an entry point, or the object in it (``module:object``); each manager imports for itself."""
+    module, _, attribute = name.partition(":")
+    found: Any = import_module(module)
+    return getattr(found, attribute) if attribute else found
 
 
 def _model_provider_names(record: ModelProviderRegistration) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import attrs
@@ -34,8 +36,12 @@ def rfc3339(instant_s: float | None = None) -> str:
     >>> rfc3339(0)
     '1970-01-01T00:00:00Z'
     """
-    instant = datetime.now(UTC) if instant_s is None else datetime.fromtimestamp(instant_s, UTC)
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return _rfc3339(int(time.time() if instant_s is None else instant_s // 1))
+
+
+@lru_cache(maxsize=64)
+def _rfc3339(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class ResourceKey(NamedTuple):

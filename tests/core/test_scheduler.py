@@ -162,9 +162,9 @@ def test_slots_tell_how_busy_a_target_is() -> None:
     tickets = [starts.submit(name, minimum=1, maximum=2) for name in "abc"]
     use = starts.scheduler.slots("t")
     assert (use, use.current) == (SlotUse(2, 1, 1, 2), 2)
-    for ticket in tickets:
-        starts.scheduler.done(ticket)
-    assert starts.scheduler.slots("t").active == 1
+    starts.scheduler.done(tickets[0])
+    starts.scheduler.done(tickets[1])
+    assert starts.scheduler.slots("t") == SlotUse(1, 0, 1, 2)
     starts.scheduler.done(tickets[2])
     assert starts.scheduler.slots("t") == SlotUse(0, 0, 0, None)
 
@@ -193,17 +193,17 @@ class AnySequence(RuleBasedStateMachine):
 
     @rule(
         namespace=st.sampled_from("xyz"),
-        target=st.sampled_from(list(MAXIMA)),
+        of=st.sampled_from(list(MAXIMA)),
         priority=st.integers(-1, 1),
         counted=st.booleans(),
     )
-    def submit(self, namespace: str, target: str, priority: int, counted: bool) -> None:
+    def submit(self, namespace: str, of: str, priority: int, counted: bool) -> None:
         ticket = Ticket(
             namespace=namespace,
-            target=target,
+            target=of,
             start=lambda: self.started.append(ticket),
             priority=priority,
-            maximum=MAXIMA[target],
+            maximum=MAXIMA[of],
             counted=counted,
         )
         self.tickets.append(ticket)
@@ -212,10 +212,10 @@ class AnySequence(RuleBasedStateMachine):
     @precondition(lambda self: self.tickets)
     @rule(data=st.data())
     def done(self, data: st.DataObject) -> None:
-        active = self.of("active")
+        active = self.in_state("active")
         if not active:
             return
-        waiting = {id(t): self.rank(t) for t in self.of("queued")}
+        waiting = {id(t): self.rank(t) for t in self.in_state("queued")}
         ended: Ticket = data.draw(st.sampled_from(active))
         count = len(self.started)
         busy = {t.namespace: 0 for t in self.tickets}
@@ -224,7 +224,7 @@ class AnySequence(RuleBasedStateMachine):
         self.scheduler.done(ended)
         if len(self.started) > count:
             first = self.started[count]
-            for other in self.of("queued"):
+            for other in self.in_state("queued"):
                 if (other.target, other.counted) == (first.target, first.counted):
                     mine, theirs = waiting[id(first)], waiting[id(other)]
                     assert (mine[0], busy[first.namespace], mine[1]) < (theirs[0], busy[other.namespace], theirs[1])
@@ -237,7 +237,7 @@ class AnySequence(RuleBasedStateMachine):
         self.scheduler.cancel(ticket)
         assert ticket.state == ("over" if was == "queued" else was)
 
-    def of(self, state: str) -> list[Ticket]:
+    def in_state(self, state: str) -> list[Ticket]:
         return [ticket for ticket in self.tickets if ticket.state == state]
 
     def rank(self, ticket: Ticket) -> tuple[int, int]:
@@ -245,7 +245,7 @@ class AnySequence(RuleBasedStateMachine):
 
     @invariant()
     def limits_hold_and_nothing_is_idle(self) -> None:
-        active, queued = self.of("active"), self.of("queued")
+        active, queued = self.in_state("active"), self.in_state("queued")
         counted = sum(ticket.counted for ticket in active)
         assert (self.scheduler.active, self.scheduler.queued) == (counted, len(queued))
         assert counted <= self.scheduler.limit
@@ -263,9 +263,9 @@ class AnySequence(RuleBasedStateMachine):
         assert len(self.started) == len({id(ticket) for ticket in self.started})
 
     def teardown(self) -> None:
-        while active := self.of("active") if hasattr(self, "tickets") else []:
+        while active := self.in_state("active") if hasattr(self, "tickets") else []:
             self.scheduler.done(active[0])
-        assert not hasattr(self, "tickets") or not self.of("queued"), "a ticket was lost"
+        assert not hasattr(self, "tickets") or not self.in_state("queued"), "a ticket was lost"
 
 
 TestAnySequence = AnySequence.TestCase

@@ -23,7 +23,8 @@ KASTRA_ON_TERMINAL = (
     sys.executable,
     "-c",
     # Ctrl-C reaches those whose controlling terminal it is typed on.
-    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from kastra_core.cli import main; sys.exit(main())",
+    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    "from kastra_core.cli import main; sys.exit(main())",
 )
 
 WIDGETS = """\

@@ -183,10 +183,11 @@ def _claim(op: ClaimRun) -> Step:
         run, epoch, claimed = row or (None, 0, None)
         if (epoch if claimed is not None else 0) != op.expected_epoch:
             raise FencedError(op.run)
-        if run is None:
-            run = tx.run(op.run)
         # Epochs go on after a finished claim: a worker of then must stay fenced.
-        tx.execute("UPDATE runs SET epoch = ? WHERE id = ?", (epoch + 1, run))
+        if run is None:
+            [run] = tx.first("INSERT INTO runs (uid, epoch) VALUES (?, 1) RETURNING id", (op.run,))
+        else:
+            tx.execute("UPDATE runs SET epoch = ? WHERE id = ?", (epoch + 1, run))
         tx.execute(
             "INSERT OR REPLACE INTO claims (run, grp, kind, namespace, name, holder, wake_at)"
             " VALUES (?, ?, ?, ?, ?, ?, ?)",

@@ -1,0 +1,431 @@
+"""Finding plugins, loading them late, and keeping a broken one from hurting the rest."""
+
+# ruff: noqa: E501 - tables of cases read better in long lines
+from __future__ import annotations
+
+import importlib.metadata
+import subprocess
+import sys
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kastra_core.api.kind import ResourceKind
+from kastra_core.errors import PluginConflictError, PluginLoadError
+from kastra_core.hookspecs import hookimpl
+from kastra_core.plugins import ENTRY_POINT_GROUP, PluginManager, entry_points
+from kastra_core.registrations import (
+    CommandRegistration,
+    ControllerRegistration,
+    MigratorRegistration,
+    ModelProviderRegistration,
+    OperationRegistration,
+    StoreRegistration,
+)
+
+HEAD = """\
+from kastra_core.hookspecs import hookimpl
+from kastra_core.registrations import *
+"""
+
+
+class Site:
+    """A directory on sys.path with distributions in it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.modules = root, list[str]()
+
+    def install(self, name: str, code: str, *, info: str = "", text: str | None = None, version: str = "1.0") -> None:
+        """Write ``<name>.py`` and its metadata, as an installer does."""
+        (self.root / f"{name}.py").write_text(HEAD + code, encoding="utf-8")
+        self.modules.append(name)
+        folder = self.root / (info or f"{name}-{version}.dist-info")
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+        text = f"[{ENTRY_POINT_GROUP}]\n{name} = {name}\n" if text is None else text
+        (folder / "entry_points.txt").write_text(text, encoding="utf-8")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """Alone on the path but for the standard library and what is loaded already."""
+    found = Site(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("kastra_core.plugins.entry_points", lambda: entry_points([str(tmp_path)]))
+    yield found
+    for name in found.modules:
+        sys.modules.pop(name, None)
+
+
+GOOD = """
+@hookimpl
+def kastra_operations():
+    yield OperationRegistration(name="{0}.do", handler="nowhere:at_all")
+"""
+
+
+def only_fault(manager: PluginManager) -> str:
+    (fault,) = manager.faults
+    return str(fault)
+
+
+# ------------------------------------------------------------------------------------------ discovery
+
+
+def installed(path: list[str] | None = None) -> list[tuple[str, str]]:
+    points: Any = (
+        importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+        if path is None
+        else [
+            point
+            for distribution in importlib.metadata.distributions(path=path)
+            for point in distribution.entry_points
+            if point.group == ENTRY_POINT_GROUP
+        ]
+    )
+    return sorted({(point.name, point.value.split("[")[0].strip()) for point in points})
+
+
+def test_discovery_gives_what_importlib_metadata_gives() -> None:
+    found = [(point.name, point.module) for point in entry_points()]
+    assert found == installed()
+    assert ("agent", "kastra_plugin_agent.hooks") in found
+
+
+def test_discovery_knows_distribution_and_version() -> None:
+    point = next(point for point in entry_points() if point.name == "agent")
+    assert point.distribution == "kastra-plugin-agent"
+    assert point.version == importlib.metadata.version("kastra-plugin-agent")
+
+
+def test_discovery_reads_entry_points_as_importlib_metadata(site: Site) -> None:
+    text = (
+        "# a comment\n[console_scripts]\nkastra = a:b\n\n[kastra]\n one = pkg.hooks \n# no = x\ntwo=pkg.two [extra]\n"
+        "\n[kastra.other]\nthree = pkg.three\n[other]\nkastra = pkg.four\n"
+    )
+    site.install("several", "", text=text)
+    site.install("none_at_all", "", text="")
+    site.install("upper_Case", "")
+    found = [(point.name, point.module) for point in entry_points([str(site.root)])]
+    assert found == installed([str(site.root)])
+    assert found == [("one", "pkg.hooks"), ("two", "pkg.two"), ("upper_Case", "upper_Case")]
+
+
+def test_of_two_versions_of_a_distribution_the_first_on_the_path_counts(tmp_path: Path) -> None:
+    first, second = Site(tmp_path / "1"), Site(tmp_path / "2")
+    for place in (first, second):
+        place.root.mkdir()
+    first.install("acme", "", info="acme_plug-2.0.dist-info", text="[kastra]\nnew = new_module\n")
+    second.install("acme", "", info="Acme.Plug-1.0.dist-info", text="[kastra]\nold = old_module\n")
+    path = [str(first.root), str(tmp_path / "missing"), str(second.root), str(first.root)]
+    assert [(point.name, point.distribution, point.version) for point in entry_points(path)] == [
+        ("new", "acme-plug", "2.0")
+    ]
+
+
+def test_discovery_steps_over_what_it_cannot_read(site: Site) -> None:
+    site.install("acme", "")
+    broken = site.root / "broken-1.0.dist-info"
+    broken.mkdir()
+    (broken / "entry_points.txt").write_bytes(b"[kastra]\nx = \xff\xfe\n")
+    (site.root / "file-1.0.dist-info").write_text("", encoding="utf-8")
+    (site.root / "egg-1.0-py3.11.egg-info").write_text("", encoding="utf-8")
+    assert [point.name for point in entry_points([str(site.root), str(site.root / "acme.py")])] == ["acme"]
+
+
+# ------------------------------------------------------------------------------------------ loading
+
+
+def test_making_a_manager_loads_nothing(site: Site) -> None:
+    site.install("kp_lazy", GOOD.format("lazy"))
+    manager = PluginManager()
+    assert "kp_lazy" not in sys.modules
+    assert ("kp_lazy", "lazy.do") in [(name, r.name) for name, r in manager.records("kastra_operations")]
+    assert "kp_lazy" in sys.modules
+
+
+def test_importing_the_manager_imports_no_plugin_and_no_importlib_metadata() -> None:
+    code = (
+        "import sys; from kastra_core.plugins import PluginManager; PluginManager(); "
+        "print([m for m in sys.modules if m.startswith('kastra_plugin')], 'asyncio' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[] False"
+
+
+def test_a_plugin_is_loaded_once(site: Site) -> None:
+    site.install("kp_once", "import sys\nsys.kp_once = getattr(sys, 'kp_once', 0) + 1\n" + GOOD.format("once"))
+    manager = PluginManager()
+    try:
+        assert manager.records("kastra_operations") == manager.records("kastra_operations")
+        assert manager.load() is manager.load()
+        assert sys.kp_once == 1  # type: ignore[attr-defined]
+    finally:
+        del sys.kp_once  # type: ignore[attr-defined]
+
+
+def test_records_come_in_the_order_of_plugin_names_the_core_first(site: Site) -> None:
+    for name in ("kp_b", "kp_a", "kp_c"):
+        site.install(name, GOOD.format(name))
+    assert [name for name, _ in PluginManager().records("kastra_operations")] == [
+        "kastra-core", "kastra-core", "kp_a", "kp_b", "kp_c",
+    ]  # fmt: skip
+
+
+def test_an_entry_point_may_name_an_object(site: Site) -> None:
+    code = "class Hooks:\n    @hookimpl\n    def kastra_operations(self):\n        yield OperationRegistration(name='o.do', handler='x:y')\nhooks = Hooks()\n"
+    site.install("kp_object", code, text="[kastra]\nthing = kp_object:hooks\n")
+    manager = PluginManager()
+    assert manager.faults == []
+    assert "thing" in dict(manager.records("kastra_operations"))
+    assert "kp_object" in manager.packages()
+
+
+def test_extra_plugins_are_modules_by_name_or_objects(site: Site) -> None:
+    site.install("kp_named", GOOD.format("named"), text="")
+    manager = PluginManager(
+        extra=[("by-name", "kp_named"), ("by-object", plugin(operations=["obj.do"]))], discover=False
+    )
+    assert manager.faults == []
+    assert [name for name, _ in manager.records("kastra_operations")][2:] == ["by-name", "by-object"]
+
+
+def test_a_blocked_plugin_is_not_even_imported(site: Site) -> None:
+    site.install("kp_blocked", "raise SystemError('imported')\n")
+    manager = PluginManager(block=["kp_blocked", "kp_unheard_of"])
+    assert manager.load()["kp_blocked"].state == "blocked"
+    assert manager.faults == []
+    assert "kp_blocked" not in sys.modules
+
+
+def test_the_core_itself_cannot_be_blocked() -> None:
+    manager = PluginManager(block=["kastra-core"], discover=False)
+    assert [record.kind for _, record in manager.records("kastra_resource_kinds")] == ["Run", "Event"]
+
+
+# ------------------------------------------------------------------------------------------ quarantine
+
+BROKEN: list[tuple[str, str, str, str]] = [
+    ("import error", "import not_there_at_all", "import", "ModuleNotFoundError: No module named 'not_there_at_all'"),
+    ("syntax error", "def broken(:", "import", "SyntaxError"),
+    ("exit at import", "import sys; sys.exit(3)", "import", "SystemExit: 3"),
+    ("raise without text", "raise ValueError", "import", "ValueError"),
+    ("raise with lines", "raise ValueError('a\\n  b')", "import", "ValueError: a b"),
+    (
+        "raise in a hook",
+        "@hookimpl\ndef kastra_stores():\n    raise OSError('no luck')",
+        "hook kastra_stores",
+        "OSError: no luck",
+    ),
+    (
+        "raise late in a hook",
+        GOOD.format("late") + "    raise OSError('late')",
+        "hook kastra_operations",
+        "OSError: late",
+    ),
+    (
+        "exit in a hook",
+        "@hookimpl\ndef kastra_stores():\n    raise SystemExit(1)",
+        "hook kastra_stores",
+        "SystemExit: 1",
+    ),
+    (
+        "wrong record",
+        "@hookimpl\ndef kastra_stores():\n    yield 5",
+        "hook kastra_stores",
+        "it yielded 5, expected StoreRegistration records",
+    ),
+    (
+        "record of another hook",
+        "@hookimpl\ndef kastra_stores():\n    yield OperationRegistration(name='a.b', handler='x:y')",
+        "hook kastra_stores",
+        "expected StoreRegistration",
+    ),
+    ("not iterable", "@hookimpl\ndef kastra_stores():\n    return 5", "hook kastra_stores", "not iterable"),
+    (
+        "bad record",
+        "@hookimpl\ndef kastra_stores():\n    yield StoreRegistration(nam='x')",
+        "hook kastra_stores",
+        "TypeError",
+    ),
+    (
+        "misspelt hook",
+        "@hookimpl\ndef kastra_store():\n    return ()",
+        "registration",
+        "'kastra_store' is no hook; did you mean 'kastra_stores'?",
+    ),
+    ("unheard-of hook", "@hookimpl\ndef zzz():\n    return ()", "registration", "hooks are kastra_resource_kinds"),
+    (
+        "unmarked hook",
+        "def kastra_stores():\n    return ()",
+        "registration",
+        "'kastra_stores' is not marked: put @hookimpl above it",
+    ),
+    ("arguments", "@hookimpl\ndef kastra_stores(register):\n    return ()", "registration", "register"),
+    (
+        "version",
+        "KASTRA_API_VERSION = 99",
+        "registration",
+        "it was made for version 99 of the hooks, this is version 1",
+    ),
+    (
+        "twice the same name",
+        GOOD.format("x") + GOOD.format("x").split(":\n")[1],
+        "hook kastra_operations",
+        "yields the operation 'x.do' twice",
+    ),
+    (
+        "wrapper",
+        "@hookimpl(wrapper=True)\ndef kastra_stores():\n    return (yield)",
+        "hook kastra_stores",
+        "it yielded None",
+    ),
+]
+
+
+@pytest.mark.parametrize(("code", "stage", "cause"), [case[1:] for case in BROKEN], ids=[case[0] for case in BROKEN])
+def test_a_broken_plugin_is_quarantined_and_the_rest_goes_on(site: Site, code: str, stage: str, cause: str) -> None:
+    site.install("kp_broken", GOOD.format("broken") + code if stage == "registration" else code)
+    site.install("kp_well", GOOD.format("well"))
+    manager = PluginManager()
+    records = [name for hook in ("kastra_operations", "kastra_stores") for name, _ in manager.records(hook)]
+    assert "kp_well" in records
+    assert "kp_broken" not in records
+    info = manager.load()["kp_broken"]
+    assert (info.state, info.records) == ("quarantined", {})
+    assert isinstance(info.error, PluginLoadError)
+    assert info.error.stage == stage
+    assert cause in info.error.cause
+    assert "\n" not in info.error.cause
+    assert "Traceback" in info.debug
+    assert only_fault(manager) == str(info.error)
+    assert "kp_broken" not in manager.packages()
+
+
+def test_control_c_while_a_plugin_loads_is_control_c(site: Site) -> None:
+    site.install("kp_slow", "raise KeyboardInterrupt\n")
+    with pytest.raises(KeyboardInterrupt):
+        PluginManager().load()
+
+
+# ------------------------------------------------------------------------------------------ clashes
+
+
+def plugin(**offers: list[Any]) -> Any:
+    """A module with hooks: ``kinds=[(kind, plural)], controllers=[name], stores=[schemes], providers=[names], ...``."""
+    make: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "kinds": ("kastra_resource_kinds", lambda v: ResourceKind(kind=v[0], plural=v[1], group=(*v, "mastra.ai")[2])),
+        "controllers": ("kastra_controllers", lambda v: ControllerRegistration(name=v, kind="K", factory="x:y")),
+        "stores": ("kastra_stores", lambda v: StoreRegistration(name=v[0], schemes=v, factory="x:y")),
+        "providers": ("kastra_model_providers", lambda v: ModelProviderRegistration(name=v[0], providers=v, factory="x:y")),
+        "fallbacks": ("kastra_model_providers", lambda v: ModelProviderRegistration(name=v[0], providers=v, factory="x:y", fallback=True)),
+        "migrators": ("kastra_migrators", lambda v: MigratorRegistration(name=v, factory="x:y")),
+        "operations": ("kastra_operations", lambda v: OperationRegistration(name=v, handler="x:y")),
+        "commands": ("kastra_commands", lambda v: CommandRegistration(name=v, command="x:y")),
+    }  # fmt: skip
+    module = types.ModuleType("kp_made")
+    for offer, values in offers.items():
+        hook, record = make[offer]
+        setattr(module, hook, hookimpl(lambda values=values, record=record: [record(value) for value in values]))
+    return module
+
+
+def two(first: Any, second: Any) -> PluginManager:
+    return PluginManager(extra=[("b-second", second), ("a-first", first)], discover=False)
+
+
+CLASHES: list[tuple[str, Any, Any, str, str]] = [
+    ("kinds", ("Thing", "things"), ("Thing", "others"), "kind", "Thing.mastra.ai"),
+    ("kinds", ("Thing", "things"), ("Other", "things"), "kind", "plural things.mastra.ai"),
+    ("controllers", "c", "c", "controller", "c"),
+    ("stores", ("acme",), ("acme",), "store scheme", "acme"),
+    ("providers", ("p",), ("p",), "model provider", "p"),
+    ("migrators", "m", "m", "migrator", "m"),
+    ("operations", "o.do", "o.do", "operation", "o.do"),
+    ("commands", "c", "c", "command", "c"),
+]
+
+
+@pytest.mark.parametrize(("offer", "mine", "theirs", "what", "name"), CLASHES)
+def test_a_clash_is_told_once_and_the_first_keeps_its_name(
+    offer: str, mine: Any, theirs: Any, what: str, name: str
+) -> None:
+    manager = two(plugin(**{offer: [mine]}), plugin(**{offer: [theirs], "operations": ["left.over"]})
+                  if offer != "operations" else plugin(operations=[theirs, "left.over"]))  # fmt: skip
+    (fault,) = manager.faults
+    assert isinstance(fault, PluginConflictError)
+    assert (fault.what, fault.name, fault.first, fault.second) == (what, name, "a-first", "b-second")
+    infos = manager.load()
+    assert (infos["a-first"].state, infos["b-second"].state) == ("loaded", "loaded")
+    assert infos["a-first"].conflicts == infos["b-second"].conflicts == [fault]
+    (kept,) = [records for hook, records in infos["a-first"].records.items() if records]
+    assert len(kept) == 1
+    assert "left.over" in [record.name for _, record in manager.records("kastra_operations")]
+
+
+def test_the_loser_of_a_clash_is_not_used() -> None:
+    manager = two(plugin(kinds=[("Thing", "things")]), plugin(kinds=[("Thing", "others"), ("More", "mores")]))
+    kinds = [(name, record.plural) for name, record in manager.records("kastra_resource_kinds")]
+    assert kinds[2:] == [("a-first", "things"), ("b-second", "mores")]
+
+
+def test_the_core_wins_every_clash() -> None:
+    manager = PluginManager(extra=[("a", plugin(kinds=[("Run", "jogs")], stores=[("memory",)]))], discover=False)
+    assert {(fault.first, fault.second) for fault in manager.faults if isinstance(fault, PluginConflictError)} == {
+        ("kastra-core", "a")
+    }
+    assert [name for name, _ in manager.records("kastra_stores")] == ["kastra-core"]
+
+
+def test_the_same_kind_in_another_group_is_no_clash() -> None:
+    manager = two(plugin(kinds=[("Thing", "things")]), plugin(kinds=[("Thing", "things", "acme.example")]))
+    assert manager.faults == []
+
+
+def test_a_store_keeps_the_schemes_that_nobody_else_has() -> None:
+    manager = two(plugin(stores=[("one", "both")]), plugin(stores=[("both", "two")]))
+    assert [record.schemes for _, record in manager.records("kastra_stores")][1:] == [("one", "both"), ("two",)]
+
+
+def test_a_model_provider_that_clashes_stays_to_be_chosen() -> None:
+    manager = two(plugin(providers=[("p",)]), plugin(providers=[("p", "q")]))
+    assert [(name, record.providers) for name, record in manager.records("kastra_model_providers")] == [
+        ("a-first", ("p",)), ("b-second", ("p", "q")),
+    ]  # fmt: skip
+    assert len(manager.faults) == 1
+
+
+def test_a_fallback_clashes_with_nobody() -> None:
+    manager = PluginManager(
+        extra=[
+            ("a", plugin(fallbacks=[("*",), ("p",)])), ("b", plugin(fallbacks=[("*",)])), ("c", plugin(providers=[("p",)])),
+        ],
+        discover=False,
+    )  # fmt: skip
+    assert manager.faults == []
+
+
+def test_three_plugins_with_one_name_give_a_fault_each_for_the_two_that_lost() -> None:
+    offers = [(name, plugin(commands=["go"])) for name in ("c", "a", "b")]
+    manager = PluginManager(extra=offers, discover=False)
+    assert [(f.first, f.second) for f in manager.faults if isinstance(f, PluginConflictError)] == [
+        ("a", "b"), ("a", "c"),
+    ]  # fmt: skip
+    assert [name for name, _ in manager.records("kastra_commands")] == ["a"]
+
+
+def test_a_quarantined_plugin_takes_no_names() -> None:
+    broken = plugin(commands=["go"])
+    broken.KASTRA_API_VERSION = 99
+    manager = two(broken, plugin(commands=["go"]))
+    assert [name for name, _ in manager.records("kastra_commands")] == ["b-second"]
+    assert "quarantined" in only_fault(manager)
+
+
+def test_installed_plugins_load_without_faults() -> None:
+    manager = PluginManager()
+    assert [str(fault) for fault in manager.faults] == []
+    assert {"kastra_plugin_agent", "kastra_plugin_tool"} <= manager.packages()
