@@ -4,8 +4,8 @@
 Needs Python 3.11 or newer, pip, and a clone. Nothing outside the clone is changed, but for pip's cache and for the
 weights of two small models, which go to the user's cache directory.
 
-    python3 tests/check.py                  all of it, about ten minutes on two cores
-    python3 tests/check.py --fast           without local models and packaging, about two minutes
+    python3 tests/check.py                  all of it, about five minutes on two cores
+    python3 tests/check.py --fast           without local models and packaging, about three minutes
     python3 tests/check.py --stage types    one stage (repeatable)
 """
 
