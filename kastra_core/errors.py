@@ -420,7 +420,8 @@ class AuthenticationError(ModelError):
 
     @property
     def remedy(self) -> str:
-        return "check the API key of this provider (`kastra explain model PROVIDER/NAME` shows where it is read from)"
+        model = f"{self.provider or 'PROVIDER'}/{self.model or 'NAME'}"
+        return f"check the API key of this provider (`kastra explain model {model}` shows where it is read from)"
 
 
 class ModelNotFoundError(ModelError):

@@ -190,12 +190,16 @@ class ResourceClient:
                 managed_fields=(ManagedFields(manager=manager, fields=EVERYTHING),),
             )
             return Applied(created, "created", item.notes)
+        before, after = _tree(live), _tree(wanted)
+        if live.metadata.managed_fields == (ManagedFields(manager=manager, fields=EVERYTHING),) and same_json(
+            before, after
+        ):
+            return Applied(live, "unchanged", item.notes, live)
         list_keys = item.kind.list_map_keys
         managed = {m.manager: m.fields for m in _spelled_out(live, list_keys)}
-        stored = _tree(live)
         merged = merge(
-            stored,
-            _tree(wanted),
+            before,
+            after,
             manager=manager,
             managed=managed,
             list_keys=list_keys,
@@ -204,14 +208,13 @@ class ResourceClient:
         if merged.conflicts:
             what = ", ".join(f"{path} (set by {other})" for path, other in merged.conflicts)
             raise ConflictError(str(wanted.key), f"other managers own {what}; --force-conflicts takes the fields over")
-        new = self._merged(live, stored, merged, manager, managed, list_keys)
+        new = self._merged(live, merged, manager, managed, list_keys)
         outcome = "unchanged" if new is live else "configured"
         return Applied(new, outcome, item.notes, live)
 
     @staticmethod
     def _merged(
         live: Resource,
-        stored: JsonObject,
         merged: Merged,
         manager: str,
         managed: Mapping[str, FieldSet],
@@ -221,7 +224,7 @@ class ResourceClient:
         meta = tree["metadata"]
         owners = {name: fields for name, fields in merged.others.items() if fields}
         owners[manager] = merged.fields
-        if owners == managed and same_json(tree, stored):
+        if not merged.changed and owners == managed:
             return live
         if len(owners) == 1 and merged.fields == field_set(tree, list_keys):
             owners = {manager: EVERYTHING}
@@ -372,7 +375,9 @@ class ResourceClient:
             return live
         if not meta.deletion_timestamp or finalizers != meta.finalizers:
             marked = live.evolve(
-                deletion_timestamp=meta.deletion_timestamp or rfc3339(self._clock()), finalizers=finalizers
+                deletion_timestamp=meta.deletion_timestamp or rfc3339(self._clock()),
+                finalizers=finalizers,
+                managed_fields=self._spelled_out(live),
             )
             live = (await self.store.commit([UpdateResource(marked, meta.resource_version)]))[0]
         if FOREGROUND in finalizers and meta.uid not in under_way:

@@ -29,7 +29,7 @@ Directives, read from the LAST user message, in any order:
     EMPTY()                       an answer without choices
     HANGUP()                      close the connection without an answer
     CUT()                         half of the answer's body, then close the connection
-    FAILN(n,status)               that error for the first n requests with this same user text, then success
+    FAILN(n,status[,retry_after]) that error for the first n requests with this same user text, then success
     SLEEP(ms)                     extra latency for this request
     DROP(n)                       stream n content chunks, then close the connection without [DONE]
     STALL(n)                      stream n content chunks, then nothing until the client goes away
@@ -251,10 +251,11 @@ def make_plan(body, fails):
             plan.status = int(parts[0])
             plan.retry_after = parts[1].strip() if len(parts) > 1 else None
         elif kind == "FAILN":
-            n, status = arg.split(",")
+            n, status, *wait = arg.split(",", 2)
             if fails.get(text, 0) < int(n):
                 fails[text] = fails.get(text, 0) + 1
                 plan.status = int(status)
+                plan.retry_after = wait[0].strip() if wait else None
         elif kind == "SLEEP":
             plan.sleep = float(arg) / 1000
         elif kind == "DROP":

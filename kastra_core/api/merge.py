@@ -40,6 +40,8 @@ class Merged:
     others: dict[str, FieldSet]
     """What the other managers own now (less after a forced conflict)."""
     conflicts: tuple[tuple[str, str], ...]
+    changed: bool = True
+    """False: ``tree`` is the live tree as it was (owners may differ)."""
 
 
 def same_json(left: Any, right: Any) -> bool:
@@ -142,6 +144,7 @@ def merge(
         fields=field_set(dict(applied), list_keys),
         others={name: fields for name, fields in work.kept.items() if fields},
         conflicts=tuple(work.conflicts),
+        changed=work.changed,
     )
 
 
@@ -149,7 +152,7 @@ class _Merge:
     """One merge. ``path`` is that of the schema (no list items), by which map lists are declared."""
 
     def __init__(self, others: Mapping[str, FieldSet], list_keys: ListKeys, force: bool) -> None:
-        self.list_keys, self.force = list_keys, force
+        self.list_keys, self.force, self.changed = list_keys, force, False
         self.conflicts: list[tuple[str, str]] = []
         self.kept: dict[str, FieldSet] = dict(others)
 
@@ -192,7 +195,10 @@ class _Merge:
             merged = self.map_list(live, applied, before, others, path, place, keys)
             if merged is not None:
                 return merged
-        if others and live is not _GONE and not same_json(live, applied):
+        if live is _GONE:
+            self.changed = True
+        elif not same_json(live, applied):
+            self.changed = True
             for name, _ in others:
                 if self.force:
                     self.kept[name] = _without(self.kept[name], place)
@@ -224,17 +230,21 @@ class _Merge:
         for name, item in new.items():
             below = [(other, fields[name]) for other, fields in others if name in fields]
             merged[name] = self.value(old.get(name, _GONE), item, before.get(name, {}), below, path, (*place, name))
-        return [merged[name] for name in _in_order([name for name in old if name in merged], list(new))]
+        before_order = list(old)
+        order = _in_order([name for name in before_order if name in merged], list(new))
+        if order != before_order:
+            self.changed = True
+        return [merged[name] for name in order]
 
     def remove(self, live: Any, owned: FieldSet, others: Sequence[FieldSet], path: str) -> Any:
         """``live`` without what was owned here and by nobody else; _GONE when nothing is left."""
         if not owned:
-            return live if others else _GONE
+            return live if others else self.gone()
         keys = self.list_keys.get(path)
         items = _by_name(live, keys) if keys else None
         entries = live if items is None else items
         if not isinstance(entries, dict):
-            return live if others else _GONE
+            return live if others else self.gone()
         out = dict(entries)
         remove = self.remove if items is None else self.remove_item
         for key, sub in owned.items():
@@ -246,13 +256,17 @@ class _Merge:
                 else:
                     out[key] = left
         if not out and not others:
-            return _GONE
+            return self.gone()
         return out if items is None else list(out.values())
 
     def remove_item(self, live: Any, owned: FieldSet, others: Sequence[FieldSet], path: str) -> Any:
         """As :meth:`remove` for an item of a map list: without another owner it goes whole, as what is left of it
         would lack the fields that name it."""
-        return self.remove(live, owned, others, path) if others else _GONE
+        return self.remove(live, owned, others, path) if others else self.gone()
+
+    def gone(self) -> Any:
+        self.changed = True
+        return _GONE
 
 
 def _in_order(old: list[str], new: list[str]) -> list[str]:

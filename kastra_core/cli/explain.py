@@ -185,6 +185,8 @@ def _explain_model(model: str, output: str) -> None:
         lines.append(("Ready", style("no", fg="red") + f": {found.get('reason')}: {found.get('message')}"))
     if found.get("remedy"):
         lines.append(("Remedy", str(found["remedy"])))
-    lines.extend((str(key), _short(value)) for key, value in (found.get("details") or {}).items())
+    for key, value in (found.get("details") or {}).items():
+        name = str(key)
+        lines.append((name[:1].upper() + name[1:], value if isinstance(value, str) else _short(value)))
     width = max(len(name) for name, _ in lines) + 2
     emit("".join(f"{name + ':':<{width}} {value}\n" for name, value in lines))

@@ -52,7 +52,7 @@ LABELLED = ResourceKind(
     kind="Labelled", plural="labelled", version="v1", spec_type=WidgetSpec, default=with_label, conversions={"v0": from_v0}
 )  # fmt: skip
 BAG = ResourceKind(
-    kind="Bag", plural="bags", group="acme.example", schema=dict, validate_structure=data_is_an_object
+    kind="Bag", plural="bags", group="acme.example", schema={"type": "object"}, validate_structure=data_is_an_object
 )  # fmt: skip
 
 

@@ -29,6 +29,7 @@ class Applier:
         before = copy.deepcopy((self.tree, self.managed, applied))
         found = merge(self.tree, applied, manager=manager, managed=self.managed, list_keys=self.list_keys, force=force)
         assert (self.tree, self.managed, applied) == before, "merge changed its arguments"
+        assert found.changed or same_json(found.tree, self.tree), "it was changed, but does not say so"
         return found
 
     def apply(self, manager: str, applied: Json, *, force: bool = False) -> Json:
@@ -365,6 +366,7 @@ def test_a_second_apply_changes_nothing(history: list[tuple[str, Json]], applied
     first = copy.deepcopy((state.tree, state.managed))
     again = state.merged("one", applied)
     assert not again.conflicts
+    assert not again.changed
     assert same_json((again.tree, {**again.others, "one": again.fields}), first)
 
 

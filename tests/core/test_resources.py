@@ -491,6 +491,17 @@ async def test_in_the_foreground_an_owner_waits_for_its_dependents(client: Resou
     assert await there(client) == []
 
 
+async def test_an_apply_does_not_let_an_owner_go_that_waits_for_its_dependents(client: ResourceClient) -> None:
+    owner = (await apply_one(client, "a", {"x": 1}, finalizers=["own"])).resource
+    await made(client, "b", owner, finalizers=("x",))
+    await client.delete(key("a"), propagation="foreground")
+    for spec in ({"x": 1}, {"x": 2}):
+        assert FOREGROUND in (await apply_one(client, "a", spec, finalizers=["own"])).resource.metadata.finalizers
+    assert (await apply_one(client, "a", {"x": 2})).resource.metadata.finalizers == (FOREGROUND,)
+    await client.set_finalizers(await stored(client, "b"), ())
+    assert await there(client) == []
+
+
 async def test_an_owner_in_the_foreground_is_freed_although_its_status_is_written_meanwhile(
     client: ResourceClient, store: SlowStore
 ) -> None:

@@ -57,13 +57,12 @@ class Terminal:
         return self.ended()
 
     def ended(self) -> int:
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
+        while select.select([self._descriptor], [], [], 30)[0]:
             try:
                 if not os.read(self._descriptor, 4096):
                     break
             except OSError:
-                break
+                break  # Linux says EIO when nobody has the terminal open any more
         return self.process.wait(30)
 
     def close(self) -> None:
@@ -96,10 +95,7 @@ def test_a_conversation_is_kept_and_can_be_gone_on_with(chat: Any, kitchen: Any)
     assert first.leave() == 0
 
     second = chat("agent/plain", "--thread", thread)
-    begin = second.read_until("\r\n> ")
-    assert "> SAY(one)\r\n" in begin  # the last exchange
-    assert begin.count("one") >= 2
-    second.read_until("> ")
+    second.read_until("> SAY(one)\r\none\r\n> ")  # the last exchange, then the prompt
     second.enter("SAY(two)")
     second.read_until("tokens")
     assert second.leave() == 0

@@ -232,8 +232,14 @@ class Client:
             raise InvalidRequestError(f"the request is not JSON: {err}", **self._who(request.model)) from err
 
     def _route(self, settings: ModelSettings, model: str) -> _Route:
-        base, _ = api_base_of(self._endpoint, settings)
+        base, base_from = api_base_of(self._endpoint, settings)
         key, _ = key_of(self._endpoint, settings)
+        if key is None and self._endpoint.needs_key and base_from == "default":
+            # Another process may have found a key when it looked whether the model is available.
+            raise AuthenticationError(
+                f"{self._endpoint.title} needs an API key and none is set; set {self._endpoint.key_env[0]}",
+                **self._who(model),
+            )
         known: tuple[Any, ...] = (base, key, settings.timeout_s, settings.connect_timeout_s, *settings.headers.items())
         if settings.options:
             known = (*known, str(settings.options))
@@ -303,6 +309,8 @@ class Client:
             closed = ModelConnectionError(f"the connection to {place} is closed: {text}", **who)
             closed.retryable = False
             return closed
+        if isinstance(err, aiohttp.ClientPayloadError) and "not completed" in text:
+            return ModelConnectionError(f"the connection to {place} broke in the middle of the answer", **who)
         broken = ModelConnectionError(f"no answer from {place}: {text}", **who)
         if isinstance(err, aiohttp.ClientSSLError):
             broken.retryable = False

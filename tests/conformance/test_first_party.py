@@ -1,0 +1,167 @@
+"""The project's own plugins and kinds keep to what is asked of third parties."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from kastra_core.api.kind import ResourceKind
+from kastra_core.api.meta import JsonObject
+from kastra_core.plugins import PluginManager
+from kastra_core.testing.kind import KindConformance
+from kastra_core.testing.plugin import PluginConformance
+
+PLUGINS = ("agent", "libsql", "litellm", "local", "openai", "tool")
+"""Entry points of the plugins in ``plugins/``."""
+
+
+class TestAgentPlugin(PluginConformance):
+    entry_point = "agent"
+
+
+class TestLibsqlPlugin(PluginConformance):
+    entry_point = "libsql"
+
+
+class TestLitellmPlugin(PluginConformance):
+    entry_point = "litellm"
+
+
+class TestLocalPlugin(PluginConformance):
+    entry_point = "local"
+
+
+class TestOpenaiPlugin(PluginConformance):
+    entry_point = "openai"
+
+
+class TestToolPlugin(PluginConformance):
+    entry_point = "tool"
+
+
+def test_every_plugin_of_the_project_is_tested_here() -> None:
+    suites = [item for item in globals().values() if isinstance(item, type) and issubclass(item, PluginConformance)]
+    assert {suite.entry_point for suite in suites} - {""} == set(PLUGINS)
+
+
+def kind_of(name: str) -> ResourceKind:
+    for _, record in PluginManager().records("kastra_resource_kinds"):
+        if record.kind == name:
+            assert isinstance(record, ResourceKind)
+            return record
+    raise AssertionError(f"no plugin offers {name}")
+
+
+def manifest(kind: str, spec: Any = None) -> JsonObject:
+    out: JsonObject = {"apiVersion": "mastra.ai/v1", "kind": kind, "metadata": {"name": "sample", "namespace": "n"}}
+    return out if spec is None else {**out, "spec": spec}
+
+
+class TestAgentKind(KindConformance):
+    self_explaining = frozenset(
+        {
+            "ToolUses.items",  # written as a list or a map, not as a field
+            "MemorySpec.enabled", "LimitsSpec.maxModelCalls", "LimitsSpec.maxToolCalls", "ScalingSpec.minReplicas",
+            "ScalingSpec.maxReplicas", "ToolUse.name", "ToolUse.reference",
+        }
+    )  # fmt: skip
+
+    @pytest.fixture
+    def kind(self) -> ResourceKind:
+        return kind_of("Agent")
+
+    @pytest.fixture
+    def others(self) -> Sequence[ResourceKind]:
+        return [kind_of("Tool")]
+
+    @pytest.fixture
+    def valid(self) -> Sequence[JsonObject]:
+        return [
+            manifest("Agent"),
+            manifest("Agent", {"model": "openai/gpt-4o-mini", "tools": ["finder", "cooking.timer", "agents/greeter"]}),
+            manifest(
+                "Agent",
+                {
+                    "instructions": "You are a cook.",
+                    "description": "Cooks.",
+                    "model": {
+                        "provider": "openai",
+                        "name": "gpt-4o",
+                        "temperature": 0.7,
+                        "maxTokens": 100,
+                        "parameters": {"seed": 1},
+                        "apiKey": {"valueFrom": {"env": "KEY"}},
+                    },
+                    "tools": [{"name": "finder", "refName": "cooking.finder", "description": "Finds."}, {"ref": "x.y"}],
+                    "toolChoice": "finder",
+                    "memory": {"enabled": True, "type": "buffer", "maxMessages": 3},
+                    "output": {"schema": {"type": "object"}, "maxRepairs": 2},
+                    "limits": {"maxSteps": 3, "timeoutS": 1.5, "maxCost": 0.1},
+                    "scaling": {"minReplicas": 1, "maxReplicas": 5},
+                },
+            ),
+        ]
+
+    @pytest.fixture
+    def invalid(self) -> Sequence[tuple[JsonObject, str]]:
+        return [
+            (manifest("Agent", {"instructions": 5}), "spec.instructions"),
+            (manifest("Agent", {"model": "gpt-4o"}), "spec.model"),
+            (manifest("Agent", {"model": {"provider": "openai"}}), "spec.model.name"),
+            (manifest("Agent", {"tools": [{"name": "x", "url": "y"}]}), "spec.tools[0].url"),
+            (manifest("Agent", {"tools": ["a", "a"]}), "spec.tools[1]"),
+            (manifest("Agent", {"memory": {"type": "bufer"}}), "spec.memory.type"),
+            (manifest("Agent", {"toolChoice": "nobody"}), "spec.toolChoice"),
+        ]
+
+
+class TestToolKind(KindConformance):
+    self_explaining = frozenset(
+        {
+            "ToolSpec.type", "ToolSpec.description", "ToolSpec.inputSchema", "ToolSpec.outputSchema", "ToolSpec.python",
+            "ToolSpec.http", "ToolSpec.retry", "HttpSpec.method", "HttpSpec.headers", "HttpSpec.query",
+            "HttpSpec.response", "RetrySpec.maxDelay", "HttpAuth.bearer", "HttpAuth.basic", "BasicAuth.username",
+            "BasicAuth.password",
+        }
+    )  # fmt: skip
+
+    @pytest.fixture
+    def kind(self) -> ResourceKind:
+        return kind_of("Tool")
+
+    @pytest.fixture
+    def valid(self) -> Sequence[JsonObject]:
+        return [
+            manifest("Tool", {"type": "python", "python": {"function": "json:loads"}}),
+            manifest("Tool", {"type": "http", "http": {"url": "https://example.com/{city}"}, "timeout": "5s"}),
+            manifest(
+                "Tool",
+                {
+                    "type": "http",
+                    "description": "Posts.",
+                    "inputSchema": {"type": "object", "properties": {"q": {"type": "string"}}},
+                    "http": {
+                        "url": "https://example.com",
+                        "method": "POST",
+                        "headers": {"X-Key": {"valueFrom": {"env": "KEY"}}},
+                        "query": {"page": 1},
+                        "auth": {"bearer": {"valueFrom": {"env": "TOKEN"}}},
+                        "body": "json",
+                        "response": "text",
+                    },
+                    "retry": {"attempts": 2, "delay": "1s"},
+                    "idempotent": True,
+                },
+            ),
+        ]
+
+    @pytest.fixture
+    def invalid(self) -> Sequence[tuple[JsonObject, str]]:
+        return [
+            (manifest("Tool", {}), "spec.type"),
+            (manifest("Tool", {"type": "pyhton"}), "spec.type"),
+            (manifest("Tool", {"type": "python", "python": {}}), "spec.python.function"),
+            (manifest("Tool", {"type": "python", "code": "print()"}), "spec.code"),
+        ]
