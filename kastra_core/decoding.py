@@ -36,6 +36,8 @@ _SERVER_SET = frozenset(
 _OWNER = ("apiVersion", "kind", "name", "uid")
 _DEPTH = 200
 """Levels of nesting that every store and its JSON library can keep."""
+_MOST_PROBLEMS = 100
+"""Of one manifest; further ones are counted."""
 _KNOWN_METADATA = _SERVER_SET | set(_METADATA)
 _TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 
@@ -90,7 +92,7 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
     if not manifest.keys() <= _TOP:
         extra = {key: value for key, value in manifest.items() if key not in _TOP}
         if kind.spec_type is not None:
-            for key in extra:
+            for key in list(extra)[:_MOST_PROBLEMS]:
                 near = nearest(str(key), sorted(_TOP))
                 hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(sorted(_TOP))}"
                 problems.append(Problem(f"unknown field {key!r}", str(key), hint=hint))
@@ -127,7 +129,10 @@ def _labelled(
     if isinstance(data, dict) and isinstance(name, str) and name:
         space = data.get("namespace") or namespace
         label = str(kind.key(space if isinstance(space, str) else namespace, name[:253]))
-    return [problem.at(resource=label) for problem in problems]
+    shown = [problem.at(resource=label) for problem in problems[:_MOST_PROBLEMS]]
+    if len(problems) > _MOST_PROBLEMS:
+        shown.append(Problem(f"and {len(problems) - _MOST_PROBLEMS} more problems", resource=label))
+    return shown
 
 
 def _filled(work: Callable[..., Mapping[str, Any]], failed: str, *args: Any) -> Mapping[str, Any]:
@@ -231,7 +236,7 @@ def _metadata(
         problems.append(Problem(f"{space[:70]!r} is no valid namespace", "metadata.namespace", hint=hint))
     elif space and not kind.namespaced:
         problems.append(Problem(f"{kind.kind} is cluster-scoped and has no namespace", "metadata.namespace"))
-    for unknown in sorted(data.keys() - _KNOWN_METADATA, key=str):
+    for unknown in sorted(data.keys() - _KNOWN_METADATA, key=str)[:_MOST_PROBLEMS]:
         near = nearest(str(unknown), _METADATA)
         hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(_METADATA)}"
         problems.append(Problem(f"unknown field {unknown!r}", f"metadata.{unknown}", hint=hint))

@@ -54,11 +54,23 @@ __all__ = [
     "UserError",
     "ValidationError",
     "nearest",
+    "shortened",
 ]
+
+
+_LONGEST_NAME = 200
+_SHOWN_CHARACTERS = 600
+
+
+def shortened(text: str, most: int = _SHOWN_CHARACTERS) -> str:
+    """Return ``text``, or its beginning with "…": what was read from outside may be megabytes long."""
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def nearest(name: str, known: Sequence[str]) -> str | None:
     """Return the entry of ``known`` that is most like ``name``, or None when none is near."""
+    if len(name) > _LONGEST_NAME:  # nobody's typing error, and the comparison takes quadratic time
+        return None
     found = get_close_matches(name, known, n=1, cutoff=0.6)
     return found[0] if found else None
 
@@ -147,9 +159,10 @@ class Problem:
         place = self.file
         if self.line:
             place += f":{self.line}" + (f":{self.column}" if self.column else "")
-        head = ": ".join(part for part in (place, self.resource, self.path) if part)
-        text = f"{head}: {self.message}" if head else self.message
-        return f"{text}; {self.hint}" if self.hint else text
+        head = ": ".join(part for part in (place, shortened(self.resource), shortened(self.path)) if part)
+        message = shortened(self.message)
+        text = f"{head}: {message}" if head else message
+        return f"{text}; {shortened(self.hint)}" if self.hint else text
 
     def __repr__(self) -> str:
         return f"Problem({str(self)!r})"
@@ -448,6 +461,10 @@ class RateLimitError(ModelError):
     def __init__(self, message: str, *, retry_after_s: float | None = None, **kwargs: Any) -> None:
         super().__init__(message, **kwargs)
         self.retry_after_s = retry_after_s
+
+    @property
+    def remedy(self) -> str | None:
+        return None if self.retry_after_s is None else f"it asks for a wait of {round(self.retry_after_s, 1):g} s"
 
 
 class ProviderUnavailableError(ModelError):

@@ -64,6 +64,8 @@ class ModelProviderRegistration:
     description: str = ""
     keyless: bool = False
     """Needs no account: may be the default when nothing is configured."""
+    preload: tuple[str, ...] = ()
+    """Modules that the first request needs. A command that is about to make one imports them in a thread meanwhile."""
 
 
 @attrs.frozen(kw_only=True)

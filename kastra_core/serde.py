@@ -27,6 +27,8 @@ __all__ = ["FieldError", "converter", "field_name", "problems_of", "structure", 
 
 T = TypeVar("T")
 
+_MOST_UNKNOWN = 50
+"""So many unknown fields of one object are told one by one."""
 _WORDS = {
     str: "a string",
     int: "an integer",
@@ -45,7 +47,7 @@ def type_word(value: object) -> str:
     if isinstance(value, bool):
         return f"boolean {str(value).lower()}"
     if isinstance(value, int):
-        return f"integer {value}"
+        return f"integer {value}" if -(2**127) < value < 2**127 else "an integer of more than 128 bits"
     if isinstance(value, float):
         return f"number {value}"
     if isinstance(value, str):
@@ -319,10 +321,13 @@ def _leaf(error: BaseException, path: str, cls: Any, notes: Sequence[AttributeVa
     if isinstance(error, ForbiddenExtraKeysError):
         known = [field_name(a) for a in attrs.fields(error.cl)] if attrs.has(error.cl) else []
         out = []
-        for name in sorted(str(field) for field in error.extra_fields):
+        unknown = sorted(str(field) for field in error.extra_fields)
+        for name in unknown[:_MOST_UNKNOWN]:
             near = nearest(name, known)
             hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(sorted(known))}"
             out.append(Problem(f"unknown field {name!r}", _join(path, name), hint=hint))
+        if len(unknown) > _MOST_UNKNOWN:
+            out.append(Problem(f"{len(unknown) - _MOST_UNKNOWN} more unknown fields", path))
         return out
     if isinstance(error, FieldError):
         return [Problem(error.message, _join(path, error.path), hint=error.hint)]

@@ -14,9 +14,10 @@ from kastra_core.errors import SelectorError
 __all__ = ["FieldSelector", "LabelSelector", "Requirement", "field_value"]
 
 _KEY = r"[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?"
-_SET = re.compile(rf"^\s*(?P<key>{_KEY})\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)\s*$")
-_EQUAL = re.compile(rf"^\s*(?P<key>{_KEY})\s*(?P<op>==|=|!=)\s*(?P<value>[^\s,=!]*)\s*$")
-_EXISTS = re.compile(rf"^\s*(?P<not>!?)\s*(?P<key>{_KEY})\s*$")
+# For terms without blanks around them.
+_SET = re.compile(rf"(?P<key>{_KEY})\s+(?P<op>in|notin)\s*\((?P<values>[^()]*)\)")
+_EQUAL = re.compile(rf"(?P<key>{_KEY})\s*(?P<op>==|=|!=)\s*(?P<value>[^\s,=!]*)")
+_EXISTS = re.compile(rf"(?P<not>!?)\s*(?P<key>{_KEY})")
 
 
 @attrs.frozen
@@ -46,7 +47,8 @@ def _terms(text: str) -> list[str]:
             terms.append(text[start:at])
             start = at + 1
     terms.append(text[start:])
-    if not all(term.strip() for term in terms):
+    terms = [term.strip() for term in terms]
+    if not all(terms):
         raise SelectorError(f"selector {text!r}: nothing before or after a comma")
     return terms
 
@@ -66,17 +68,17 @@ class LabelSelector:
         """Raises: SelectorError."""
         out = []
         for term in _terms(text):
-            if found := _SET.match(term):
+            if found := _SET.fullmatch(term):
                 values = frozenset(v.strip() for v in found["values"].split(","))
                 out.append(Requirement(found["key"], found["op"], values))
-            elif found := _EQUAL.match(term):
+            elif found := _EQUAL.fullmatch(term):
                 op = "notin" if found["op"] == "!=" else "in"
                 out.append(Requirement(found["key"], op, frozenset({found["value"]})))
-            elif found := _EXISTS.match(term):
+            elif found := _EXISTS.fullmatch(term):
                 out.append(Requirement(found["key"], "!exists" if found["not"] else "exists"))
             else:
                 raise SelectorError(
-                    f"label selector {text!r}: cannot read {term.strip()!r}; allowed are key=value, key!=value, "
+                    f"label selector {text!r}: cannot read {term!r}; allowed are key=value, key!=value, "
                     "key in (a,b), key notin (a,b), key, !key"
                 )
         return cls(tuple(out))
@@ -126,10 +128,10 @@ class FieldSelector:
         """Raises: SelectorError."""
         out = []
         for term in _terms(text):
-            found = _EQUAL.match(term)
+            found = _EQUAL.fullmatch(term)
             if not found:
                 raise SelectorError(
-                    f"field selector {text!r}: cannot read {term.strip()!r}; allowed are path=value and path!=value"
+                    f"field selector {text!r}: cannot read {term!r}; allowed are path=value and path!=value"
                 )
             op = "notin" if found["op"] == "!=" else "in"
             out.append(Requirement(found["key"], op, frozenset({found["value"]})))

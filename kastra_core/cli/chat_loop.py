@@ -42,7 +42,6 @@ class LoopThread:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
         await self.loop.shutdown_asyncgens()
-        await self.loop.shutdown_default_executor()
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Return what a coroutine returns, run in the loop. Ctrl-C cancels it and is raised when it has ended."""

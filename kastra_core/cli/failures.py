@@ -9,10 +9,12 @@ from typing import Any, Protocol
 
 import click
 
-from kastra_core.errors import KastraError, ValidationError
+from kastra_core.errors import KastraError, ValidationError, shortened
 
 __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "HasDebug", "explain_failure", "guarded", "silence_stdout"]
 
+_SHOWN_PROBLEMS = 200
+_SHOWN_CHARACTERS = 4000
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
 INTERRUPTED = 130
@@ -70,7 +72,8 @@ def explain_failure(error: BaseException, *, debug: bool = False) -> int:
     if isinstance(error, KastraError):
         remedy = error.remedy
         text = str(error) or error.reason
-        _tell(f"error: {text}" + (f"; {remedy}" if remedy and remedy not in text else ""))
+        told = shortened(text, _SHOWN_CHARACTERS)
+        _tell(f"error: {told}" + (f"; {shortened(remedy)}" if remedy and remedy not in text else ""))
         return error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
         _tell(f"error: {os.fsdecode(error.filename)}: {error.strerror or type(error).__name__}")
@@ -83,7 +86,9 @@ def explain_failure(error: BaseException, *, debug: bool = False) -> int:
 
 def _problem_lines(error: ValidationError) -> list[str]:
     problems = error.problems
-    lines = [f"error: {problem}" for problem in problems]
+    lines = [f"error: {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
+    if len(problems) > _SHOWN_PROBLEMS:
+        lines.append(f"error: and {len(problems) - _SHOWN_PROBLEMS} more")
     files = {problem.file for problem in problems if problem.file}
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     where = f" in {len(files)} files" if len(files) > 1 else ""

@@ -28,6 +28,7 @@ _TOKEN = re.compile(
       | \[\?\(\s*@(?P<left>[^=!<>\s]*)\s*(?:(?P<op>==|!=)\s*(?P<right>'[^']*'|"[^"]*"|[^\s)]+)\s*)?\)\]""",
     re.VERBOSE,
 )
+_LONGEST = 4096
 _LITERALS = {"true": True, "false": False, "null": None}
 
 
@@ -40,7 +41,7 @@ def compile_path(text: str) -> Path:
     >>> compile_path(".a[*].b")({"a": [{"b": 1}, {"b": 2}]})
     [1, 2]
     """
-    path = text.strip()
+    path = _bounded(text).strip()
     if path.startswith("{") and path.endswith("}"):
         path = path[1:-1].strip()
     path = path.removeprefix("$").removeprefix("@")
@@ -59,12 +60,19 @@ def compile_path(text: str) -> Path:
         at = found.end()
 
     def evaluate(root: Any) -> list[Any]:
-        values: Iterable[Any] = (root,)
+        values: list[Any] = [root]
         for step in steps:
-            values = step(values)
-        return list(values)
+            values = list(step(values))
+        return values
 
     return evaluate
+
+
+def _bounded(text: str) -> str:
+    """The text. Raises: UserError when it is longer than any that a person writes."""
+    if len(text) > _LONGEST:
+        raise UserError(f"JSONPath {text[:40]!r}...: has {len(text)} characters, at most {_LONGEST} are read")
+    return text
 
 
 def _step(found: re.Match[str]) -> Step:
@@ -166,7 +174,7 @@ def render(template: str, root: Any) -> str:
     >>> render('{range .items[*]}{.name}{"\n"}{end}', {"items": [{"name": "a"}, {"name": "b"}]})
     'a\nb\n'
     """
-    if "{" not in template:
+    if "{" not in _bounded(template):
         template = "{" + template + "}"
     parts = _split(template)
     out, rest = _block(parts, root, template)

@@ -199,8 +199,10 @@ async def execute(
     Args:
         options: fields of RunOptions.
     """
+    from kastra_core.cli.run_target import preload_model, require_model, tell_notes
+
+    preload_model(runtime, target, options.get("model"))
     from kastra_core.cli.run_session import RunSession
-    from kastra_core.cli.run_target import require_model, tell_notes
 
     kind = runtime.registry.of_key(target.key)
     refers = kind.references is not None and any(True for _ in kind.references_of(target))

@@ -48,7 +48,7 @@ def usage_words(usage: Mapping[str, Any], duration_s: float | None = None) -> st
         words.append(plural(tokens, "token"))
     if duration_s is not None:
         words.append(f"{duration_s:.1f}s")
-    if usage.get("cost") is not None:
+    if usage.get("cost"):  # a local model costs nothing, which need not be said
         words.append(f"${usage['cost']:.4f}")
     return ", ".join(words)
 

@@ -50,7 +50,8 @@ class Interrupts:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._before is not None:
+        # After the first Ctrl-C the second has its meaning to the end: a tool's thread may hold up the process.
+        if self._before is not None and not self.count:
             signal.signal(signal.SIGINT, self._before)
 
     def _hit(self, number: int, frame: FrameType | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import attrs
 from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import Resource, ResourceKey
 from kastra_core.api.references import Reference
-from kastra_core.errors import NotFoundError, NotReadyError, UserError
+from kastra_core.errors import KastraError, NotFoundError, NotReadyError, UserError
 
 if TYPE_CHECKING:
     from kastra_core.cli.common import CliState
@@ -22,6 +23,7 @@ __all__ = [
     "find_target",
     "models_of",
     "option_n",
+    "preload_model",
     "require_model",
     "short_name",
     "tell_notes",
@@ -127,6 +129,14 @@ def models_of(runtime: RuntimeManager, target: Resource, override: str | None) -
     own = str(target.status.get("model") or "")
     # What has no model of its own is not answered by the one that replaces it.
     return (override or runtime.config.model or own) if own or "model" in target.spec else ""
+
+
+def preload_model(runtime: RuntimeManager, target: Resource, override: str | None) -> None:
+    """Have what the first model call needs imported while the run is prepared; errors are left to the run."""
+    provider = models_of(runtime, target, override).partition("/")[0]
+    if provider:
+        with contextlib.suppress(KastraError):
+            runtime.models.preload(provider)
 
 
 def require_model(runtime: RuntimeManager, model: str, target: Resource) -> None:

@@ -7,11 +7,11 @@ import hashlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
-import attrs
+import orjson
 
-from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
+from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
 from kastra_core.errors import (
     FencedError,
@@ -19,17 +19,17 @@ from kastra_core.errors import (
     LimitExceededError,
     OperationError,
     RunCancelledError,
-    RunError,
+    RunFailedError,
 )
+from kastra_core.execution.state import RunState, used_signals
 from kastra_core.protocols.runner import OperationContext, RunContext
-from kastra_core.protocols.store import AppendRecord, Operation
 
-if TYPE_CHECKING:
-    from kastra_core.execution.runs import RunManager
-
-__all__ = ["Context", "RunState", "RunUsage", "Suspend"]
+__all__ = ["FATAL_REASONS", "Context", "Suspend"]
 
 T = TypeVar("T")
+
+FATAL_REASONS = frozenset({"DepthExceeded"})
+"""A child that ends so ends its parent too: as an answer to a model it would only be tried again."""
 
 IN_MEMORY_WAIT_S = 2.0
 """A shorter sleep keeps its task; a longer one lets the run leave memory."""
@@ -44,192 +44,6 @@ class Suspend(BaseException):
     def __init__(self, wake_at_s: float | None) -> None:
         super().__init__(wake_at_s)
         self.wake_at_s = wake_at_s
-
-
-@attrs.define
-class RunUsage:
-    """What a run has used. Children's use is in it."""
-
-    steps: int = 0
-    model_calls: int = 0
-    tool_calls: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float | None = None
-
-    def add(self, other: Mapping[str, Any]) -> None:
-        """Add the JSON of another usage (``to_json``, or a model's ``{"input_tokens", ...}``)."""
-        self.model_calls += other.get("modelCalls", 0)
-        self.tool_calls += other.get("toolCalls", 0)
-        self.steps += other.get("steps", 0)
-        self.input_tokens += other.get("inputTokens", 0) or other.get("input_tokens", 0)
-        self.output_tokens += other.get("outputTokens", 0) or other.get("output_tokens", 0)
-        if other.get("cost") is not None:
-            self.cost = (self.cost or 0.0) + other["cost"]
-
-    def to_json(self) -> JsonObject:
-        out: JsonObject = {
-            "modelCalls": self.model_calls,
-            "toolCalls": self.tool_calls,
-            "inputTokens": self.input_tokens,
-            "outputTokens": self.output_tokens,
-        }
-        if self.steps:
-            out["steps"] = self.steps
-        if self.cost is not None:
-            out["cost"] = round(self.cost, 9)
-        return out
-
-
-class RunState:
-    """One run in memory; its contexts (one per branch) share it."""
-
-    __slots__ = (
-        "_flush_scheduled",
-        "_inflight",
-        "_pending",
-        "cancelled",
-        "deadline_s",
-        "epoch",
-        "key",
-        "limits",
-        "listeners",
-        "lost",
-        "manager",
-        "pins",
-        "records",
-        "remembered",
-        "resource",
-        "seen_signals",
-        "started",
-        "uid",
-        "usage",
-    )
-
-    def __init__(
-        self,
-        manager: RunManager,
-        resource: Resource,
-        epoch: int,
-        pins: Mapping[ResourceKey, Resource],
-        records: dict[str, JsonObject],
-    ) -> None:
-        self.manager = manager
-        self.resource = resource
-        self.uid = resource.metadata.uid
-        self.key = resource.key
-        self.epoch = epoch
-        self.pins = pins
-        self.records = records
-        self.limits: Mapping[str, Any] = resource.spec.get("limits") or {}
-        self.usage = RunUsage()
-        self.started = {"model": 0, "tool": 0}
-        self.listeners: list[Callable[[JsonObject], None]] = []
-        self.remembered: list[JsonObject] = []
-        self.seen_signals: set[int] = set()
-        self.cancelled = False
-        self.lost: BaseException | None = None
-        self.deadline_s: float | None = None
-        self._pending: list[Operation] = []
-        self._inflight: asyncio.Task[Any] | None = None
-        self._flush_scheduled = False
-
-    # ------------------------------------------------------------------------------------ recording
-
-    def record(self, path: str, record: JsonObject) -> None:
-        """Hand a record to the store in this turn of the event loop; :meth:`durable` waits for it."""
-        self.records[path] = record
-        self._pending.append(AppendRecord(self.uid, path, record, self.epoch))
-        if not self._flush_scheduled:
-            self._flush_scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush_soon)
-
-    def _flush_soon(self) -> None:
-        self._flush_scheduled = False
-        if self._pending and self._inflight is None:
-            self._start_commit()
-
-    def _start_commit(self) -> asyncio.Task[Any]:
-        operations, self._pending = self._pending, []
-        task = asyncio.get_running_loop().create_task(self.manager.store.commit(operations))
-        self._inflight = task
-        task.add_done_callback(self._committed)
-        return task
-
-    def _committed(self, task: asyncio.Task[Any]) -> None:
-        self._inflight = None
-        if task.cancelled():
-            self.lost = self.lost or FencedError(str(self.key))
-            return
-        error = task.exception()
-        if error is not None:
-            self.lost = self.lost or error
-        elif self._pending:
-            self._start_commit()
-
-    def take_pending(self) -> list[Operation]:
-        """What is not handed to the store yet; the caller commits it with the end of the run."""
-        pending, self._pending = self._pending, []
-        return pending
-
-    async def durable(self) -> None:
-        """Wait until all that was recorded is in the store.
-
-        Raises: the store's error; FencedError when another worker has the run.
-        """
-        while self.lost is None and (self._pending or self._inflight is not None):
-            task = self._inflight or self._start_commit()
-            await asyncio.wait([task])
-        if self.lost is not None:
-            raise self.lost
-
-    # ------------------------------------------------------------------------------------ limits
-
-    def _check(self, name: str, used: float) -> None:
-        allowed = self.limits.get(name)
-        if allowed is not None and used > allowed:
-            raise LimitExceededError(name, allowed, used)
-
-    def begin(self, counts_as: str) -> None:
-        """Count an operation that starts, or is replayed. Raises: LimitExceededError before one too many."""
-        if not counts_as:
-            return
-        self.started[counts_as] += 1
-        if self.limits:
-            name = "maxModelCalls" if counts_as == "model" else "maxToolCalls"
-            allowed = self.limits.get(name)
-            if allowed is not None and self.started[counts_as] > allowed:
-                raise LimitExceededError(name, allowed, self.started[counts_as] - 1)
-            if counts_as == "model":
-                tokens = self.usage.input_tokens + self.usage.output_tokens
-                allowed = self.limits.get("maxTokens")
-                if allowed is not None and tokens >= allowed:
-                    raise LimitExceededError("maxTokens", allowed, tokens)
-                allowed = self.limits.get("maxCost")
-                if allowed is not None and (self.usage.cost or 0.0) >= allowed:
-                    raise LimitExceededError("maxCost", allowed, self.usage.cost or 0.0)
-
-    def count(self, counts_as: str, result: JsonValue) -> None:
-        """Add what an operation used, once it ended or was replayed."""
-        if counts_as == "model":
-            self.usage.model_calls += 1
-            if isinstance(result, dict) and isinstance(result.get("usage"), dict):
-                self.usage.add(result["usage"])
-        elif counts_as == "tool":
-            self.usage.tool_calls += 1
-
-    def step(self) -> None:
-        self.usage.steps += 1
-        allowed = self.limits.get("maxSteps")
-        if allowed is not None and self.usage.steps > allowed:
-            self.usage.steps -= 1
-            raise LimitExceededError("maxSteps", allowed, self.usage.steps)
-
-    # ------------------------------------------------------------------------------------ events
-
-    def emit(self, event: JsonObject) -> None:
-        for listener in self.listeners:
-            listener(event)
 
 
 class Context:
@@ -276,13 +90,14 @@ class Context:
         path = self._path(name or operation)
         counts_as, handler = state.manager.operation(operation)
         record = state.records.get(path)
-        state.begin(counts_as)
         if record is not None:
-            state.count(counts_as, record.get("r"))
+            state.replay(counts_as, record)
             return _outcome(record)
+        state.check()
+        state.begin(counts_as)
         await state.durable()
         if at_most_once:
-            await self._started_once(path)
+            await self._started_once(path, counts_as)
         context = OperationContext(
             run_id=state.uid,
             namespace=state.key.namespace,
@@ -296,17 +111,19 @@ class Context:
         began = time.perf_counter()
         try:
             result = await handler(context, arguments)
-        except Exception as error:
+            given = state.record_result(path, result, ms=round((time.perf_counter() - began) * 1000))
+        except (Exception, asyncio.CancelledError, SystemExit) as error:
+            if isinstance(error, asyncio.CancelledError) and _cancelling():
+                raise
             failure = _as_operation_error(error, operation)
             took = round((time.perf_counter() - began) * 1000)
             state.count(counts_as, None)
             state.record(path, {"e": _error_json(failure), "ms": took})
             raise failure from error
-        state.count(counts_as, result)
-        state.record(path, {"r": result, "ms": round((time.perf_counter() - began) * 1000)})
-        return result
+        state.count(counts_as, given)
+        return given
 
-    async def _started_once(self, path: str) -> None:
+    async def _started_once(self, path: str, counts_as: str) -> None:
         state = self._state
         marker = f"{path}!"
         if marker in state.records:
@@ -314,6 +131,7 @@ class Context:
                 "it was under way when the process ended and may have had its effect; it is not repeated",
                 reason="OutcomeUnknown",
             )
+            state.count(counts_as, None)
             state.record(path, {"e": _error_json(failure)})
             raise failure
         state.record(marker, {})
@@ -324,26 +142,30 @@ class Context:
         path = self._path(name or f"{reference.kind.lower()}:{reference.name}")
         record = state.records.get(path)
         if record is not None:
-            state.usage.add(record.get("u") or {})
+            state.add_child(record.get("u") or {})
             return _outcome(record)
+        state.check()
         await state.durable()
-        child = await state.manager.start_child(state, path, reference, input, thread)
-        status = await state.manager.wait_child(child)
+        status = await state.manager.children.run(state, path, reference, input, thread)
         usage = status.get("usage") or {}
-        state.usage.add(usage)
+        state.add_child(usage)
         if status.get("phase") == "Succeeded":
-            state.record(path, {"r": status.get("output"), "u": usage})
-            return status.get("output")
+            return state.record_result(path, status.get("output"), u=usage)
         failure = OperationError(
             f"{reference}: {status.get('message') or status.get('phase')}", reason=status.get("reason") or "ChildFailed"
         )
-        state.record(path, {"e": _error_json(failure), "u": usage})
-        raise failure
+        error = _error_json(failure)
+        if failure.reason in FATAL_REASONS:
+            error["fatal"] = True
+        state.record(path, {"e": error, "u": usage})
+        raise _error_of(error)
 
     async def gather(
         self, branches: Mapping[str, Callable[[RunContext], Awaitable[T]]], *, concurrency: int | None = None
     ) -> dict[str, T | BaseException]:
         group = self._path("all")
+        if not branches:
+            return {}
         gate = asyncio.Semaphore(concurrency) if concurrency and concurrency < len(branches) else None
         out: dict[str, T | BaseException] = {}
         fatal: list[BaseException] = []
@@ -372,7 +194,7 @@ class Context:
             except asyncio.CancelledError:
                 for task in tasks:
                     task.cancel()
-                await asyncio.wait(tasks)
+                await _ended(tasks)
                 raise
         if fatal:
             raise fatal[0]
@@ -387,6 +209,7 @@ class Context:
         path = self._path(name)
         record = state.records.get(path)
         if record is None:
+            state.check()
             record = {"until": state.manager.clock() + seconds}
             state.record(path, record)
             await state.durable()
@@ -405,14 +228,16 @@ class Context:
         record = state.records.get(path)
         if record is not None:
             return _outcome(record)
+        state.check()
         limit = state.records.get(f"{path}!")
         if limit is None and timeout_s is not None:
             limit = {"until": state.manager.clock() + timeout_s}
             state.record(f"{path}!", limit)
         await state.durable()
-        used = {done["sig"] for done in state.records.values() if "sig" in done}
-        for found in await state.manager.store.journal.signals(state.uid):
-            state.seen_signals.add(found.seq)
+        signals = await state.manager.store.journal.signals(state.uid)
+        # Looked at after the read: another branch may have taken one meanwhile.
+        used = used_signals(state.records.values())
+        for found in signals:
             if found.name == signal and found.seq not in used:
                 state.record(path, {"r": found.payload, "sig": found.seq})
                 return found.payload
@@ -420,6 +245,7 @@ class Context:
             failure = OperationError(f"no signal {signal!r} came in time", reason="Timeout")
             state.record(path, {"e": _error_json(failure)})
             raise failure
+        state.waits.add(signal)
         raise Suspend(limit["until"] if limit else None)
 
     def step(self) -> None:
@@ -458,7 +284,13 @@ def _outcome(record: JsonObject) -> JsonValue:
     error = record.get("e")
     if error is None:
         return record.get("r")
-    raise OperationError(
+    raise _error_of(error)
+
+
+def _error_of(error: JsonObject) -> OperationError | RunFailedError:
+    if error.get("fatal"):
+        return RunFailedError(error["message"], reason=error["reason"])
+    return OperationError(
         error["message"],
         reason=error["reason"],
         retryable=error.get("retryable", False),
@@ -472,14 +304,18 @@ def _error_json(error: OperationError) -> JsonObject:
         out["retryable"] = True
     if error.details:
         out["details"] = error.details
+    try:
+        orjson.dumps(out)
+    except TypeError:
+        # What an error carries is anybody's; it must not keep the record from being stored.
+        out.pop("details", None)
+        out["message"] = error.message.encode("utf-8", "backslashreplace").decode()
     return out
 
 
-def _as_operation_error(error: Exception, operation: str) -> OperationError:
+def _as_operation_error(error: BaseException, operation: str) -> OperationError:
     if isinstance(error, OperationError):
         return error
-    if isinstance(error, RunError):
-        raise error
     if isinstance(error, KastraError):
         return OperationError(str(error), reason=error.reason, retryable=bool(getattr(error, "retryable", False)))
     return OperationError(
@@ -487,3 +323,18 @@ def _as_operation_error(error: Exception, operation: str) -> OperationError:
         reason="OperationBug",
         details={"type": type(error).__name__},
     )
+
+
+def _cancelling() -> bool:
+    """Whether the task is really being cancelled; a library may let an inner CancelledError escape."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for tasks that were cancelled, however often the waiting itself is cancelled."""
+    while any(not task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            continue

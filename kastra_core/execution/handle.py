@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +11,9 @@ import attrs
 
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
-from kastra_core.errors import RunCancelledError, RunFailedError
-from kastra_core.execution.context import RunState
+from kastra_core.errors import RunCancelledError, RunFailedError, UserError
 from kastra_core.execution.scheduler import Ticket
+from kastra_core.execution.state import RunState
 
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
@@ -93,7 +94,7 @@ class RunHandle:
         raise RunFailedError(status.get("message") or "failed", reason=status.get("reason") or "Failed", run=self.name)
 
     async def events(self) -> AsyncIterator[JsonObject]:
-        """Events of the run from now on until its end; only events of this process."""
+        """Events of the run from now on until its end or its suspension; only events of this process."""
         queue: asyncio.Queue[JsonObject | None] = asyncio.Queue()
         listeners = self._active.state.listeners
         listener = queue.put_nowait
@@ -108,10 +109,13 @@ class RunHandle:
                 listeners.remove(listener)
 
     def listen(self, listener: Callable[[JsonObject], None]) -> None:
-        """Call ``listener(event)`` for each event from now on; must not raise or block."""
+        """Call ``listener(event)`` for each event from now on; must not block. One that raises is called no more."""
         self._active.state.listeners.append(listener)
 
     async def cancel(self) -> None:
-        """Ask the run to stop and wait until it did."""
-        self._manager.cancel_local(self.uid)
-        await asyncio.wait([self._active.finished])
+        """Ask the run to stop and wait until it did, or was over before. A suspended run is ended too."""
+        if not self._manager.cancel_local(self.uid):
+            with contextlib.suppress(UserError):  # it is over, or deleted
+                await self._manager.cancel(self.key)
+        with contextlib.suppress(UserError):
+            await self._manager.wait(self.key, self._active)

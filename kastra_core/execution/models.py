@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -154,6 +157,17 @@ class Models:
             if record.keyless and record.providers:
                 return str(record.providers[0])
         return None
+
+    def preload(self, provider: str) -> None:
+        """Import what the first request of a provider needs, in a thread, while other things are done.
+
+        A failure is left to that request, which says what is missing.
+        """
+        modules = [name for name in self.choose(provider).registration.preload if name not in sys.modules]
+        if modules:
+            from threading import Thread
+
+            Thread(target=_import_all, args=(modules,), name="kastra-preload").start()
 
     def provider(self, name: str) -> ModelProvider:
         """The provider object, made at the first call.
@@ -315,6 +329,12 @@ class Models:
         self._instances.clear()
         for instance in instances:
             await instance.aclose()
+
+
+def _import_all(modules: Sequence[str]) -> None:
+    with contextlib.suppress(Exception):
+        for name in modules:
+            import_module(name)
 
 
 def _without_remedy(error: KastraError) -> str:

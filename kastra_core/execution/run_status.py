@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from kastra_core.api.meta import Condition, JsonObject, JsonValue, Resource, rfc3339
 
 __all__ = ["FINISHED", "final_status", "running_status", "suspended_status"]
@@ -10,22 +13,34 @@ FINISHED = frozenset({"Succeeded", "Failed", "Cancelled"})
 """Phases in which nothing happens any more."""
 
 
-def running_status(now_s: float, worker: str) -> JsonObject:
-    """Status of a run that begins."""
-    return {
+def running_status(now_s: float, worker: str, before: Mapping[str, Any] | None = None) -> JsonObject:
+    """Status of a run that begins, or that a worker goes on with after the status ``before``."""
+    before = before or {}
+    status: JsonObject = {
         "phase": "Running",
-        "startedAt": rfc3339(now_s),
-        "startedAtS": round(now_s, 3),
+        "startedAt": before.get("startedAt") or rfc3339(now_s),
+        "startedAtS": before.get("startedAtS") or round(now_s, 3),
         "worker": worker,
         "conditions": [_complete("False", "Running", now_s)],
     }
+    if "usage" in before:
+        status["usage"] = before["usage"]
+    return status
 
 
-def suspended_status(run: Resource, now_s: float, wake_at_s: float | None) -> JsonObject:
-    """Status of a run that waits; ``wake_at_s`` unix seconds, None = for a signal."""
+def suspended_status(
+    run: Resource, now_s: float, wake_at_s: float | None, waits_for: Sequence[str], usage: JsonObject
+) -> JsonObject:
+    """Status of a run that waits.
+
+    Args:
+        wake_at_s: unix seconds, None = for a signal only.
+        waits_for: names of the signals that wake it; children that end send one too.
+        usage: what it has used so far.
+    """
     status = dict(run.status)
     until = f"until {rfc3339(wake_at_s)}" if wake_at_s is not None else "until a signal comes"
-    status["phase"] = "Suspended"
+    status.update(phase="Suspended", waitsFor=list(waits_for), usage=usage)
     status["conditions"] = [_complete("False", "Suspended", now_s, until)]
     if wake_at_s is not None:
         status["wakeAtS"] = wake_at_s

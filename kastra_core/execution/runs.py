@@ -1,14 +1,13 @@
-"""RunManager: starts, executes, resumes, cancels and finishes runs."""
+"""RunManager: starts, executes, suspends, cancels and finishes runs."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import logging
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import attrs
 
 from kastra_core.api.kind import MAIN_GROUP, ResourceKind
 from kastra_core.api.lazy import load
-from kastra_core.api.meta import JsonObject, JsonValue, ObjectMeta, Resource, ResourceKey
+from kastra_core.api.meta import JsonObject, JsonValue, ObjectMeta, OwnerReference, Resource, ResourceKey
 from kastra_core.api.references import Reference
 from kastra_core.errors import (
     AlreadyExistsError,
@@ -26,24 +25,27 @@ from kastra_core.errors import (
     NotFoundError,
     NotReadyError,
     OperationError,
-    RunError,
+    RunCancelledError,
     StoreError,
-    TerminalError,
     UserError,
     nearest,
 )
-from kastra_core.execution.context import Context, RunState, Suspend
+from kastra_core.execution.children import CANCEL_SIGNAL, RUN_KIND, Children, deletion
+from kastra_core.execution.context import Context, Suspend
 from kastra_core.execution.handle import ActiveRun, RunHandle, RunOptions
 from kastra_core.execution.pins import PinBoard
+from kastra_core.execution.recovery import Recovery
+from kastra_core.execution.run_spec import Parent, limits_of, run_spec
 from kastra_core.execution.run_status import FINISHED, final_status, running_status, suspended_status
 from kastra_core.execution.scheduler import Scheduler, Ticket
-from kastra_core.execution.worker import RENEW_EVERY_S, Worker
+from kastra_core.execution.state import RunState
+from kastra_core.execution.worker import LEASE_TTL_S, Worker
 from kastra_core.protocols.runner import OperationHandler
 from kastra_core.protocols.store import (
     AppendMessages,
-    Claim,
     ClaimRun,
     CreateResource,
+    DeleteResource,
     DropJournal,
     Operation,
     PutBlob,
@@ -60,11 +62,19 @@ __all__ = ["CANCEL_SIGNAL", "RUN_KIND", "RunHandle", "RunManager", "RunOptions"]
 
 log = logging.getLogger("kastra.runs")
 
-RUN_KIND = "Run"
-CANCEL_SIGNAL = "kastra.cancel"
-DEFAULT_LIMITS: Mapping[str, Any] = {"maxSteps": 25}
-"""What holds when neither the target, the configuration nor the caller says otherwise."""
-LIMIT_NAMES = ("maxSteps", "maxModelCalls", "maxToolCalls", "maxTokens", "maxCost", "timeoutS")
+_RETRY_S = (0.05, 0.25, 1.0)
+"""Waits before a commit of a run is tried again. Repeating is safe: records and ends are fenced, the first one wins."""
+_TRIES = 5
+
+
+@attrs.frozen
+class _End:
+    """How a run ends."""
+
+    phase: str
+    output: JsonValue = None
+    reason: str = ""
+    message: str = ""
 
 
 class RunManager:
@@ -74,180 +84,103 @@ class RunManager:
         runtime: for plugins, client, models and configuration.
         limit: runs at once.
         clock: unix seconds.
+        lease_ttl_s: how long this process may be silent until others take its runs over.
     """
 
-    def __init__(self, runtime: RuntimeManager, *, limit: int = 256, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        runtime: RuntimeManager,
+        *,
+        limit: int = 256,
+        clock: Callable[[], float] = time.time,
+        lease_ttl_s: float = LEASE_TTL_S,
+    ) -> None:
         self.runtime = runtime
         self.store: Store = runtime.store
         self.clock = clock
         self.scheduler = Scheduler(limit)
-        self.worker = Worker(self.store)
+        self.worker = Worker(self.store, lease_ttl_s=lease_ttl_s)
+        self.recovery = Recovery(self, self.worker)
+        self.children = Children(self)
         self.pins = PinBoard(self.store, runtime.registry)
+        self.closing = False
         self._active: dict[str, ActiveRun] = {}
         self._operations: dict[str, tuple[str, OperationHandler]] = {}
         self._runners: dict[tuple[str, str], Any] = {}
-        self._timers: list[tuple[float, str]] = []
-        self._background: list[asyncio.Task[None]] = []
         self._started = False
-        self._wake = asyncio.Event()
-        self._closing = False
-        self.resumed: list[ResourceKey] = []
-        """Runs that this process took over from a worker that is gone."""
-        runtime.client.on_delete(MAIN_GROUP, RUN_KIND, lambda run: (DropJournal(run.metadata.uid),))
+        self._starting = asyncio.Lock()
+        runtime.client.on_delete(MAIN_GROUP, RUN_KIND, deletion)
 
     # ------------------------------------------------------------------------------------ life
 
     async def start(self, *, recover: bool = True) -> None:
-        """Take the worker's lease, watch for signals, and take over what dead workers left. Safe to call twice."""
-        if self._started:
-            return
-        self._started = True
-        await self.worker.renew()
-        signals = self.store.journal.watch_signals()
-        self._background.append(asyncio.create_task(self._watch_signals(signals)))
-        self._background.append(asyncio.create_task(self._housekeeping(recover)))
+        """Take the worker's lease, watch for signals, and take over what dead workers left. Safe to call twice.
+
+        Raises: StoreError; it may be called again then.
+        """
+        if self.closing:
+            raise UserError("the runtime is closed; open it again")
+        async with self._starting:
+            if self._started:
+                return
+            try:
+                await self.recovery.begin(others=recover)
+                if self.closing:
+                    raise UserError("the runtime was closed meanwhile")
+            except BaseException:
+                await self.recovery.stop()
+                raise
+            # From here on runs may be started; those that are taken over may do so themselves.
+            self._started = True
         if recover:
-            await self.recover()
+            await self.recovery.begin_recovery()
 
     async def aclose(self, *, hand_over: bool = True) -> None:
         """Stop; runs under way are given up, so that another worker, or this one later, goes on with them."""
-        self._closing = True
-        for task in self._background:
-            task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
-        self._background.clear()
+        self.closing = True
+        await self.recovery.stop()
         for active in list(self._active.values()):
             self.scheduler.cancel(active.ticket)
             if active.task is not None and not active.ending:
                 active.task.cancel()
-        await asyncio.gather(*(a.task for a in self._active.values() if a.task is not None), return_exceptions=True)
+        tasks = [active.task for active in self._active.values() if active.task is not None]
+        await asyncio.gather(*tasks, return_exceptions=True)
+        left, self._active = list(self._active.values()), {}
         if hand_over:
-            for active in list(self._active.values()):
-                with contextlib.suppress(StoreError):
-                    state = active.state
-                    await self.store.commit(
-                        [*state.take_pending(), ReleaseRun(state.uid, state.epoch, finished=False, wake_at_s=0.0)]
-                    )
-        for active in self._active.values():
+            await self.recovery.release([active.state for active in left])
+        for active in left:
             if not active.finished.done():
                 active.finished.cancel()
-        self._active.clear()
-        with contextlib.suppress(StoreError):
-            await self.worker.release()
-
-    async def _housekeeping(self, recover: bool) -> None:
-        """Renew the lease, look for orphans, wake what sleeps."""
-        renew_at = self.clock() + RENEW_EVERY_S
-        while True:
-            until = min(renew_at, self._timers[0][0]) if self._timers else renew_at
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, until - self.clock())):
-                    await self._wake.wait()
-            self._wake.clear()
-            try:
-                if self.clock() >= renew_at:
-                    renew_at = self.clock() + RENEW_EVERY_S
-                    await self.worker.renew()
-                    if recover:
-                        await self.recover()
-                await self._fire_timers()
-            except StoreError as error:
-                log.warning("runs: the store did not answer: %s", error)
-
-    async def _fire_timers(self) -> None:
-        now = self.clock()
-        while self._timers and self._timers[0][0] <= now:
-            _, uid = heapq.heappop(self._timers)
-            claim = await self.store.journal.claim(uid)
-            if claim is not None and not claim.holder:
-                await self._take(claim)
-
-    async def _watch_signals(self, signals: AsyncIterator[Any]) -> None:
-        async for signal in signals:
-            active = self._active.get(signal.run)
-            if signal.name == CANCEL_SIGNAL and active is not None:
-                self.cancel_local(signal.run)
-            elif active is None:
-                claim = await self.store.journal.claim(signal.run)
-                if claim is not None and not claim.holder:
-                    await self._take(claim)
-
-    # ------------------------------------------------------------------------------------ recovery
 
     async def recover(self) -> list[ResourceKey]:
         """Claim the unfinished runs that no live worker has; return them."""
-        claims = await self.store.journal.claims()
-        if not claims:
-            return []
-        leases = {lease.name: lease for lease in await self.store.leases.list("worker/")}
-        now = self.clock()
-        taken: list[ResourceKey] = []
-        for claim in claims:
-            if claim.run in self._active:
-                continue
-            if claim.holder:
-                if self.worker.alive(leases.get(claim.holder), now):
-                    continue
-            elif claim.wake_at_s is None or claim.wake_at_s > now:
-                if claim.wake_at_s is not None and not any(uid == claim.run for _, uid in self._timers):
-                    self._sleep_until(claim.run, claim.wake_at_s)
-                continue
-            if await self._take(claim):
-                taken.append(claim.key)
-                self.resumed.append(claim.key)
-        return taken
+        return await self.recovery.recover(news=True)
+
+    @property
+    def resumed(self) -> list[ResourceKey]:
+        """Runs that this process took over from a worker that is gone."""
+        return self.recovery.resumed
 
     def look_again(self) -> None:
         """Look at the timers now; for a clock that was moved."""
-        self._wake.set()
+        self.recovery.look_again()
 
-    def _sleep_until(self, uid: str, wake_at_s: float) -> None:
-        heapq.heappush(self._timers, (wake_at_s, uid))
-        self._wake.set()
+    async def commit(self, operations: Sequence[Operation]) -> list[Any]:
+        """Commit operations of a run; a store that does not answer is asked again for some 1.3 s.
 
-    async def _take(self, claim: Claim) -> bool:
-        """Claim a run and go on with it."""
-        if self._closing:
-            return False
-        operation = ClaimRun(claim.run, claim.key, self.worker.id, expected_epoch=claim.epoch)
-        try:
-            [epoch] = await self.store.commit([operation])
-        except FencedError:
-            return False
-        run = await self.store.resources.get(claim.key)
-        if run is None or run.metadata.uid != claim.run or run.status.get("phase") in FINISHED:
-            await self.store.commit([ReleaseRun(claim.run, epoch)])
-            return False
-        try:
-            await self._resume(run, epoch)
-        except KastraError as error:
-            await self._fail_unstarted(run, epoch, error)
-            return False
-        return True
-
-    async def _resume(self, run: Resource, epoch: int) -> ActiveRun:
-        pins = await self.pins.load(run.spec["pinned"])
-        target = run.spec["target"]
-        key = ResourceKey(target["group"], target["kind"], target["namespace"], target["name"])
-        kind = self.runtime.registry.of_key(key)
-        if not kind.executable:
-            raise UserError(f"kind {kind.kind} cannot be run by the installed plugins")
-        lines = await self.store.journal.records(run.metadata.uid)
-        records = {line.path: line.record for line in lines}
-        state = RunState(self, run, epoch, pins, records)
-        for line in await self.store.journal.signals(run.metadata.uid):
-            if line.name == CANCEL_SIGNAL:
-                state.cancelled = True
-        return self._admit(state, kind, pins[key])
-
-    async def _fail_unstarted(self, run: Resource, epoch: int, error: KastraError) -> None:
-        status = final_status(run, self.clock(), "Failed", reason=error.reason, message=str(error))
-        await self.store.commit(
-            [
-                UpdateResource(attrs.evolve(run, status=status), run.metadata.resource_version),
-                ReleaseRun(run.metadata.uid, epoch),
-            ]
-        )
+        Raises: as the store.
+        """
+        for wait_s in _RETRY_S:
+            try:
+                return await self.store.commit(operations)
+            except FencedError:
+                raise
+            except StoreError as error:
+                if self.closing:
+                    raise
+                log.warning("a commit failed and is tried again: %s", error)
+                await asyncio.sleep(wait_s)
+        return await self.store.commit(operations)
 
     # ------------------------------------------------------------------------------------ starting
 
@@ -270,18 +203,19 @@ class RunManager:
             NotFoundError, NotReadyError, UserError (kind cannot be run), AlreadyExistsError (name is taken).
         """
         options = options or RunOptions()
-        if not self._started:
+        if not self._started or self.closing:
             await self.start()
-        return RunHandle(self, await self._start(reference, input, options, listener, None))
+        return RunHandle(self, await self.begin(reference, input, options, listener, None))
 
-    async def _start(
+    async def begin(
         self,
         reference: Reference,
         input: JsonValue,
         options: RunOptions,
         listener: Callable[[JsonObject], None] | None,
-        parent: JsonObject | None,
+        parent: Parent | None,
     ) -> ActiveRun:
+        """As :meth:`start_run`, also for children; the manager must have been started."""
         kind = self.runtime.registry.of_key(reference.key)
         if not kind.executable:
             able = ", ".join(k.plural for k in self.runtime.registry if k.executable) or "none"
@@ -291,27 +225,68 @@ class RunManager:
             target = await self._ready(target, kind, options.model)
         digest, data, pins = await self.pins.pin(target)
         namespace = options.namespace or target.metadata.namespace or "default"
-        spec = self._run_spec(reference, target, input, options, digest, parent)
+        config = self.runtime.config
+        limits = limits_of(target, config.limits, options.limits, parent)
+        model = options.model or config.model
+        default_model = None if model else config.default_model or self._keyless
+        spec = run_spec(target, input, options, digest=digest, limits=limits, model=model, default_model=default_model)
+        owners: tuple[OwnerReference, ...] = ()
+        if parent is not None:
+            spec["parent"] = {"run": parent.state.uid, "path": parent.path, "depth": parent.depth}
+            if _key_of_target(parent.state.resource) in pins:
+                # They call each other: the parent would keep the slot that the child waits for.
+                spec["parent"]["circle"] = True
+            above = parent.state.resource
+            owners = (
+                OwnerReference(
+                    api_version=above.api_version,
+                    kind=RUN_KIND,
+                    name=above.metadata.name,
+                    uid=parent.state.uid,
+                    controller=True,
+                ),
+            )
         if options.thread:
             spec["threadAfter"] = await self.store.threads.last_seq(namespace, options.thread)
-        uid = parent["child"] if parent is not None else str(uuid.uuid4())
-        name = options.name or f"{target.metadata.name[:240]}-{uid.replace('-', '')[:8]}"
-        ticket = self._ticket(kind, target, namespace, options.priority, child=parent is not None)
-        meta = ObjectMeta(name=name, namespace=namespace, uid=uid, labels=options.labels)
+        uid = parent.uid if parent is not None else str(uuid.uuid4())
+        name = options.name or f"{target.metadata.name[:220].rstrip('-.')}-{uid.replace('-', '')[:8]}"
+        meta = ObjectMeta(name=name, namespace=namespace, uid=uid, labels=options.labels, owner_references=owners)
         run = self.runtime.client.stamp(
             Resource(api_version=f"{MAIN_GROUP}/v1", kind=RUN_KIND, metadata=meta, spec=spec)
         )
         run = attrs.evolve(run, status=running_status(self.clock(), self.worker.id))
-        operations: list[Operation] = [CreateResource(run), ClaimRun(uid, run.key, self.worker.id)]
-        if data is not None:
-            operations.append(PutBlob(data))
-        results = await self.store.commit(operations)
-        self.pins.kept(digest, pins)
-        run = results[0]
-        state = RunState(self, run, results[1], pins, {})
-        if listener is not None:
-            state.listeners.append(listener)
-        return self._admit(state, kind, pins[target.key], ticket)
+        more = [] if data is None else [PutBlob(data)]
+        busy = self.recovery.busy
+        busy.add(uid)
+        try:
+            try:
+                results = await self._create(run, more)
+            except AlreadyExistsError:
+                if options.name:
+                    raise
+                # Eight digits of the uid are short enough to type and, with many runs, to clash.
+                run = run.evolve(name=f"{name[:-8]}{uid.replace('-', '')}")
+                results = await self._create(run, more)
+            if self.closing:
+                await self.store.commit([ReleaseRun(uid, results[1], finished=False, wake_at_s=0.0)])
+                raise UserError(f"the runtime was closed; {run.key} goes on when it is opened again")
+            self.pins.kept(digest, pins)
+            state = RunState(self, results[0], results[1], pins, {})
+            if listener is not None:
+                state.listeners.append(listener)
+            return self.admit(state)
+        except asyncio.CancelledError:
+            # The commit may have been done or be under way. Nobody has a handle of the run: it is taken back.
+            with contextlib.suppress(KastraError):
+                await self.store.commit([DropJournal(uid), DeleteResource(run.key, uid=uid)])
+            raise
+        finally:
+            busy.discard(uid)
+
+    async def _create(self, run: Resource, more: Sequence[Operation]) -> list[Any]:
+        return await self.store.commit(
+            [CreateResource(run), ClaimRun(run.metadata.uid, run.key, self.worker.id), *more]
+        )
 
     async def _ready(self, target: Resource, kind: ResourceKind, model: str | None) -> Resource:
         """The target when it is Ready, reconciled now if it is not.
@@ -331,75 +306,28 @@ class RunManager:
             return target
         raise NotReadyError(str(target.key), ready.get("reason") or "NotReady", ready.get("message") or "")
 
-    def _run_spec(
-        self,
-        reference: Reference,
-        target: Resource,
-        input: JsonValue,
-        options: RunOptions,
-        digest: str,
-        parent: JsonObject | None,
-    ) -> JsonObject:
-        limits = {
-            **DEFAULT_LIMITS,
-            **self.runtime.config.limits,
-            **(target.spec.get("limits") or {}),
-            **options.limits,
-        }
-        for name in limits:
-            if name not in LIMIT_NAMES:
-                near = nearest(name, LIMIT_NAMES)
-                hint = f"did you mean {near!r}?" if near else f"limits are {', '.join(LIMIT_NAMES)}"
-                raise UserError(f"unknown limit {name!r}; {hint}")
-        spec: JsonObject = {
-            "target": {
-                "group": reference.group,
-                "kind": reference.kind,
-                "namespace": target.metadata.namespace,
-                "name": target.metadata.name,
-            },
-            "pinned": digest,
-        }
-        if input is not None:
-            spec["input"] = input
-        if options.thread:
-            spec["thread"] = options.thread
-        model = options.model or self.runtime.config.model
-        if model:
-            spec["model"] = model
-        else:
-            default = self.runtime.config.default_model or self._keyless
-            if default:
-                spec["defaultModel"] = default
-        spec["limits"] = limits
-        if options.priority:
-            spec["priority"] = options.priority
-        if parent is not None:
-            spec["parent"] = {"run": parent["run"], "path": parent["path"]}
-        return spec
-
     @cached_property
     def _keyless(self) -> str | None:
         """The model of a provider that needs no account, for targets that name none."""
         provider = self.runtime.models.keyless()
         return f"{provider}/auto" if provider else None
 
-    def _ticket(self, kind: ResourceKind, target: Resource, namespace: str, priority: int, *, child: bool) -> Ticket:
-        scaling = target.spec.get("scaling") or {}
-        return Ticket(
-            namespace=namespace,
-            target=target.key,
-            start=_nothing,
-            priority=priority,
-            maximum=scaling.get("maxReplicas"),
-            minimum=scaling.get("minReplicas") or 0,
-            counted=not child,
-        )
-
-    def _admit(self, state: RunState, kind: ResourceKind, target: Resource, ticket: Ticket | None = None) -> ActiveRun:
+    def admit(self, state: RunState) -> ActiveRun:
+        """Execute a claimed run as soon as the limits allow. Raises: KeyError when its target is not pinned."""
         spec = state.resource.spec
-        if ticket is None:
-            ticket = self._ticket(kind, target, state.key.namespace, spec.get("priority", 0), child="parent" in spec)
+        key = _key_of_target(state.resource)
+        kind, target = self.runtime.registry.of_key(key), state.pins[key]
+        parent = spec.get("parent") or {}
+        scaling = target.spec.get("scaling") or {}
+        ticket = Ticket(
+            namespace=state.key.namespace,
+            target=key,
+            start=_nothing,
+            priority=spec.get("priority", 0),
+            maximum=None if parent.get("circle") else scaling.get("maxReplicas"),
+            minimum=scaling.get("minReplicas") or 0,
+            counted=not parent,
+        )
         active = ActiveRun(state, kind, target, ticket, asyncio.get_running_loop().create_future())
         self._active[state.uid] = active
         ticket.start = lambda: self._begin(active)
@@ -407,7 +335,8 @@ class RunManager:
         return active
 
     def _begin(self, active: ActiveRun) -> None:
-        active.task = asyncio.get_running_loop().create_task(self._execute(active))
+        if not self.closing:
+            active.task = asyncio.get_running_loop().create_task(self._execute(active))
 
     # ------------------------------------------------------------------------------------ executing
 
@@ -435,198 +364,223 @@ class RunManager:
     async def _execute(self, active: ActiveRun) -> None:
         active.begun = True
         state = active.state
-        bus = self.runtime.bus
-        bus.publish("run.started", {"resource": state.resource})
-        phase, output, reason, message = "Failed", None, "", ""
-        timeout_s = state.limits.get("timeoutS")
+        try:
+            end = await self._run(active)
+            if end is None:
+                self._give_up(active)
+            elif isinstance(end, Suspend):
+                await self._suspend(active, end.wake_at_s)
+            else:
+                await self._finish(active, end)
+        except asyncio.CancelledError:
+            self._give_up(active)
+            raise
+        except Exception as error:
+            log.exception("run %s: its end could not be written", state.key)
+            state.lost = state.lost or error
+            self._leave_lost(active)
+
+    async def _run(self, active: ActiveRun) -> _End | Suspend | None:
+        """Execute the runner; None when this process ends, so that the run goes on elsewhere or later."""
+        state = active.state
+        self.runtime.bus.publish("run.started", {"resource": state.resource})
+        allowed_s = state.limits.get("timeoutS")
+        limit = asyncio.timeout(None)
+        if allowed_s is not None:
+            began_s = state.resource.status.get("startedAtS") or self.clock()
+            state.deadline_s = began_s + float(allowed_s)
+            limit = asyncio.timeout(max(0.0, state.deadline_s - self.clock()))
         try:
             if state.cancelled:
-                raise asyncio.CancelledError
+                raise RunCancelledError("")
             run = self._runner(active.kind).run(Context(state), active.target, state.resource.spec.get("input"))
-            if timeout_s is None:
-                output = await run
-            else:
-                began = state.resource.status.get("startedAtS") or self.clock()
-                async with asyncio.timeout(max(0.0, began + float(timeout_s) - self.clock())):
-                    output = await run
-            phase, reason = "Succeeded", "Succeeded"
+            if allowed_s is None:
+                return _End("Succeeded", await run, "Succeeded")
+            async with limit:
+                return _End("Succeeded", await run, "Succeeded")
         except Suspend as wait:
-            await self._suspend(active, wait.wake_at_s)
-            return
-        except asyncio.CancelledError:
-            if self._closing or (not state.cancelled and state.lost is None):
-                # This process ends: the run stays unfinished and goes on elsewhere or later.
-                return
-            phase, reason, message = "Cancelled", "Cancelled", "the run was cancelled"
-        except TimeoutError:
-            reason, message = "LimitExceeded", f"the limit timeoutS={timeout_s:g} is reached"
-        except (FencedError, StoreError) as error:
+            return wait
+        except (asyncio.CancelledError, RunCancelledError) as error:
+            if self.closing:
+                return None
+            if state.cancelled:
+                return _End("Cancelled", None, "Cancelled", "the run was cancelled")
+            if isinstance(error, RunCancelledError):
+                return _End("Failed", None, error.reason, str(error))
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                return None
+            return _End("Failed", None, "RunnerBug", f"the runner of {active.kind.kind} cancelled itself")
+        except StoreError as error:
             state.lost = state.lost or error
-        except (RunError, TerminalError, KastraError) as error:
-            reason, message = error.reason, str(error)
-        except Exception as error:
+            return _End("Failed")
+        except KastraError as error:
+            return _End("Failed", None, error.reason, str(error))
+        except (Exception, SystemExit) as error:
+            if limit.expired() and isinstance(error, TimeoutError):
+                return _End("Failed", None, "LimitExceeded", f"the limit timeoutS={allowed_s:g} is reached")
             log.exception("run %s: the runner of %s failed", state.key, active.kind.kind)
-            reason, message = "RunnerBug", f"{type(error).__name__}: {error}"
-        await self._finish(active, phase, output, reason, message)
+            return _End("Failed", None, "RunnerBug", f"{type(error).__name__}: {error}")
 
-    async def _finish(self, active: ActiveRun, phase: str, output: JsonValue, reason: str, message: str) -> None:
+    async def _finish(self, active: ActiveRun, end: _End) -> None:
         state = active.state
         active.ending = True
-        status: JsonObject = {}
-        try:
-            if state.lost is None:
-                await self._settle_pending(state)
-            if state.lost is None:
-                status = await self._write_end(state, phase, output, reason, message)
-        except (FencedError, NotFoundError) as error:
-            state.lost = error
-        except StoreError as error:
-            state.lost = error
-            log.warning("run %s: its end could not be stored: %s", state.key, error)
-        self._active.pop(state.uid, None)
-        self.scheduler.done(active.ticket)
+        await state.settle()
+        if state.lost is None:
+            try:
+                status = await self._write_end(state, end)
+            except (StoreError, NotFoundError, ConflictError) as error:
+                state.lost = error
         if state.lost is not None:
-            status = {"phase": "Failed", "reason": _reason_of(state.lost), "message": str(state.lost)}
-        event = {"type": "finished", "phase": status["phase"], "reason": status.get("reason", "")}
-        state.emit(event)
-        if not active.finished.done():
-            active.finished.set_result(status)
+            self._leave_lost(active)
+            return
+        self.recovery.over(state.uid)
+        self._leave(active, status, {"type": "finished", "phase": status["phase"], "reason": status.get("reason", "")})
         self.runtime.bus.publish("run.finished", {"resource": state.resource, "status": status})
-        parent = state.resource.spec.get("parent")
-        if parent is not None and parent["run"] not in self._active:
-            await self._wake_parent(parent["run"])
 
-    async def _settle_pending(self, state: RunState) -> None:
-        """Wait for commits under way; what is not handed over yet goes with the end of the run."""
-        while state._inflight is not None:
-            await asyncio.wait([state._inflight])
-
-    async def _write_end(self, state: RunState, phase: str, output: JsonValue, reason: str, message: str) -> JsonObject:
+    async def _write_end(self, state: RunState, end: _End) -> JsonObject:
         run = state.resource
         operations: list[Operation] = state.take_pending()
-        if phase == "Succeeded" and state.remembered:
-            operations.append(
-                AppendMessages(state.key.namespace, run.spec["thread"], tuple(state.remembered), run=state.uid)
-            )
-        for _ in range(5):
-            status = final_status(
-                run, self.clock(), phase, output=output, reason=reason, message=message, usage=state.usage.to_json()
-            )
+        operations += await self.children.at_end(run, end.phase, may_have_children=state.called or state.epoch > 1)
+        release = ReleaseRun(state.uid, state.epoch)
+        messages: list[Operation] = []
+        if end.phase == "Succeeded" and state.remembered:
+            thread = str(run.spec.get("thread"))
+            messages = [AppendMessages(state.key.namespace, thread, tuple(state.remembered), run=state.uid)]
+        usage = state.usage.to_json()
+        try:
+            return await self._write(state, lambda r: self._ended(r, end, usage), [*operations, *messages], release)
+        except TypeError as error:
+            message = f"what the runner gave back cannot be kept as JSON: {error}"
+            failed = _End("Failed", None, "RunnerBug", message)
+            return await self._write(state, lambda r: self._ended(r, failed, usage), operations, release)
+
+    def _ended(self, run: Resource, end: _End, usage: JsonObject | None) -> JsonObject:
+        return final_status(
+            run, self.clock(), end.phase, output=end.output, reason=end.reason, message=end.message, usage=usage
+        )
+
+    async def _write(
+        self,
+        state: RunState,
+        status_of: Callable[[Resource], JsonObject],
+        operations: Sequence[Operation],
+        release: ReleaseRun,
+    ) -> JsonObject:
+        """Commit operations, a new status and the release of the claim; return the status."""
+        run = state.resource
+        for _ in range(_TRIES):
+            status = status_of(run)
             update = UpdateResource(attrs.evolve(run, status=status), run.metadata.resource_version)
             try:
-                results = await self.store.commit([*operations, update, ReleaseRun(state.uid, state.epoch)])
+                results = await self.commit([*operations, update, release])
             except ConflictError:
-                # Somebody changed labels or the like of the Run; its status is ours.
+                # Somebody changed labels or the like of the Run; its status is ours. Or a commit that was reported
+                # as failed had been done all the same.
                 again = await self.store.resources.get(state.key)
                 if again is None or again.metadata.uid != state.uid:
                     raise FencedError(str(state.key)) from None
+                if again.status.get("phase") in FINISHED:
+                    state.resource = again
+                    return again.status
                 run = again
                 continue
             state.resource = results[len(operations)]
             return status
         raise ConflictError(str(state.key))
 
+    async def end_unstarted(self, run: Resource, epoch: int, phase: str, reason: str, message: str) -> None:
+        """End a claimed run that is not executed any more. Raises: StoreError."""
+        state = RunState(self, run, epoch, {}, {})
+        end = _End(phase, None, reason, message)
+        operations = await self.children.at_end(run, phase, may_have_children=True)
+        usage = run.status.get("usage")
+        try:
+            status = await self._write(
+                state, lambda r: self._ended(r, end, usage), operations, ReleaseRun(state.uid, epoch)
+            )
+        except (ConflictError, NotFoundError) as error:
+            log.warning("%s could not be ended: %s", run.key, error)
+            return
+        self.recovery.over(state.uid)
+        self.runtime.bus.publish("run.finished", {"resource": state.resource, "status": status})
+
     async def _suspend(self, active: ActiveRun, wake_at_s: float | None) -> None:
         state = active.state
         active.ending = True
-        try:
-            await state.durable()
-            run = await self.store.resources.get(state.key)
-            if run is None:
-                raise FencedError(str(state.key))
-            status = suspended_status(run, self.clock(), wake_at_s)
-            await self.store.commit(
-                [
-                    UpdateResource(attrs.evolve(run, status=status), run.metadata.resource_version),
-                    ReleaseRun(state.uid, state.epoch, finished=False, wake_at_s=wake_at_s),
-                ]
-            )
-        except (StoreError, ConflictError) as error:
-            state.lost = error
-            await self._finish(active, "Failed", None, "", "")
+        if state.deadline_s is not None:
+            wake_at_s = state.deadline_s if wake_at_s is None else min(wake_at_s, state.deadline_s)
+        await state.settle()
+        if state.lost is None:
+            waits_for, usage = sorted(state.waits), state.usage.to_json()
+            release = ReleaseRun(state.uid, state.epoch, finished=False, wake_at_s=wake_at_s)
+            try:
+                status = await self._write(
+                    state,
+                    lambda run: suspended_status(run, self.clock(), wake_at_s, waits_for, usage),
+                    state.take_pending(),
+                    release,
+                )
+            except (StoreError, NotFoundError, ConflictError) as error:
+                state.lost = error
+        if state.lost is not None:
+            self._leave_lost(active)
             return
-        self._active.pop(state.uid, None)
-        self.scheduler.done(active.ticket)
-        state.emit({"type": "suspended", "wake_at_s": wake_at_s})
-        if not active.finished.done():
-            active.finished.set_result(status)
+        self._leave(active, status, {"type": "suspended", "wake_at_s": wake_at_s})
         if wake_at_s is not None:
-            self._sleep_until(state.uid, wake_at_s)
+            self.recovery.sleep_until(state.uid, wake_at_s)
         if state.cancelled:
             # It was cancelled while its suspension was being written.
-            await self.store.commit([SendSignal(state.uid, CANCEL_SIGNAL, None, "cancel")])
+            await self.commit([self.cancelling(state.uid)])
         # A signal may have come between the last look and the release.
-        used = {record["sig"] for record in state.records.values() if "sig" in record}
-        waiting = [s for s in await self.store.journal.signals(state.uid) if s.seq not in used]
-        if any(signal.name == CANCEL_SIGNAL for signal in waiting) or (waiting and self._signalled(state, waiting)):
-            claim = await self.store.journal.claim(state.uid)
-            if claim is not None and not claim.holder:
-                await self._take(claim)
+        await self.recovery.look_for_news(state)
 
-    @staticmethod
-    def _signalled(state: RunState, waiting: Sequence[Any]) -> bool:
-        """Whether a signal is new since the run looked: anything that it has not seen may be what it waits for."""
-        return any(signal.seq not in state.seen_signals for signal in waiting)
+    def _leave(self, active: ActiveRun, status: JsonObject, event: JsonObject) -> None:
+        state = active.state
+        if self._active.get(state.uid) is active:
+            del self._active[state.uid]
+        self.scheduler.done(active.ticket)
+        state.emit(event)
+        if not active.finished.done():
+            active.finished.set_result(status)
 
-    # ------------------------------------------------------------------------------------ children
+    def _leave_lost(self, active: ActiveRun) -> None:
+        """The store does not take anything more of this run from here; whoever waits for it is told so."""
+        state = active.state
+        error = state.lost
+        reason = error.reason if isinstance(error, KastraError) else "StoreFailed"
+        status: JsonObject = {"phase": "Failed", "reason": reason, "message": str(error)}
+        if not isinstance(error, FencedError):
+            log.warning("run %s is not over but cannot go on now: %s", state.key, error)
+            status["message"] += "; the run is not over, it goes on when the store answers"
+            self.recovery.lost(state.uid)
+        self._leave(active, status, {"type": "finished", "phase": "Failed", "reason": reason})
+        self.runtime.bus.publish("run.finished", {"resource": state.resource, "status": status})
 
-    async def start_child(
-        self, parent: RunState, path: str, reference: Reference, input: JsonValue, thread: str | None
-    ) -> ResourceKey:
-        """Start, or after a crash find again, the child run of a path; its uid follows from the path."""
-        uid = str(uuid.uuid5(uuid.UUID(parent.uid), path))
-        namespace = parent.key.namespace
-        name = f"{parent.key.name[:200]}-{uid.replace('-', '')[:8]}"
-        key = ResourceKey(MAIN_GROUP, RUN_KIND, namespace, name)
-        if uid in self._active or await self.store.resources.get(key) is not None:
-            return key
-        options = RunOptions(
-            namespace=namespace,
-            name=name,
-            thread=thread,
-            model=parent.resource.spec.get("model"),
-            limits=_left(parent),
-            priority=parent.resource.spec.get("priority", 0),
-        )
-        with contextlib.suppress(AlreadyExistsError):
-            await self._start(reference, input, options, None, {"run": parent.uid, "path": path, "child": uid})
-        return key
-
-    async def wait_child(self, key: ResourceKey) -> JsonObject:
-        """The final status of a child.
-
-        Raises: Suspend while the child is suspended, so that its parent costs nothing either.
-        """
-        run = await self.store.resources.get(key)
-        if run is None:
-            raise OperationError(f"child run {key.name} is gone", reason="ChildDeleted")
-        active = self._active.get(run.metadata.uid)
-        if active is not None:
-            status = await asyncio.shield(active.finished)
-            if status.get("phase") in FINISHED:
-                return status
-            raise Suspend(None)
-        if run.status.get("phase") in FINISHED:
-            return run.status
-        claim = await self.store.journal.claim(run.metadata.uid)
-        if claim is None:
-            raise OperationError(f"child run {key.name} is gone", reason="ChildDeleted")
-        raise Suspend(None)
-
-    async def _wake_parent(self, uid: str) -> None:
-        claim = await self.store.journal.claim(uid)
-        if claim is not None and not claim.holder:
-            await self._take(claim)
+    def _give_up(self, active: ActiveRun) -> None:
+        """The task was cancelled from outside; when the process goes on after all, the run is taken anew."""
+        if self.closing:
+            return  # aclose hands it over
+        if self._active.get(active.state.uid) is active:
+            del self._active[active.state.uid]
+        asyncio.get_running_loop().call_soon(self.scheduler.done, active.ticket)
+        if not active.finished.done():
+            active.finished.cancel()
 
     # ------------------------------------------------------------------------------------ cancelling and waiting
+
+    @staticmethod
+    def cancelling(uid: str) -> SendSignal:
+        """The operation that asks a run to stop; asking twice is asking once."""
+        return SendSignal(uid, CANCEL_SIGNAL, None, "cancel")
 
     def cancel_local(self, uid: str) -> bool:
         """Cancel a run of this process; False when it is not here."""
         active = self._active.get(uid)
         if active is None:
             return False
-        active.state.cancelled = True
-        if active.ending or (active.task is not None and not active.begun):
+        again, active.state.cancelled = active.state.cancelled, True
+        if again or active.ending or (active.task is not None and not active.begun):
             # A task that is cancelled before its first step would never write the end; it sees the flag itself.
             return True
         if active.task is not None:
@@ -637,27 +591,33 @@ class RunManager:
         return True
 
     async def cancel(self, key: ResourceKey) -> None:
-        """Cancel a run wherever it is executed. Raises: NotFoundError; UserError when it is over."""
-        run = await self.runtime.client.require(key)
-        if run.status.get("phase") in FINISHED:
-            raise UserError(f"{key} is over already ({run.status.get('phase')})")
-        if self.cancel_local(run.metadata.uid):
+        """Cancel a run wherever it is executed, and its children. When this returns, no crash can make it go on.
+
+        Raises: NotFoundError; UserError when it is over.
+        """
+        run = await self._unfinished(key)
+        uid = run.metadata.uid
+        await self.commit([self.cancelling(uid)])
+        if self.cancel_local(uid):
             return
-        await self.store.commit([SendSignal(run.metadata.uid, CANCEL_SIGNAL, None, "cancel")])
-        claim = await self.store.journal.claim(run.metadata.uid)
+        claim = await self.store.journal.claim(uid)
         # Nobody has it, or one who is gone and will not see the signal: it is ended here.
         if claim is not None and not (claim.holder and await self._is_alive(claim.holder)):
-            await self._take(claim)
+            await self.recovery.take(claim)
 
     async def _is_alive(self, holder: str) -> bool:
         return self.worker.alive(await self.store.leases.get(holder), self.clock())
 
-    async def signal(self, key: ResourceKey, name: str, payload: JsonValue = None, *, signal_id: str = "") -> bool:
-        """Send a signal to a run. Returns False when ``signal_id`` was sent before."""
+    async def _unfinished(self, key: ResourceKey) -> Resource:
         run = await self.runtime.client.require(key)
         if run.status.get("phase") in FINISHED:
             raise UserError(f"{key} is over already ({run.status.get('phase')})")
-        [fresh] = await self.store.commit([SendSignal(run.metadata.uid, name, payload, signal_id)])
+        return run
+
+    async def signal(self, key: ResourceKey, name: str, payload: JsonValue = None, *, signal_id: str = "") -> bool:
+        """Send a signal to a run. Returns False when ``signal_id`` was sent before."""
+        run = await self._unfinished(key)
+        [fresh] = await self.commit([SendSignal(run.metadata.uid, name, payload, signal_id)])
         return bool(fresh)
 
     async def wait(self, key: ResourceKey, active: ActiveRun | None = None) -> JsonObject:
@@ -694,6 +654,14 @@ class RunManager:
                 return
             await asyncio.wait(waits)
 
+    def find(self, uid: str) -> ActiveRun | None:
+        """A run that this process executes or has queued."""
+        return self._active.get(uid)
+
+    def uids(self) -> list[str]:
+        """uids of the runs that this process executes or has queued."""
+        return list(self._active)
+
     def attach(self, key: ResourceKey) -> RunHandle | None:
         """A handle of a run that this process executes."""
         for active in self._active.values():
@@ -710,28 +678,14 @@ def _nothing() -> None:
     """Placeholder of a ticket that is not admitted yet."""
 
 
+def _key_of_target(run: Resource) -> ResourceKey:
+    target = run.spec["target"]
+    return ResourceKey(target["group"], target["kind"], target["namespace"], target["name"])
+
+
 def _ready_condition(resource: Resource) -> Mapping[str, Any] | None:
     for condition in resource.status.get("conditions") or ():
         if condition.get("type") == "Ready":
             observed = condition.get("observedGeneration") or resource.metadata.generation
             return condition if observed >= resource.metadata.generation else None
     return None
-
-
-def _reason_of(error: BaseException) -> str:
-    return error.reason if isinstance(error, KastraError) else "StoreFailed"
-
-
-def _left(parent: RunState) -> JsonObject:
-    """What a child may still use of its parent's limits."""
-    left: JsonObject = {}
-    used = {
-        "maxModelCalls": parent.usage.model_calls,
-        "maxToolCalls": parent.usage.tool_calls,
-        "maxTokens": parent.usage.input_tokens + parent.usage.output_tokens,
-        "maxCost": parent.usage.cost or 0.0,
-    }
-    for name, value in used.items():
-        if name in parent.limits:
-            left[name] = max(0, parent.limits[name] - value)
-    return left

@@ -13,7 +13,7 @@ from kastra_core.protocols.store import Lease, Store
 __all__ = ["LEASE_TTL_S", "Worker"]
 
 LEASE_TTL_S = 15.0
-RENEW_EVERY_S = 5.0
+"""A lease is renewed three times within this long, as Kubernetes does it."""
 
 
 def _process_start(pid: int) -> str | None:
@@ -52,18 +52,28 @@ def _pid_namespace() -> str:
 
 
 class Worker:
-    """This process as a holder of runs."""
+    """This process as a holder of runs.
 
-    def __init__(self, store: Store) -> None:
+    Args:
+        store: where the lease is.
+        lease_ttl_s: seconds without a renewal after which others take its runs, > 0.
+    """
+
+    def __init__(self, store: Store, *, lease_ttl_s: float = LEASE_TTL_S) -> None:
         self._store = store
+        self.lease_ttl_s = lease_ttl_s
         self.id = f"worker/{platform.node() or 'host'}-{os.getpid()}-{uuid.uuid4().hex[:6]}"
         self._here = {"host": platform.node(), "boot": _boot_id(), "pidns": _pid_namespace()}
         self._data: JsonObject = {**self._here, "pid": os.getpid(), "start": _process_start(os.getpid()) or ""}
         self.registered = False
 
+    @property
+    def renew_every_s(self) -> float:
+        return self.lease_ttl_s / 3
+
     async def renew(self) -> bool:
         """Take or renew the lease; False when another has it (never, as the name is unique)."""
-        lease = await self._store.leases.acquire(self.id, self.id, LEASE_TTL_S, self._data)
+        lease = await self._store.leases.acquire(self.id, self.id, self.lease_ttl_s, self._data)
         self.registered = lease is not None
         return self.registered
 

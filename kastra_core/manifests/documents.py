@@ -106,6 +106,8 @@ def parse_into(
 
 
 _BOUNDARY = re.compile(r"^(?:---(?=[ \t\r\n]|\Z)|\.\.\.[ \t]*(?:#.*)?(?:\r?\n|\Z))", re.MULTILINE)
+_MOST_PROBLEMS = 1000
+"""Of the syntax of one file."""
 _LIST_KIND = re.compile(r"^kind: *[\"']?\w*List[\"']?\s*$", re.MULTILINE)
 
 
@@ -212,6 +214,9 @@ class _Reading:
                 continue
             if self.too_large(part, start):
                 continue
+            if len(self.problems) >= _MOST_PROBLEMS:
+                self.problem("there are more problems; the rest of the file is not read", offset=start)
+                break
             try:
                 self.compose(part, start)
             except (yaml.YAMLError, UnicodeEncodeError) as error:

@@ -76,7 +76,7 @@ def _meaning(text: str) -> Any:
     if _FLOAT.fullmatch(digits):
         value = float(digits)
         if value in (float("inf"), float("-inf")):
-            return Refused(f"the number {text} is too large", _QUOTE)
+            return Refused(f"the number {text if len(text) <= 40 else f'{text[:37]}...'} is too large", _QUOTE)
         return (value,)
     if _NOT_FINITE.fullmatch(text):
         return Refused(f"{text} has no place in a manifest (JSON has finite numbers only)", _QUOTE)

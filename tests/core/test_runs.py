@@ -130,8 +130,8 @@ class Lab:
     async def crash(self, runtime: RuntimeManager) -> None:
         """End a runtime as a killed process would: nothing more is written, its lease is not given back."""
         runs = runtime.runs
-        tasks = [*runs._background, *(a.task for a in runs._active.values() if a.task)]
-        runs._closing = True
+        tasks = [*runs.recovery.tasks, *(a.task for a in runs._active.values() if a.task)]
+        runs.closing = True
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

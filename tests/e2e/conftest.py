@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -101,7 +102,7 @@ class Kitchen:
 
     def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
         self.path, self.environment = path, dict(environment)
-        self._started: list[subprocess.Popen[str]] = []
+        self._started: list[tuple[subprocess.Popen[str], threading.Timer]] = []
         for name, text in (("agent.yaml", AGENT), ("tool.yaml", TOOL), ("pantry_recipes.py", MODULE)):
             (path / name).write_text(text, encoding="utf-8")
         self.configure()
@@ -127,8 +128,8 @@ class Kitchen:
         assert "Traceback" not in done.stderr, done.stderr
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Start ``kastra ARGUMENTS``; it is ended with the test."""
+    def start(self, *arguments: str, timeout_s: float = 60.0, **environment: str) -> subprocess.Popen[str]:
+        """Start ``kastra ARGUMENTS``; it is ended with the test, or after ``timeout_s``, so that reading it ends."""
         process = subprocess.Popen(
             [KASTRA, *arguments],
             cwd=self.path,
@@ -138,14 +139,18 @@ class Kitchen:
             stderr=subprocess.PIPE,
             encoding="utf-8",
         )
-        self._started.append(process)
+        watchdog = threading.Timer(timeout_s, process.kill)
+        watchdog.start()
+        self._started.append((process, watchdog))
         return process
 
     def stop(self) -> None:
-        for process in self._started:
+        for process, watchdog in self._started:
+            watchdog.cancel()
             if process.poll() is None:
                 process.kill()
             process.communicate()
+            watchdog.join()
 
     def items(self, kinds: str) -> list[dict[str, Any]]:
         """Stored resources of the namespace ``cooking``, as manifests."""

@@ -357,3 +357,35 @@ def kitchen(_kitchen_project: Path, project: Path, environment: dict[str, str], 
     yield found
     found.stop()
     mock_openai.mock.chunk_latency = before
+
+
+MULE_PLUGIN = """
+import asyncio
+from kastra_core import ResourceKind, hookimpl
+
+
+class MuleRunner:
+    async def run(self, ctx, target, input):
+        await ctx.emit({"type": "note", "message": "it stands"})
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await ctx.emit({"type": "note", "message": "it stands still"})
+            await asyncio.sleep(60)
+
+
+@hookimpl
+def kastra_resource_kinds():
+    yield ResourceKind(kind="Mule", plural="mules", group="acme.example", runner="mule_plugin:MuleRunner")
+"""
+
+
+@pytest.fixture
+def mule(kitchen: Kitchen, plugins: Plugins) -> Kitchen:
+    """The kitchen with ``mule/m``, whose runs do not stop when they are asked to."""
+    plugins.install("mule", MULE_PLUGIN)
+    (kitchen.path / "mule.yaml").write_text(
+        "apiVersion: acme.example/v1\nkind: Mule\nmetadata: {name: m}\n", encoding="utf-8"
+    )
+    assert kitchen("apply", "-f", "mule.yaml").code == 0
+    return kitchen

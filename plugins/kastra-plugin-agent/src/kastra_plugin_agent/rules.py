@@ -13,7 +13,7 @@ from kastra_core.errors import InvalidReferenceError, Problem
 from kastra_core.serde import typed
 from kastra_plugin_agent.spec import AgentSpec
 
-__all__ = ["references", "tool_name", "validate"]
+__all__ = ["output_validator", "references", "tool_name", "validate"]
 
 _TOOL_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _CALLABLE_KINDS = ("Tool", "Agent", "Workflow", "Network")
@@ -94,10 +94,24 @@ def validate(resource: Resource) -> Iterable[Problem]:
             yield Problem(f"expected 0 or more, found {spec.output.max_repairs}", "spec.output.maxRepairs")
 
 
+def output_validator(schema: Mapping[str, Any]) -> Any:
+    """The validator of ``spec.output.schema``; references to other documents are refused, nothing is ever fetched.
+
+    Raises: ValueError, jsonschema_rs.ValidationError.
+    """
+    import jsonschema_rs
+
+    return jsonschema_rs.validator_for(dict(schema), retriever=_refuse)
+
+
+def _refuse(uri: str) -> Any:
+    raise ValueError("a schema may refer to itself only ('#/...')")
+
+
 def _schema_problems(schema: Mapping[str, Any]) -> Iterable[Problem]:
     import jsonschema_rs
 
     try:
-        jsonschema_rs.validator_for(dict(schema))
+        output_validator(schema)
     except (ValueError, jsonschema_rs.ValidationError) as error:
         yield Problem(f"it is no valid JSON schema: {str(error).splitlines()[0]}", "spec.output.schema")

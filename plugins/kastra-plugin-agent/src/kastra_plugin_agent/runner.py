@@ -13,7 +13,7 @@ from kastra_core.api.references import Reference
 from kastra_core.errors import OperationError, RunFailedError
 from kastra_core.protocols.runner import RunContext
 from kastra_core.serde import typed
-from kastra_plugin_agent.rules import references, tool_name
+from kastra_plugin_agent.rules import output_validator, references, tool_name
 from kastra_plugin_agent.spec import AgentSpec, ModelSpec
 
 __all__ = ["AgentRunner", "chosen_model"]
@@ -255,8 +255,6 @@ def _checked(text: str, spec: AgentSpec) -> tuple[JsonValue, str | None]:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         return None, f"it is not JSON ({error})"
-    import jsonschema_rs
-
-    errors = jsonschema_rs.validator_for(dict(spec.output.schema)).iter_errors(value)
+    errors = output_validator(spec.output.schema).iter_errors(value)
     lines = [f"{'.'.join(str(p) for p in e.instance_path) or 'the whole'}: {e.message}" for e in errors]
     return (None, "; ".join(lines[:5])) if lines else (value, None)

@@ -53,6 +53,7 @@ def error_of(err: BaseException, *, provider: str, model: str, secrets: Iterable
     chain = {type(link).__name__ for link in _chain(err)}
     codes = {code for link in _chain(err) for code in _codes(link)}
     text = str(err)
+    secrets = tuple(secrets)
     message = _words(text, secrets)
 
     if isinstance(err, TimeoutError) or any(name.endswith(("Timeout", "TimeoutError")) for name in chain):
@@ -82,9 +83,11 @@ def error_of(err: BaseException, *, provider: str, model: str, secrets: Iterable
     if chain & {"ImportError", "ModuleNotFoundError"} or "No module named" in text:
         return ModelError(f"litellm needs a library that is not installed: {message}", **{**who, "status": None})
     if chain & {"JSONDecodeError"} or _NO_JSON.search(text):
+        if message.startswith("Expecting "):  # the words of Python's JSON reader, which does not say what it read
+            message = f"the answer is not JSON ({message})"
         return BadResponseError(message, **{**who, "status": None})
     if "MidStreamFallbackError" in kinds or _CONNECTION.search(text):
-        return ModelConnectionError(message, **{**who, "status": None})
+        return ModelConnectionError(_connection_words(err, message, secrets), **{**who, "status": None})
     if status is not None and 400 <= status < 500:
         return InvalidRequestError(message, **who)
     if "APIConnectionError" in kinds:
@@ -144,6 +147,16 @@ def _words(text: str, secrets: Iterable[str]) -> str:
         text = text.replace(secret, "***")
     text = " ".join(text.split())
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."
+
+
+def _connection_words(err: BaseException, message: str, secrets: Iterable[str]) -> str:
+    """Return what happened to the connection; litellm often says no more than ``Connection error.``"""
+    if message.rstrip(".").lower() == "connection error":
+        causes = (_words(str(link), secrets) for link in _chain(err))
+        message = next((text for text in causes if text and text.rstrip(".").lower() != "connection error"), message)
+    if "payload is not completed" in message:
+        return "the connection broke in the middle of the answer"
+    return message
 
 
 def _retry_after_s(err: BaseException) -> float | None:

@@ -20,4 +20,5 @@ def kastra_model_providers() -> Iterable[ModelProviderRegistration]:
         providers=tuple(ENDPOINTS),
         factory="kastra_plugin_openai.provider:OpenAIProvider",
         description="OpenAI and every endpoint that speaks its chat-completions protocol",
+        preload=("kastra_plugin_openai._http",),
     )

@@ -11,6 +11,8 @@ from kastra_core.serde import FieldError, type_word
 __all__ = ["Duration"]
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_LONGEST = 64
+"""Characters; the search below takes quadratic time."""
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h)")
 
 
@@ -31,7 +33,7 @@ class Duration(float):
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             if math.isfinite(value) and value >= 0:
                 return cls(value)
-        elif isinstance(value, str):
+        elif isinstance(value, str) and len(value) <= _LONGEST:
             parts = _PART.findall(value)
             if parts and "".join(number + unit for number, unit in parts) == value:
                 return cls(sum(float(number) * _UNITS_S[unit] for number, unit in parts))

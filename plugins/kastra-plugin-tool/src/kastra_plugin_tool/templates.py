@@ -13,7 +13,6 @@ from kastra_core.api.meta import JsonValue
 __all__ = ["has_double_braces", "parameters_in", "render_json", "render_text", "text_of"]
 
 _PARAMETER = re.compile(r"\{([A-Za-z_][A-Za-z0-9_-]*)\}")
-_DOUBLE = re.compile(r"\{\{.*?\}\}")
 _MISSING = object()
 
 
@@ -28,7 +27,7 @@ def parameters_in(template: JsonValue) -> tuple[str, ...]:
 
 def has_double_braces(template: JsonValue) -> bool:
     """True when a text holds ``{{...}}``, the spelling of workflow templates."""
-    return any(_DOUBLE.search(text) for text in _texts(template))
+    return any("}}" in line.partition("{{")[2] for text in _texts(template) for line in text.split("\n"))
 
 
 def text_of(value: JsonValue) -> str:

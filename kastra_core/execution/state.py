@@ -1,0 +1,268 @@
+"""A run in memory: its journal, its pending records, what it has used and may use."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import orjson
+
+from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
+from kastra_core.errors import FencedError, LimitExceededError, RunCancelledError
+from kastra_core.protocols.store import AppendRecord, Operation, PutBlob
+
+if TYPE_CHECKING:
+    from kastra_core.execution.runs import RunManager
+
+__all__ = ["INLINE_BYTES", "RunState", "RunUsage", "used_signals"]
+
+log = logging.getLogger("kastra.runs")
+
+INLINE_BYTES = 256 * 1024
+"""A longer result is kept as a blob; its record has the digest."""
+
+
+@attrs.define
+class RunUsage:
+    """What a run has used. Children's use is in it."""
+
+    steps: int = 0
+    model_calls: int = 0
+    tool_calls: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+
+    def add(self, other: Mapping[str, Any]) -> None:
+        """Add the JSON of another usage (``to_json``, or a model's ``{"input_tokens", ...}``)."""
+        self.model_calls += other.get("modelCalls", 0)
+        self.tool_calls += other.get("toolCalls", 0)
+        self.steps += other.get("steps", 0)
+        self.input_tokens += other.get("inputTokens", 0) or other.get("input_tokens", 0)
+        self.output_tokens += other.get("outputTokens", 0) or other.get("output_tokens", 0)
+        if other.get("cost") is not None:
+            self.cost = (self.cost or 0.0) + other["cost"]
+
+    def to_json(self) -> JsonObject:
+        out: JsonObject = {
+            "modelCalls": self.model_calls,
+            "toolCalls": self.tool_calls,
+            "inputTokens": self.input_tokens,
+            "outputTokens": self.output_tokens,
+        }
+        if self.steps:
+            out["steps"] = self.steps
+        if self.cost is not None:
+            out["cost"] = round(self.cost, 9)
+        return out
+
+
+class RunState:
+    """One run in memory; its contexts (one per branch) share it."""
+
+    __slots__ = (
+        "_flush_scheduled",
+        "_inflight",
+        "_pending",
+        "called",
+        "cancelled",
+        "deadline_s",
+        "epoch",
+        "key",
+        "limits",
+        "listeners",
+        "lost",
+        "manager",
+        "pins",
+        "records",
+        "remembered",
+        "resource",
+        "started",
+        "steps",
+        "uid",
+        "usage",
+        "waits",
+    )
+
+    def __init__(
+        self,
+        manager: RunManager,
+        resource: Resource,
+        epoch: int,
+        pins: Mapping[ResourceKey, Resource],
+        records: dict[str, JsonObject],
+    ) -> None:
+        self.manager = manager
+        self.resource = resource
+        self.uid = resource.metadata.uid
+        self.key = resource.key
+        self.epoch = epoch
+        self.pins = pins
+        self.records = records
+        self.limits: Mapping[str, Any] = resource.spec.get("limits") or {}
+        self.usage = RunUsage()
+        self.started = {"model": 0, "tool": 0}
+        """Operations that were begun, those of children that are over included."""
+        self.steps = 0
+        """Steps of this run without those of its children."""
+        self.listeners: list[Callable[[JsonObject], None]] = []
+        self.remembered: list[JsonObject] = []
+        self.waits: set[str] = set()
+        """Names of the signals that it is suspended for."""
+        self.called = False
+        """It has called, or looked for, a child run."""
+        self.cancelled = False
+        self.lost: BaseException | None = None
+        """Why this process can write nothing more of the run; the run itself is not over."""
+        self.deadline_s: float | None = None
+        """Unix seconds at which timeoutS ends it."""
+        self._pending: list[Operation] = []
+        self._inflight: asyncio.Task[Any] | None = None
+        self._flush_scheduled = False
+
+    # ------------------------------------------------------------------------------------ recording
+
+    def record(self, path: str, record: JsonObject) -> None:
+        """Hand a record to the store in this turn of the event loop; :meth:`durable` waits for it."""
+        self.records[path] = record
+        self._pending.append(AppendRecord(self.uid, path, record, self.epoch))
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush_soon)
+
+    def record_result(self, path: str, result: JsonValue, **more: JsonValue) -> JsonValue:
+        """Record a result and return it as the journal will give it back.
+
+        The copy matters: what the runner does to the result must not reach the record, and what it sees must not
+        depend on whether it is replayed.
+
+        Raises: TypeError when it is not JSON.
+        """
+        body = orjson.dumps(result)
+        if len(body) <= INLINE_BYTES:
+            self.record(path, {"r": result, **more})
+        else:
+            self._pending.append(PutBlob(body))
+            self.record(path, {"blob": f"sha256:{hashlib.sha256(body).hexdigest()}", **more})
+        return orjson.loads(body)
+
+    def _flush_soon(self) -> None:
+        self._flush_scheduled = False
+        if self._pending and self._inflight is None:
+            self._start_commit()
+
+    def _start_commit(self) -> asyncio.Task[Any]:
+        operations, self._pending = self._pending, []
+        task = asyncio.get_running_loop().create_task(self.manager.commit(operations))
+        self._inflight = task
+        task.add_done_callback(self._committed)
+        return task
+
+    def _committed(self, task: asyncio.Task[Any]) -> None:
+        self._inflight = None
+        if task.cancelled():
+            self.lost = self.lost or FencedError(str(self.key))
+            return
+        error = task.exception()
+        if error is not None:
+            self.lost = self.lost or error
+        elif self._pending:
+            self._start_commit()
+
+    def take_pending(self) -> list[Operation]:
+        """What is not handed to the store yet; the caller commits it with the end of the run."""
+        pending, self._pending = self._pending, []
+        return pending
+
+    async def settle(self) -> None:
+        """Wait for commits under way; what is not handed over yet stays for :meth:`take_pending`."""
+        while self._inflight is not None:
+            await asyncio.wait([self._inflight])
+
+    async def durable(self) -> None:
+        """Wait until all that was recorded is in the store.
+
+        Raises: the store's error; FencedError when another worker has the run.
+        """
+        while self.lost is None and (self._pending or self._inflight is not None):
+            task = self._inflight or self._start_commit()
+            await asyncio.wait([task])
+        if self.lost is not None:
+            raise self.lost
+
+    # ------------------------------------------------------------------------------------ limits
+
+    def check(self) -> None:
+        """Raises: RunCancelledError, LimitExceededError (timeoutS): for a runner or handler that swallowed its end."""
+        if self.cancelled:
+            raise RunCancelledError(f"run {self.key.name} was cancelled")
+        if self.deadline_s is not None and self.manager.clock() >= self.deadline_s:
+            allowed = float(self.limits["timeoutS"])
+            raise LimitExceededError("timeoutS", allowed, allowed)
+
+    def begin(self, counts_as: str) -> None:
+        """Count an operation that starts. Raises: LimitExceededError before one too many."""
+        if not counts_as:
+            return
+        self.started[counts_as] += 1
+        if self.limits:
+            name = "maxModelCalls" if counts_as == "model" else "maxToolCalls"
+            allowed = self.limits.get(name)
+            if allowed is not None and self.started[counts_as] > allowed:
+                raise LimitExceededError(name, allowed, self.started[counts_as] - 1)
+            if counts_as == "model":
+                tokens = self.usage.input_tokens + self.usage.output_tokens
+                allowed = self.limits.get("maxTokens")
+                if allowed is not None and tokens >= allowed:
+                    raise LimitExceededError("maxTokens", allowed, tokens)
+                allowed = self.limits.get("maxCost")
+                if allowed is not None and (self.usage.cost or 0.0) >= allowed:
+                    raise LimitExceededError("maxCost", allowed, self.usage.cost or 0.0)
+
+    def replay(self, counts_as: str, record: JsonObject) -> None:
+        """Count an operation that is answered from its record. It was within the limits when it started."""
+        if counts_as:
+            self.started[counts_as] += 1
+            self.count(counts_as, record.get("r"))
+
+    def count(self, counts_as: str, result: JsonValue) -> None:
+        """Add what an operation used, once it ended or was replayed."""
+        if counts_as == "model":
+            self.usage.model_calls += 1
+            if isinstance(result, dict) and isinstance(result.get("usage"), dict):
+                self.usage.add(result["usage"])
+        elif counts_as == "tool":
+            self.usage.tool_calls += 1
+
+    def add_child(self, usage: JsonObject) -> None:
+        """Add what a child run used."""
+        self.usage.add(usage)
+        self.started["model"] += usage.get("modelCalls", 0)
+        self.started["tool"] += usage.get("toolCalls", 0)
+
+    def step(self) -> None:
+        allowed = self.limits.get("maxSteps")
+        if allowed is not None and self.steps >= allowed:
+            raise LimitExceededError("maxSteps", allowed, self.steps)
+        self.steps += 1
+        self.usage.steps += 1
+
+    # ------------------------------------------------------------------------------------ events
+
+    def emit(self, event: JsonObject) -> None:
+        for listener in tuple(self.listeners):
+            try:
+                listener(event)
+            except Exception:
+                log.exception("run %s: a listener failed; it gets no further events", self.key)
+                if listener in self.listeners:
+                    self.listeners.remove(listener)
+
+
+def used_signals(records: Iterable[Any]) -> set[int]:
+    """Sequence numbers of the signals that a journal says were taken."""
+    return {record["sig"] for record in records if "sig" in record}
