@@ -60,13 +60,7 @@ def manifest(kind: str, spec: Any = None) -> JsonObject:
 
 
 class TestAgentKind(KindConformance):
-    self_explaining = frozenset(
-        {
-            "ToolUses.items",  # written as a list or a map, not as a field
-            "MemorySpec.enabled", "LimitsSpec.maxModelCalls", "LimitsSpec.maxToolCalls", "ScalingSpec.minReplicas",
-            "ScalingSpec.maxReplicas", "ToolUse.name", "ToolUse.reference",
-        }
-    )  # fmt: skip
+    self_explaining = frozenset({"ToolUses.items"})  # written as a list or a map, not as a field
 
     @pytest.fixture
     def kind(self) -> ResourceKind:
@@ -118,15 +112,6 @@ class TestAgentKind(KindConformance):
 
 
 class TestToolKind(KindConformance):
-    self_explaining = frozenset(
-        {
-            "ToolSpec.type", "ToolSpec.description", "ToolSpec.inputSchema", "ToolSpec.outputSchema", "ToolSpec.python",
-            "ToolSpec.http", "ToolSpec.retry", "HttpSpec.method", "HttpSpec.headers", "HttpSpec.query",
-            "HttpSpec.response", "RetrySpec.maxDelay", "HttpAuth.bearer", "HttpAuth.basic", "BasicAuth.username",
-            "BasicAuth.password",
-        }
-    )  # fmt: skip
-
     @pytest.fixture
     def kind(self) -> ResourceKind:
         return kind_of("Tool")

@@ -129,7 +129,9 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(chat: Any, kitchen: Any) -> No
     person.enter("SAY(still here)")
     person.read_until("still here\r\n")
     person.read_until("> ")
-    person.type("half a line\x03")
+    person.type("half a line")
+    person.read_until("half a line")
+    person.type("\x03")
     person.read_until("/exit leaves")
     person.read_until("> ")
     assert person.leave() == 0

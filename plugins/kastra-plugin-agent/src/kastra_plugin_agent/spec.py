@@ -72,7 +72,9 @@ class ToolUse:
     """A tool that the agent may call. ``reference`` is what the manifest says, ``name`` what the model sees."""
 
     name: str
+    """What the model sees; default: the name of what is referred to."""
     reference: str | Mapping[str, Any]
+    """What the manifest says: a text, or an object with name, namespace, ref, refName."""
     description: str = ""
     """Said to the model in place of the tool's own description."""
 
@@ -93,6 +95,7 @@ class MemorySpec:
     """What the agent knows of earlier turns of its thread."""
 
     enabled: bool = True
+    """False: the thread is neither read nor written."""
     type: Literal["buffer", "vector"] = "buffer"
     """buffer: the last messages. vector: recall by meaning; until a plugin brings it the buffer is used and the
     condition MemoryReady says so."""
@@ -117,7 +120,9 @@ class LimitsSpec:
     max_steps: int | None = None
     """Turns of the loop model -> tools (25 when nobody says otherwise)."""
     max_model_calls: int | None = None
+    """Calls of models, retries within one not counted."""
     max_tool_calls: int | None = None
+    """Calls of tools."""
     max_tokens: int | None = None
     """Input and output tokens of all model calls together."""
     max_cost: float | None = None
@@ -131,7 +136,9 @@ class ScalingSpec:
     """Runs of this agent at once in one process; further ones wait."""
 
     min_replicas: int = 0
+    """Slots that status shows even when nothing runs."""
     max_replicas: int | None = None
+    """Runs at once; none: only the runtime's own limit holds."""
 
 
 @attrs.frozen(kw_only=True)

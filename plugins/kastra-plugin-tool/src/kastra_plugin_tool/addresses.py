@@ -68,9 +68,9 @@ def _meanings(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Add
         if address.ipv4_mapped is not None:
             return (address.ipv4_mapped,)
         if address.sixtofour is not None:
-            return (address, address.sixtofour)
+            return (address.sixtofour, address)
         if address.teredo is not None:
-            return (address, *address.teredo)
+            return (*address.teredo, address)
         if address in _NAT64 or (int(address) >> 32 == 0 and int(address) > 1):
             return (IPv4Address(int(address) & 0xFFFFFFFF),)
     return (address,)

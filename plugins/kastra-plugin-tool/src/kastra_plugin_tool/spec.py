@@ -37,7 +37,9 @@ class PythonSpec:
 @attrs.frozen(kw_only=True)
 class BasicAuth:
     username: str
+    """User name of HTTP basic authentication."""
     password: SecretRef
+    """Password, by reference."""
 
 
 @attrs.frozen(kw_only=True)
@@ -45,7 +47,9 @@ class HttpAuth:
     """The Authorization header; exactly one of the two."""
 
     bearer: SecretRef | None = None
+    """Token, by reference; sent as ``Authorization: Bearer TOKEN``."""
     basic: BasicAuth | None = None
+    """User name and password; sent as ``Authorization: Basic``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,8 +57,11 @@ class HttpSpec:
     url: str
     """http or https; ``{parameter}`` in path and query stands for an argument, percent-encoded."""
     method: Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"] = "GET"
+    """HTTP method."""
     headers: Mapping[str, TextOrSecret] = attrs.field(factory=dict)
+    """Sent with each request; a value is a text with templates, or a secret by reference."""
     query: Mapping[str, QueryValue] = attrs.field(factory=dict)
+    """Added to the address; templates and secrets as in ``headers``."""
     auth: HttpAuth | None = None
     body: Any = None
     """``json``, ``form``, ``none``, or a JSON template; default ``json`` for POST, PUT and PATCH, else ``none``.
@@ -62,6 +69,7 @@ class HttpSpec:
     Arguments that no template names are the body of ``json`` and ``form``, else query parameters.
     """
     response: Literal["json", "text"] = "json"
+    """How the answer is read."""
 
     @property
     def body_mode(self) -> Literal["json", "form", "none", "template"]:
@@ -77,19 +85,27 @@ class RetrySpec:
     delay_s: Duration = attrs.field(default=Duration(0.5), metadata={"name": "delay"})
     """Before the second try; doubles from there, with jitter."""
     max_delay_s: Duration = attrs.field(default=Duration(10), metadata={"name": "maxDelay"})
+    """The longest wait between two tries."""
 
 
 @attrs.frozen(kw_only=True)
 class ToolSpec:
     type: Literal["python", "http"]
+    """What is called: a Python function or an HTTP endpoint."""
     description: str = ""
+    """Said to the model; default: the first paragraph of the function's docstring."""
     input_schema: dict[str, Any] | None = None
+    """JSON schema of the arguments; default: from the function's signature, or from the templates of ``http``."""
     output_schema: dict[str, Any] | None = None
+    """JSON schema that each result is checked against."""
     timeout_s: Duration = attrs.field(default=Duration(30), metadata={"name": "timeout"})
     """For the whole call, retries included."""
     python: PythonSpec | None = None
+    """The function, for type python."""
     http: HttpSpec | None = None
+    """The request, for type http."""
     retry: RetrySpec | None = None
+    """How often a failed call is repeated, where a repetition does no harm."""
     idempotent: bool | None = None
     """True: calling twice is like calling once. False: never repeated, not even after a crash. None: by the method
     for http; for python a call that a crash cut off is repeated with the same idempotency key."""
