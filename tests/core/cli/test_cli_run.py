@@ -189,6 +189,18 @@ def test_what_is_not_ready_is_not_run(kitchen: Any) -> None:
     assert kitchen.runs() == []
 
 
+def test_a_condition_that_is_amiss_is_told_on_stderr(kitchen: Any) -> None:
+    (kitchen.path / "vec.yaml").write_text(
+        "apiVersion: mastra.ai/v1\nkind: Agent\nmetadata: {name: vec}\n"
+        "spec: {model: openai/mock, memory: {type: vector}}\n",
+        encoding="utf-8",
+    )
+    assert kitchen("apply", "-f", "vec.yaml").code == 0
+    done = kitchen("run", "agent/vec", "SAY(yes)")
+    assert (done.code, done.out) == (0, "yes\n")
+    assert "note: MemoryReady is False (VectorMemoryNotAvailable): " in done.err
+
+
 def test_what_is_not_there_is_said_where_it_is(kitchen: Any) -> None:
     elsewhere = kitchen("run", "agent/recipe-assistant", "hi")
     assert elsewhere.code == 1

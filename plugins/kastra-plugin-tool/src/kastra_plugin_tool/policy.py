@@ -20,7 +20,7 @@ class ToolPolicy:
     python_allow: tuple[str, ...] = ()
     """Module prefixes: ``acme.tools`` allows itself and all below it."""
     plugin_packages: frozenset[str] = frozenset()
-    """Top-level packages of the installed plugins."""
+    """Top-level packages of the installed plugins; the module ``tools`` of each is allowed."""
     project: Path | None = None
     """Directory where allowed modules may lie."""
     addresses: AddressPolicy = attrs.field(factory=AddressPolicy)
@@ -41,8 +41,13 @@ class ToolPolicy:
         )
 
     def allows_module(self, module: str) -> bool:
-        """Whether functions of ``module`` may be tools."""
-        if module.partition(".")[0] in self.plugin_packages:
+        """Whether functions of ``module`` may be tools.
+
+        Of a plugin's package that is its module ``tools`` alone: the others hold what plugins do with keys, files and
+        connections, which no manifest may call.
+        """
+        package, _, rest = module.partition(".")
+        if package in self.plugin_packages and (rest == "tools" or rest.startswith("tools.")):
             return True
         return any(module == prefix or module.startswith(f"{prefix}.") for prefix in self.python_allow)
 
