@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import click
 
+from kastra_core.api.meta import Resource, is_true
 from kastra_core.cli.common import (
     CliState,
     KubectlCommand,
@@ -107,8 +108,16 @@ def _tell_notes(state: CliState, names: Sequence[str], report: ApplyReport) -> N
     """A line per note; the resources that it is about are named up to three."""
     about: dict[str, list[str]] = {}
     for name, item in zip(names, report.items):
-        for note in item.notes:
+        for note in (*item.notes, *_amiss(item.resource)):
             about.setdefault(note, []).append(name)
     for note, named in about.items():
         more = f" and {len(named) - 3} more" if len(named) > 3 else ""
         state.note(f"{note} ({', '.join(named[:3])}{more})")
+
+
+def _amiss(resource: Resource) -> Iterator[str]:
+    """What is not as wished although the resource is Ready; what holds it up stands in its own line."""
+    if is_true(resource):
+        for condition in resource.status.get("conditions") or ():
+            if condition.get("status") == "False":
+                yield f"{condition.get('type')} is False: {condition.get('message') or condition.get('reason')}"

@@ -20,6 +20,7 @@ from kastra_core.cli.common import (
     style,
 )
 from kastra_core.cli.printing import NONE
+from kastra_core.cli.run_view import describe_run
 from kastra_core.cli.tables import age, format_table, terminal_width
 from kastra_core.cli.targets import namespace_of, select, targets_of
 from kastra_core.errors import KastraError, NotFoundError
@@ -38,6 +39,8 @@ class _Described(NamedTuple):
     """(field path, reference, state) each."""
     events: Sequence[Resource]
     owned: list[str]
+    steps: str = ""
+    """The finished section of a Run's steps."""
 
 
 @click.command(cls=KubectlCommand)
@@ -92,6 +95,7 @@ async def _look(runtime: RuntimeManager, kind: ResourceKind, resource: Resource,
         await _references(runtime, kind, resource),
         [event for event in events if is_about(event, resource)],
         [str(item.key) for item in owned],
+        await describe_run(runtime, resource) if kind.kind == "Run" else "",
     )
 
 
@@ -173,6 +177,8 @@ def _page(item: _Described, now_s: float) -> str:
     if item.references:
         rows = [["FIELD", "REFERENCE", "STATE"], *(list(row) for row in item.references)]
         out.append(_section("References", rows))
+    if item.steps:
+        out.append(item.steps)
     events = sorted(item.events, key=lambda event: str(event.spec.get("lastTimestamp")))
     if events:
         rows = [["TYPE", "REASON", "COUNT", "LAST", "MESSAGE"]]

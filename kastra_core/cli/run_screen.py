@@ -119,7 +119,8 @@ class Screen:
             self._say(f"<- {event.get('name')} {failed}{_result(event.get('response'))}")
         elif kind == "model_retry":
             self._again, self._turn = self._turn or self._again, ""
-            self._say(f"trying again in {event.get('wait_s')} s: {event.get('message') or event.get('reason')}")
+            why = event.get("message") or event.get("reason")
+            self._say(f"trying again in {event.get('wait_s') or 0:.1f} s: {why}")
         elif kind == "note":
             self._say(f"note: {event.get('message')}")
         elif kind not in ("finished", "suspended"):

@@ -44,6 +44,19 @@ def test_logs_of_an_agent_are_those_of_its_last_run(kitchen: Any) -> None:
     assert kitchen("logs", "agent/plain").out.startswith("run/two of ")
 
 
+def test_describe_shows_the_steps_of_a_run_before_its_events(kitchen: Any) -> None:
+    kitchen("run", *ASSISTANT, FIND, "--name", "one")
+    out = kitchen("describe", "run/one", "-n", "cooking").out
+    steps = out[out.index("\nSteps:\n") : out.index("\nEvents:")].splitlines()
+    assert steps[2].split() == ["PATH", "KIND", "OK", "MS", "TOKENS", "RESULT"]
+    assert [line.split()[:3] for line in steps[3:]] == [
+        ["chat#0", "model", "ok"],
+        ["all#0[0]/recipe-finder#0", "tool", "ok"],
+        ["chat#1", "model", "ok"],
+    ]
+    assert "Steps" not in kitchen("describe", *ASSISTANT).out
+
+
 def test_logs_as_json_are_the_records(kitchen: Any) -> None:
     kitchen("run", *ASSISTANT, FIND, "--name", "one")
     lines = [orjson.loads(line) for line in kitchen("logs", "run/one", "-n", "cooking", "-o", "json").out.splitlines()]
