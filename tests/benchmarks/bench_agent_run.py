@@ -21,6 +21,7 @@ from pathlib import Path
 import aiohttp
 import attrs
 import orjson
+import pytest
 
 from kastra_core import PluginManager, Runtime
 from kastra_core.config import Config, ProviderSettings
@@ -81,7 +82,7 @@ async def measure(base_url: str, place: Path, *, calls: int, rounds: int) -> Non
         for at_once in (1, 64):
             for call in kinds.values():
                 await round_of(call, 2 * at_once, at_once)
-            found = {name: [] for name in kinds}  # type: dict[str, list[tuple[float, float]]]
+            found: dict[str, list[tuple[float, float]]] = {name: [] for name in kinds}
             for _ in range(rounds):
                 for name, call in kinds.items():
                     found[name].append(await round_of(call, calls, at_once))
@@ -105,6 +106,12 @@ def main() -> None:
     finally:
         server.terminate()
         server.wait()
+
+
+@pytest.mark.benchmark
+def test_cpu_of_an_agent_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench_agent_run.py", "320"])
+    main()
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from kastra_core import PluginManager, Runtime, manifests
@@ -106,6 +107,12 @@ def main() -> None:
     print(f"    base: {base:7.3f} s  {base / count * 1e6:7.1f} us each (yaml.CSafeLoader alone)")
     print(f"peak memory: {peak:.0f} MB; share of parsing in the whole: {times['parse'] / times['whole']:.0%}")
     print(f"whole / CSafeLoader: {times['whole'] / base:.2f} (goal <= 3)")
+
+
+@pytest.mark.benchmark
+def test_applying_thousands_of_agents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench_apply.py", "2000"])
+    main()
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 from kastra_core import PluginManager, hookimpl
-from kastra_core.config import Config, ProviderSettings
+from kastra_core.config import Config, ProviderSettings, SecretValue
 from kastra_core.errors import (
     AuthenticationError,
     ConfigError,
@@ -103,7 +103,11 @@ def test_an_agents_settings_go_over_the_configurations(tmp_path: Path, monkeypat
 
 
 def test_a_base_of_the_manifests_own_never_gets_the_operators_key(tmp_path: Path) -> None:
-    section = ProviderSettings(api_base="http://mine/v1", api_key="sk-mine", headers={"x-org": "secret"})
+    section = ProviderSettings(
+        api_base="http://mine/v1",
+        api_key=SecretValue(literal="sk-mine"),
+        headers={"x-org": SecretValue(literal="secret")},
+    )
     found = models(tmp_path, both(), openai=section)
     settings = found.settings("openai", {"apiBase": "http://theirs/v1"})
     assert (settings.api_base, settings.api_key, dict(settings.headers)) == ("http://theirs/v1", "", {})

@@ -349,9 +349,7 @@ async def test_a_limit_stops_an_endless_loop_within_one_unit(
 
 async def test_parallel_operations_do_not_slip_past_a_limit(lab: Lab) -> None:
     async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
-        return await ctx.gather(
-            {str(i): lambda inner: inner.perform("use", {"name": "x"}) for i in range(10)}  # type: ignore[misc]
-        )
+        return await ctx.gather({str(i): lambda inner: inner.perform("use", {"name": "x"}) for i in range(10)})
 
     _, run = await started(lab, program, limits={"maxToolCalls": 4})
     with pytest.raises(RunFailedError, match="maxToolCalls"):
