@@ -9,11 +9,14 @@ commands alternate, and the best round of each is compared, because other work o
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -21,20 +24,41 @@ import pytest
 BASE = ("-c", "import yaml, attrs, pluggy, click")
 KASTRA = ("-c", "import sys; from kastra_core.cli import main; sys.exit(main())")
 GOALS = {"kastra --version": 1.3, "kastra get agents": 2.0}
+ANSWER = "kastra run agent/remote hi"
+"""From process start to the answer of a server on the loopback device that answers at once. Goal 5, printed only: most
+of it is the import of aiohttp, and how much of that overlaps with other work depends on a second core being free."""
 
 AGENT = """\
 apiVersion: mastra.ai/v1
 kind: Agent
 metadata: {name: greeter}
 spec: {instructions: Say hello., model: local/auto}
+---
+apiVersion: mastra.ai/v1
+kind: Agent
+metadata: {name: remote}
+spec: {instructions: Say hello., model: openai/m}
 """
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """Base URL of a model server in a process of its own."""
+    mock = Path(__file__).parents[1] / "mock_openai.py"
+    with subprocess.Popen([sys.executable, str(mock), "--port", "0"], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            yield json.loads(process.stdout.readline())["base_url"]
+        finally:
+            process.terminate()
 
 
 def run(rounds: int) -> dict[str, float]:
     """Return the best wall time of each command, in milliseconds; "base" is what the ratios are to."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("KASTRA_")}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
-    with tempfile.TemporaryDirectory() as directory:
+    environment["OPENAI_API_KEY"] = "bench"
+    with tempfile.TemporaryDirectory() as directory, server() as base_url:
         environment["KASTRA_CONFIG_HOME"] = directory
         Path(directory, "agent.yaml").write_text(AGENT, encoding="utf-8")
 
@@ -50,13 +74,15 @@ def run(rounds: int) -> dict[str, float]:
             )
             return (time.perf_counter() - start) * 1000
 
-        once(*KASTRA, "apply", "-f", "agent.yaml", "--wait=false")
+        once(*KASTRA, "config", "set", "providers.openai.apiBase", base_url)
+        once(*KASTRA, "apply", "-f", "agent.yaml")
         commands = {
             "base": BASE,
             "python -c pass": ("-c", "pass"),
             "kastra --version": (*KASTRA, "--version"),
             "kastra --help": (*KASTRA, "--help"),
             "kastra get agents": (*KASTRA, "get", "agents"),
+            ANSWER: (*KASTRA, "run", "agent/remote", "hi"),
         }
         for arguments in commands.values():
             once(*arguments)  # compiles the bytecode
@@ -70,7 +96,7 @@ def run(rounds: int) -> dict[str, float]:
 def report(results: dict[str, float]) -> None:
     print(f"{'wall time, bytecode compiled':<30} {'ms':>8} {'ratio':>6} {'goal':>6}")
     for name, milliseconds in results.items():
-        goal = GOALS.get(name)
+        goal = GOALS.get(name) or (5.0 if name == ANSWER else None)
         told = f"{goal:6.1f}" if goal else ""
         print(f"{name:<30} {milliseconds:8.1f} {milliseconds / results['base']:6.2f} {told}".rstrip())
 
