@@ -23,7 +23,7 @@ RUN = ResourceKind(
         PrinterColumn(name="OF", json_path=".spec.target.name"),
         PrinterColumn(name="PHASE", json_path=".status.phase"),
         PrinterColumn(name="REASON", json_path=".status.reason"),
-        PrinterColumn(name="DURATION", json_path=".status.durationS", type="number"),
+        PrinterColumn(name="DURATION", json_path=".status.durationS", type="seconds"),
         PrinterColumn(name="MODEL CALLS", json_path=".status.usage.modelCalls", type="integer", priority=1),
         PrinterColumn(name="TOOL CALLS", json_path=".status.usage.toolCalls", type="integer", priority=1),
         PrinterColumn(name="THREAD", json_path=".spec.thread", priority=1),

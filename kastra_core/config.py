@@ -21,7 +21,6 @@ from kastra_core.secrets import MissingSecretError, SecretRef, SecretValue, reso
 from kastra_core.settings import (
     NOTHING,
     PROJECT_DIRECTORY,
-    SENSITIVE,
     HttpToolSettings,
     PluginSettings,
     ProviderSettings,
@@ -33,6 +32,7 @@ from kastra_core.settings import (
     look_up,
     read_document,
     read_settings,
+    shown_text,
     sparse,
 )
 
@@ -57,7 +57,6 @@ __all__ = [
 ]
 
 FILE_NAME = "config.yaml"
-_HIDDEN = "***"
 
 
 _ENVIRONMENT = {
@@ -184,8 +183,6 @@ class Config:
         if not redact:
             return out
         shown: JsonObject = _redacted(out)
-        if "://" in self.store and "@" in self.store:
-            shown["store"] = re.sub(r"//[^/@]*@", f"//{_HIDDEN}@", self.store)
         return shown
 
 
@@ -260,7 +257,7 @@ def _redacted(value: Any, name: str = "") -> Any:
         return {key: _redacted(item, inside or key) for key, item in value.items()}
     if isinstance(value, list):
         return [_redacted(item, name) for item in value]
-    return _HIDDEN if isinstance(value, str) and SENSITIVE.search(name) else value
+    return shown_text(name, value) if isinstance(value, str) else value
 
 
 # ---------------------------------------------------------------------------------------------- reading and changing

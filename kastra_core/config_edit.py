@@ -75,9 +75,9 @@ def change(path: Path, dotted: str, value: str) -> Any:
 def remove(path: Path, dotted: str) -> bool:
     """See :func:`kastra_core.config.unset_value`."""
     parts = split_key(dotted)
-    _known(parts)
     text, document = _text_of(path)
     if document is None or look_up(document.data, dotted) is NOTHING:
+        _known(parts)  # what is in the file goes, known or not: so a wrong one is mended
         return False
     changed = _without(document.data, parts)
     _write(path, _shortened_text(text, parts, changed), secret=any(literals_of(changed)))
@@ -143,7 +143,7 @@ def _write(path: Path, text: str, *, secret: bool) -> None:
     target = path.resolve()  # a link stays a link
     try:
         mode = target.stat().st_mode & 0o777 if target.exists() else 0o644
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:

@@ -15,6 +15,7 @@ from kastra_core.errors import ConfigError, ManifestError, Problem
 from kastra_core.secrets import SecretValue
 
 __all__ = [
+    "HIDDEN",
     "NOTHING",
     "PROJECT_DIRECTORY",
     "SENSITIVE",
@@ -30,6 +31,7 @@ __all__ = [
     "look_up",
     "read_document",
     "read_settings",
+    "shown_text",
     "sparse",
     "split_key",
 ]
@@ -37,6 +39,8 @@ __all__ = [
 PROJECT_DIRECTORY = ".kastra"
 SENSITIVE = re.compile(r"key|secret|token|password|credential|authorization|cookie", re.IGNORECASE)
 """Names of fields and headers whose text is a secret."""
+HIDDEN = "***"
+"""Stands for a secret where a configuration is shown."""
 NOTHING: Any = object()
 """What :func:`look_up` returns for a key that is not there."""
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -99,6 +103,19 @@ class Settings:
     """Of runs whose target says nothing (``maxSteps``, ``timeoutS``)."""
     max_concurrency: int = 256
     """Runs at once."""
+
+
+def shown_text(name: str, text: str) -> str:
+    """Return the text of the field ``name`` for people: without secrets, also those within a URL.
+
+    >>> shown_text("apiBase", "https://me:pass@host/v1?key=abc")
+    'https://***@host/v1?key=***'
+    """
+    if SENSITIVE.search(name):
+        return HIDDEN
+    if "://" not in text:
+        return text
+    return re.sub(r"([?&][^=&]*=)[^&]*", rf"\1{HIDDEN}", re.sub(r"//[^/?]*@", f"//{HIDDEN}@", text))
 
 
 def read_settings(data: JsonObject, source: Any) -> Settings:

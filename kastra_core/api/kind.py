@@ -44,8 +44,8 @@ class PrinterColumn:
     """A column of ``kastra get``.
 
     ``json_path`` is the dotted subset of JSONPath: ``.spec.model.name``, ``.spec.tools[*].name``,
-    ``.status.conditions[?(@.type=="Ready")].status``. ``type`` is string, integer, number, boolean or date
-    (a date is shown as an age). ``priority`` 0 is always shown, 1 with ``-o wide`` only.
+    ``.status.conditions[?(@.type=="Ready")].status``. ``type`` is string, integer, number, seconds,
+    boolean or date (a date is shown as an age, seconds with their unit). ``priority`` 0 is always shown, 1 with ``-o wide`` only.
     """
 
     name: str

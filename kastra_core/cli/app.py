@@ -176,5 +176,9 @@ def run(args: Sequence[str]) -> int:
         # A terminal that cannot show a character shows its code; that is no reason to stop.
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):
             stream.reconfigure(errors="backslashreplace")
+    if any(stream is not None and stream.isatty() for stream in (sys.stdout, sys.stderr)):
+        from kastra_core.cli.terminal import guard_terminals
+
+        guard_terminals()
     state = CliState()
     return guarded(lambda: app.enter(args, state), state)

@@ -103,6 +103,6 @@ class Prompt:
         if self._readline is None:
             return
         with contextlib.suppress(OSError):
-            self._history.parent.mkdir(parents=True, exist_ok=True)
+            self._history.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._history.touch(mode=0o600)
             self._readline.write_history_file(str(self._history))

@@ -31,10 +31,10 @@ COMMANDS: dict[str, str] = {
     "/help": "this list",
     "/thread [NAME]": "the threads here, or go on with another one",
     "/history [N]": "the last N exchanges of the thread (5)",
-    "/model [PROVIDER/NAME]": "which model answers, or another one from now on; /model default goes back",
+    "/model [PROVIDER/NAME]": "which model answers, or another; default: the agent's",
     "/retry": "ask the last question again",
     "/usage": "what this chat has used",
-    "/save FILE": "write the thread to a file: Markdown, or JSON when its name ends with .json",
+    "/save FILE": "write the thread to a file, Markdown or .json",
     "/exit": "leave, as Ctrl-D",
 }
 _HISTORY = 5
@@ -108,7 +108,7 @@ class ChatSession:
                 except KeyboardInterrupt:
                     if not interactive:
                         return INTERRUPTED
-                    self.lines.say("\n(Ctrl-D or /exit leaves)")
+                    self.lines.say("\n(Ctrl-D or /exit leaves)", cut=False)
                     continue
                 if text.strip() and self._take(text) == "leave":
                     break

@@ -89,6 +89,10 @@ class CliState:
             if faults and self.tell_faults:
                 more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
                 self.warn(f"{faults[0]}{more}; `kastra plugins` shows more")
+            known = self._plugins.load() if self.block else ()
+            for name in self.block:
+                if name not in known:
+                    self.warn(f"--no-plugin {name}: no installed plugin is called so; `kastra plugins` lists them")
         return self._plugins
 
     @property
@@ -119,7 +123,7 @@ class CliState:
         file = file_of(url)
         if file is not None and not file.exists():
             if create:
-                file.parent.mkdir(parents=True, exist_ok=True)
+                file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
                 self.note(f"using store {url} (new)")
             else:
                 url = "memory:"
@@ -346,10 +350,18 @@ def filename_options(*, required: bool = False) -> Callable[[F], F]:
             multiple=True,
             required=required,
             metavar="PATH",
+            type=_ManifestPath(),
             help="File, directory, glob, or - for standard input (repeatable).",
         )(function)
 
     return decorate
+
+
+class _ManifestPath(click.types.StringParamType):
+    """Text; a command without it is told how it is written."""
+
+    def get_missing_message(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        return "Write -f before the file, for example -f app.yaml."
 
 
 def wait_option(help: str) -> Callable[[F], F]:

@@ -11,7 +11,7 @@ import click
 from kastra_core.cli.common import KubectlCommand, current, emit, output_option
 from kastra_core.cli.printing import NONE, render_data
 from kastra_core.cli.tables import format_table
-from kastra_core.errors import NotFoundError
+from kastra_core.errors import UserError
 
 __all__ = ["command"]
 
@@ -65,7 +65,7 @@ def get(key: str, user: bool, project_file: bool) -> None:
         for part in _parts(key):
             value = value.get(part) if isinstance(value, Mapping) else None
     if value is None:
-        raise NotFoundError(f"a value of {key}")
+        raise UserError(f"{key} is not set; `kastra config view` shows what is")
     emit(render_data(value, "yaml") if isinstance(value, Mapping) else _shown(value))
 
 
@@ -94,7 +94,7 @@ def unset(key: str, user: bool) -> None:
 
     file = _file(user)
     if not unset_value(file, key):
-        raise NotFoundError(f"{key} in {file}")
+        raise UserError(f"{key} is not set in {file}; `kastra config view --origin` shows what is set where")
 
 
 @command.command(cls=KubectlCommand)
@@ -129,11 +129,15 @@ def _shown(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(_shown(item) for item in value)
     if isinstance(value, Mapping):
-        return render_data(value, "json").replace("\n", " ").strip() if value else "{}"
+        import orjson
+
+        return orjson.dumps(value).decode()
     return str(value)
 
 
 def _hidden(key: str, value: Any) -> Any:
-    from kastra_core.settings import SENSITIVE
+    from kastra_core.settings import shown_text
 
-    return "***" if isinstance(value, str) and SENSITIVE.search(key) else value
+    if not isinstance(value, str) or ".valueFrom." in key:  # the name of a variable or a file is no secret
+        return value
+    return shown_text(key, value)

@@ -102,7 +102,7 @@ def _kinds(registry: KindRegistry) -> str:
         ]
         for kind in registry
     )
-    return format_table(rows)
+    return format_table(rows, limit=terminal_width())
 
 
 def _listing(fields: Sequence[Field], *, top: bool) -> Iterator[str]:

@@ -64,7 +64,7 @@ def explain_failure(error: BaseException, *, debug: bool = False) -> int:
 
         _tell("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, click.ClickException):
-        error.show(sys.stderr)
+        _tell(_click_text(error))
         return error.exit_code
     if isinstance(error, ValidationError):
         _tell("\n".join(_problem_lines(error)))
@@ -82,6 +82,15 @@ def explain_failure(error: BaseException, *, debug: bool = False) -> int:
     again = "" if debug else " (rerun with --debug for the traceback)"
     _tell(f"internal error: {type(error).__name__}{f': {what}' if what else ''}{again}")
     return INTERNAL_ERROR
+
+
+def _click_text(error: click.ClickException) -> str:
+    """As click shows it, with the ``error:`` of all other errors."""
+    lines = []
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if context is not None:
+        lines = [context.get_usage(), f"Try '{context.command_path} --help' for help.", ""]
+    return "\n".join([*lines, f"error: {error.format_message()}"])
 
 
 def _problem_lines(error: ValidationError) -> list[str]:

@@ -10,10 +10,12 @@ import click
 
 from kastra_core.api.meta import Resource
 from kastra_core.cli.common import (
+    CliState,
     KubectlCommand,
     all_namespaces_option,
     current,
     emit,
+    file_of,
     namespace_option,
     output_option,
     selector_options,
@@ -65,13 +67,17 @@ def command(
 
     async def read(
         runtime: RuntimeManager,
-    ) -> tuple[str | None, list[Target], list[Selection], list[NotFoundError]]:
+    ) -> tuple[str | None, list[Target], list[Selection], list[NotFoundError], bool]:
         where = namespace_of(runtime, namespace, all_namespaces)
         targets = await targets_of(runtime, what)
         found, missing = await select(
             runtime, targets, namespace=where, selector=selector, field_selector=field_selector
         )
-        return where, targets, found, missing
+        elsewhere = False
+        if where is not None and not (missing or selector or field_selector or any(s.resources for s in found)):
+            for target in targets:
+                elsewhere = elsewhere or bool((await runtime.client.list(target.kind, limit=1)).items)
+        return where, targets, found, missing, elsewhere
 
     if watch or watch_only:
         from kastra_core.cli.watching import watch_resources
@@ -91,7 +97,7 @@ def command(
             )
         )
         return
-    where, targets, found, missing = state.read(read)
+    where, targets, found, missing, elsewhere = state.read(read)
     if ignore_not_found:
         missing = []
     if sort_by:
@@ -130,7 +136,16 @@ def command(
     if missing:
         _refuse(missing)
     if not shown and output in ("", "wide", "name") and not ignore_not_found:
-        click.echo("No resources found" + ("" if where is None else f" in namespace {where}"), err=True)
+        click.echo("No resources found" + _where(state, where, elsewhere), err=True)
+
+
+def _where(state: CliState, namespace: str | None, elsewhere: bool) -> str:
+    """Where nothing was found, and where to look instead."""
+    here = "" if namespace is None else f" in namespace {namespace}"
+    file = file_of(state.url)
+    if file is not None and not file.exists():
+        return f"{here}; there is no store {state.url} yet (`kastra apply` makes it, -C DIR names another project)"
+    return here + ("; there are some in others (-A shows them)" if elsewhere else "")
 
 
 def _refuse(missing: Sequence[NotFoundError]) -> None:

@@ -95,7 +95,7 @@ def command(ctx: click.Context, name: str | None, output: str) -> None:
 
 
 def _table(plugins: Sequence[Mapping[str, Any]], *, wide: bool) -> str:
-    rows = [["NAME", "DISTRIBUTION", "VERSION", "STATE", "OFFERS", *(["MODULE"] if wide else [])]]
+    rows = [["NAME", "DISTRIBUTION", "VERSION", "STATE", *(["MODULE"] if wide else []), "OFFERS"]]
     for plugin in plugins:
         offers: dict[str, list[str]] = plugin["offers"]
         if wide:
@@ -103,7 +103,7 @@ def _table(plugins: Sequence[Mapping[str, Any]], *, wide: bool) -> str:
         else:
             told = ", ".join(_count(what, len(names)) for what, names in offers.items())
         row = [plugin["name"], plugin["distribution"] or NONE, plugin["version"] or NONE, plugin["state"]]
-        rows.append([*row, told or NONE, *([plugin["module"]] if wide else [])])
+        rows.append([*row, *([plugin["module"]] if wide else []), told or NONE])
     return format_table(rows, limit=0 if wide else terminal_width())
 
 

@@ -61,7 +61,8 @@ def cell(column: PrinterColumn, manifest: Mapping[str, Any], now_s: float) -> st
         return NONE
     if column.type == "date":
         return age(found[0], now_s)
-    return ",".join(_text(value) for value in found)
+    unit = "s" if column.type == "seconds" else ""
+    return ",".join(_text(value) + unit for value in found)
 
 
 def _text(value: Any) -> str:

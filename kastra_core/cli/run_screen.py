@@ -17,7 +17,9 @@ __all__ = ["ErrorLines", "EventLines", "Screen", "in_one_line", "plural", "print
 
 _WIDTH = 400
 """Columns of a line on a stderr that is no terminal."""
-_CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
+"""Characters that turn the direction of text."""
+_CONTROL = {code: None for code in (*range(0x20), *range(0x7F, 0xA0), *_TURNING) if chr(code) not in "\n\t"}
 
 
 def printable(text: str) -> str:

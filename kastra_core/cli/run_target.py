@@ -52,6 +52,9 @@ async def find_target(runtime: RuntimeManager, text: str, namespace: str | None)
     """
     kind_word, slash, name = text.partition("/")
     if not slash or not name:
+        known = runtime.registry.lookup(kind_word)
+        if known is not None:
+            raise UserError(f"{text!r} is a kind; write {kind_word}/NAME (`kastra get {kind_word} -A` lists them)")
         raise UserError(
             f"{text!r} does not say of what kind it is; write KIND/NAME, for example agent/{text.strip('/')}"
         )

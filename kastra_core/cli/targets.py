@@ -77,6 +77,29 @@ async def _kinds_of_word(runtime: RuntimeManager, word: str) -> list[ResourceKin
         raise
 
 
+class _ElsewhereError(NotFoundError):
+    """It is not where it was looked for, but in other namespaces."""
+
+    def __init__(self, what: str, places: Sequence[str]) -> None:
+        super().__init__(what)
+        self.places = tuple(places)
+
+    def __str__(self) -> str:
+        return f"{self.what} not found; there is one in namespace {', '.join(self.places)}: add -n {self.places[0]}"
+
+
+_LOOKED_THROUGH = 1000
+"""Resources that are looked through for a hint, at most."""
+
+
+async def _with_places(runtime: RuntimeManager, kind: ResourceKind, name: str, error: NotFoundError) -> NotFoundError:
+    if not kind.namespaced:
+        return error
+    every = (await runtime.client.list(kind, limit=_LOOKED_THROUGH)).items
+    places = sorted(item.metadata.namespace for item in every if item.metadata.name == name)
+    return _ElsewhereError(error.what, places) if places else error
+
+
 async def targets_of(runtime: RuntimeManager, words: Sequence[str]) -> list[Target]:
     """What the arguments of a command name.
 
@@ -111,12 +134,14 @@ async def select(
     namespace: str | None,
     selector: str | None = None,
     field_selector: str | None = None,
+    hints: bool = True,
 ) -> tuple[list[Selection], list[NotFoundError]]:
     """Read what targets name, by kind in the order of the targets; and what was named and is not there.
 
     Args:
         namespace: None for all.
         selector, field_selector: of labels and fields.
+        hints: let what is missing say in which other namespaces there is one of that name.
     Raises: SelectorError; UserError when a name stands beside ``namespace`` None.
     """
     labels = LabelSelector.parse(selector) if selector else None
@@ -139,7 +164,7 @@ async def select(
         try:
             resources.append(await runtime.client.require(kind.key(where or "", target.name)))
         except NotFoundError as error:
-            missing.append(error)
+            missing.append(await _with_places(runtime, kind, target.name, error) if hints else error)
     selections = [
         Selection(kind, tuple(found[group_kind]), runtime.registry.get(*group_kind) is None)
         for group_kind, kind in kinds.items()

@@ -175,7 +175,9 @@ async def _keys(
     if len(named) < len(targets):
         if not (selector or field_selector or everything):
             raise UserError("name resources, or give -l, --field-selector or --all")
-        found, _ = await select(runtime, targets, namespace=namespace, selector=selector, field_selector=field_selector)
+        found, _ = await select(
+            runtime, targets, namespace=namespace, selector=selector, field_selector=field_selector, hints=False
+        )
         for selection in found:
             for resource in selection.resources:
                 out[resource.key] = kind_name(selection.kind, resource.metadata.name)

@@ -10,7 +10,7 @@ from kastra_core.api.meta import Resource
 from kastra_core.api.selectors import FieldSelector, LabelSelector
 from kastra_core.cli.common import emit
 from kastra_core.cli.printing import as_data, columns_of, header_of, kind_name, render_data, row_of
-from kastra_core.cli.tables import format_table, widths_of
+from kastra_core.cli.tables import format_table, terminal_width, widths_of
 from kastra_core.cli.targets import targets_of
 from kastra_core.errors import ExpiredError, UserError
 
@@ -62,7 +62,7 @@ async def watch_resources(
             and (accept is None or accept(resource))
         )
 
-    def show(resources: Sequence[Resource], *, header: bool = False) -> None:
+    def show(resources: Sequence[Resource], *, header: bool = False, gone: bool = False) -> None:
         nonlocal widths
         if not as_table:
             for resource in resources:
@@ -78,8 +78,11 @@ async def watch_resources(
         ]
         if header and headers:
             rows.insert(0, header_of(columns, namespace=namespace is None, labels=show_labels))
+        if gone:
+            rows = [[*row[:-1], f"{row[-1]} (deleted)"] for row in rows]
         if rows:
-            text = format_table(rows, widths=widths)
+            limit = 0 if output == "wide" else terminal_width()
+            text = format_table(rows, widths=widths, limit=limit, keep=2 if namespace is None else 1)
             sizes = widths_of(rows)
             widths = [max(size, least) for size, least in zip(sizes, [*widths, *[0] * len(sizes)])]
             emit(text)
@@ -95,7 +98,7 @@ async def watch_resources(
             async for event in runtime.client.watch(kind, namespace=namespace, since=since):
                 since = event.resource.metadata.resource_version or since
                 if wanted(event.resource):
-                    show([event.resource])
+                    show([event.resource], gone=event.type == "DELETED")
             return
         except ExpiredError:
             # What happened meanwhile is gone: begin with the state of now.

@@ -85,7 +85,7 @@ class Children:
                 )
                 with contextlib.suppress(AlreadyExistsError):  # a worker that lost the parent was quicker
                     caller = Parent(state=parent, path=path, uid=uid, depth=depth)
-                    await self._manager.begin(reference, input, options, None, caller)
+                    await self._manager.starter.begin(reference, input, options, None, caller)
         return await self._wait(parent, key, uid)
 
     async def _was_deleted(self, parent: RunState, uid: str) -> bool:

@@ -183,7 +183,7 @@ class Models:
         """Settings of a provider: the configuration's, with those of an Agent's ``spec.model`` over them.
 
         ``spec`` may have ``apiBase``, ``apiKey`` ({valueFrom}), ``headers``, ``timeoutS`` and ``options``. An
-        ``apiBase`` of its own is used without the configured key and headers.
+        ``apiBase`` of its own is used without the configured key, headers and options.
 
         Raises: KastraError with reason MissingSecret when a referenced secret is not there.
         """
@@ -208,7 +208,13 @@ class Models:
             if spec.get("apiBase") and spec["apiBase"] != values.get("api_base"):
                 # A manifest must not send the operator's key to an address of its own: a foreign base gets only what
                 # the manifest itself refers to. "" means: no key, and none from the environment.
-                values |= {"api_base": spec["apiBase"], "api_key": "", "headers": {}}
+                values |= {
+                    "api_base": spec["apiBase"],
+                    "api_key": "",
+                    "headers": {},
+                    "options": {},
+                    "foreign_base": True,
+                }
             if spec.get("apiKey") is not None:
                 values["api_key"] = resolve_secret(spec["apiKey"])
             if spec.get("headers"):

@@ -69,6 +69,8 @@ def final_status(
         "reason": reason,
         "conditions": [_complete(done, reason or phase, now_s, message, run.metadata.generation)],
     }
+    if "worker" in run.status:
+        status["worker"] = run.status["worker"]
     if message:
         status["message"] = message
     if output is not None:

@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from kastra_core.api.kind import MAIN_GROUP, ResourceKind
 from kastra_core.api.lazy import load
-from kastra_core.api.meta import JsonObject, JsonValue, ObjectMeta, OwnerReference, Resource, ResourceKey
+from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
 from kastra_core.api.references import Reference
 from kastra_core.errors import (
-    AlreadyExistsError,
     ConflictError,
     FencedError,
     KastraError,
     NotFoundError,
-    NotReadyError,
     OperationError,
     RunCancelledError,
     StoreError,
@@ -35,20 +30,15 @@ from kastra_core.execution.context import Context, Suspend
 from kastra_core.execution.handle import ActiveRun, RunHandle, RunOptions
 from kastra_core.execution.pins import PinBoard
 from kastra_core.execution.recovery import Recovery
-from kastra_core.execution.run_spec import Parent, limits_of, run_spec
-from kastra_core.execution.run_status import FINISHED, final_status, running_status, suspended_status
+from kastra_core.execution.run_status import FINISHED, final_status, suspended_status
 from kastra_core.execution.scheduler import Scheduler, Ticket
+from kastra_core.execution.starting import Starter, key_of_target
 from kastra_core.execution.state import RunState
 from kastra_core.execution.worker import LEASE_TTL_S, Worker
 from kastra_core.protocols.runner import OperationHandler
 from kastra_core.protocols.store import (
     AppendMessages,
-    ClaimRun,
-    CreateResource,
-    DeleteResource,
-    DropJournal,
     Operation,
-    PutBlob,
     ReleaseRun,
     SendSignal,
     Store,
@@ -101,6 +91,7 @@ class RunManager:
         self.scheduler = Scheduler(limit)
         self.worker = Worker(self.store, lease_ttl_s=lease_ttl_s)
         self.recovery = Recovery(self, self.worker)
+        self.starter = Starter(self)
         self.children = Children(self)
         self.pins = PinBoard(self.store, runtime.registry)
         self.closing = False
@@ -205,117 +196,12 @@ class RunManager:
         options = options or RunOptions()
         if not self._started or self.closing:
             await self.start()
-        return RunHandle(self, await self.begin(reference, input, options, listener, None))
-
-    async def begin(
-        self,
-        reference: Reference,
-        input: JsonValue,
-        options: RunOptions,
-        listener: Callable[[JsonObject], None] | None,
-        parent: Parent | None,
-    ) -> ActiveRun:
-        """As :meth:`start_run`, also for children; the manager must have been started."""
-        kind = self.runtime.registry.of_key(reference.key)
-        if not kind.executable:
-            able = ", ".join(k.plural for k in self.runtime.registry if k.executable) or "none"
-            raise UserError(f"a resource of kind {kind.kind} cannot be run; kinds that can: {able}")
-        target = await self.runtime.client.require(kind.key(reference.namespace, reference.name))
-        if options.require_ready:
-            target = await self._ready(target, kind, options.model)
-        digest, data, pins = await self.pins.pin(target)
-        namespace = options.namespace or target.metadata.namespace or "default"
-        config = self.runtime.config
-        limits = limits_of(target, config.limits, options.limits, parent)
-        model = options.model or config.model
-        default_model = None if model else config.default_model or self._keyless
-        spec = run_spec(target, input, options, digest=digest, limits=limits, model=model, default_model=default_model)
-        owners: tuple[OwnerReference, ...] = ()
-        if parent is not None:
-            spec["parent"] = {"run": parent.state.uid, "path": parent.path, "depth": parent.depth}
-            if _key_of_target(parent.state.resource) in pins:
-                # They call each other: the parent would keep the slot that the child waits for.
-                spec["parent"]["circle"] = True
-            above = parent.state.resource
-            owners = (
-                OwnerReference(
-                    api_version=above.api_version,
-                    kind=RUN_KIND,
-                    name=above.metadata.name,
-                    uid=parent.state.uid,
-                    controller=True,
-                ),
-            )
-        if options.thread:
-            spec["threadAfter"] = await self.store.threads.last_seq(namespace, options.thread)
-        uid = parent.uid if parent is not None else str(uuid.uuid4())
-        name = options.name or f"{target.metadata.name[:220].rstrip('-.')}-{uid.replace('-', '')[:8]}"
-        meta = ObjectMeta(name=name, namespace=namespace, uid=uid, labels=options.labels, owner_references=owners)
-        run = self.runtime.client.stamp(
-            Resource(api_version=f"{MAIN_GROUP}/v1", kind=RUN_KIND, metadata=meta, spec=spec)
-        )
-        run = attrs.evolve(run, status=running_status(self.clock(), self.worker.id))
-        more = [] if data is None else [PutBlob(data)]
-        busy = self.recovery.busy
-        busy.add(uid)
-        try:
-            try:
-                results = await self._create(run, more)
-            except AlreadyExistsError:
-                if options.name:
-                    raise
-                # Eight digits of the uid are short enough to type and, with many runs, to clash.
-                run = run.evolve(name=f"{name[:-8]}{uid.replace('-', '')}")
-                results = await self._create(run, more)
-            if self.closing:
-                await self.store.commit([ReleaseRun(uid, results[1], finished=False, wake_at_s=0.0)])
-                raise UserError(f"the runtime was closed; {run.key} goes on when it is opened again")
-            self.pins.kept(digest, pins)
-            state = RunState(self, results[0], results[1], pins, {})
-            if listener is not None:
-                state.listeners.append(listener)
-            return self.admit(state)
-        except asyncio.CancelledError:
-            # The commit may have been done or be under way. Nobody has a handle of the run: it is taken back.
-            with contextlib.suppress(KastraError):
-                await self.store.commit([DropJournal(uid), DeleteResource(run.key, uid=uid)])
-            raise
-        finally:
-            busy.discard(uid)
-
-    async def _create(self, run: Resource, more: Sequence[Operation]) -> list[Any]:
-        return await self.store.commit(
-            [CreateResource(run), ClaimRun(run.metadata.uid, run.key, self.worker.id), *more]
-        )
-
-    async def _ready(self, target: Resource, kind: ResourceKind, model: str | None) -> Resource:
-        """The target when it is Ready, reconciled now if it is not.
-
-        With a model override the target's own model need not be available: conditions that a kind marks with the
-        reason prefix ``Model`` do not hold it up.
-        """
-        ready = _ready_condition(target)
-        if ready is not None and ready["status"] == "True":
-            return target
-        await self.runtime.controllers.reconcile_closure(target.key)
-        target = await self.runtime.client.require(target.key)
-        ready = _ready_condition(target)
-        if ready is None or ready["status"] == "True":
-            return target
-        if model and str(ready.get("reason", "")).startswith("Model"):
-            return target
-        raise NotReadyError(str(target.key), ready.get("reason") or "NotReady", ready.get("message") or "")
-
-    @cached_property
-    def _keyless(self) -> str | None:
-        """The model of a provider that needs no account, for targets that name none."""
-        provider = self.runtime.models.keyless()
-        return f"{provider}/auto" if provider else None
+        return RunHandle(self, await self.starter.begin(reference, input, options, listener, None))
 
     def admit(self, state: RunState) -> ActiveRun:
         """Execute a claimed run as soon as the limits allow. Raises: KeyError when its target is not pinned."""
         spec = state.resource.spec
-        key = _key_of_target(state.resource)
+        key = key_of_target(state.resource)
         kind, target = self.runtime.registry.of_key(key), state.pins[key]
         parent = spec.get("parent") or {}
         scaling = target.spec.get("scaling") or {}
@@ -474,15 +360,17 @@ class RunManager:
             update = UpdateResource(attrs.evolve(run, status=status), run.metadata.resource_version)
             try:
                 results = await self.commit([*operations, update, release])
-            except ConflictError:
-                # Somebody changed labels or the like of the Run; its status is ours. Or a commit that was reported
-                # as failed had been done all the same.
+            except (ConflictError, FencedError) as error:
                 again = await self.store.resources.get(state.key)
                 if again is None or again.metadata.uid != state.uid:
                     raise FencedError(str(state.key)) from None
-                if again.status.get("phase") in FINISHED:
+                if again.status == status:
+                    # A commit that was reported as failed had been done all the same.
                     state.resource = again
-                    return again.status
+                    return status
+                if isinstance(error, FencedError):
+                    raise
+                # Somebody changed labels or the like of the Run; its status is ours.
                 run = again
                 continue
             state.resource = results[len(operations)]
@@ -676,16 +564,3 @@ class RunManager:
 
 def _nothing() -> None:
     """Placeholder of a ticket that is not admitted yet."""
-
-
-def _key_of_target(run: Resource) -> ResourceKey:
-    target = run.spec["target"]
-    return ResourceKey(target["group"], target["kind"], target["namespace"], target["name"])
-
-
-def _ready_condition(resource: Resource) -> Mapping[str, Any] | None:
-    for condition in resource.status.get("conditions") or ():
-        if condition.get("type") == "Ready":
-            observed = condition.get("observedGeneration") or resource.metadata.generation
-            return condition if observed >= resource.metadata.generation else None
-    return None

@@ -149,10 +149,14 @@ class ModelSettings:
     api_key: str | None = attrs.field(default=None, repr=False)
     headers: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     timeout_s: float = 600.0
-    """For the whole answer; a stream may take longer as long as something comes within it."""
+    """For the whole answer; a stream may take longer as long as something comes within it.
+    How long such a stream may last at most is the plugin's to say."""
     connect_timeout_s: float = 10.0
     options: Mapping[str, Any] = attrs.field(factory=dict)
     """The plugin's own settings, as written."""
+    foreign_base: bool = False
+    """``api_base`` comes from a manifest and is not the configured one: nothing of the operator's may be sent there,
+    neither what the configuration holds nor what lies in the environment. ``api_key`` is the manifest's own, or ""."""
 
 
 @attrs.frozen(kw_only=True)

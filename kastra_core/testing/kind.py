@@ -32,7 +32,7 @@ _VERSION = re.compile(r"v[1-9][0-9]*((alpha|beta)[1-9][0-9]*)?")
 _COLUMN = re.compile(
     r"""(\.[A-Za-z_][A-Za-z0-9_-]*|\[\*\]|\[\d+\]|\[\?\(@(\.[A-Za-z_][A-Za-z0-9_]*)+\s*==\s*("[^"]*"|'[^']*')\)\])+"""
 )
-_COLUMN_TYPES = ("string", "integer", "number", "boolean", "date")
+_COLUMN_TYPES = ("string", "integer", "number", "seconds", "boolean", "date")
 
 
 def documented_fields(cls: type) -> Iterator[tuple[str, bool]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import importlib
 import json
 import logging
 import os
@@ -25,14 +26,7 @@ from typing import Any
 
 import attrs
 
-import kastra_core.execution.children
 import kastra_core.execution.context
-import kastra_core.execution.operations
-import kastra_plugin_agent.runner
-import kastra_plugin_libsql.store
-import kastra_plugin_tool.operation
-import kastra_plugin_tool.python_tool
-import kastra_plugin_tool.runner  # noqa: F401 - imported once, before the forks
 from kastra_core import PluginManager, ResourceKind, Runtime, RuntimeManager, hookimpl
 from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import Resource, ResourceKey
@@ -282,8 +276,7 @@ async def work(job: dict[str, Any]) -> None:
         else:
             await runtime.runs.start()
             if doing != "serve" and await runtime.client.get(RUN) is None:
-                options = {"name": RUN.name, "thread": "t"}
-                await runtime.start_run(job["target"], job.get("input", "add them up"), **options)
+                await runtime.start_run(job["target"], job["input"], name=RUN.name, thread="t")
             if doing == "start":
                 await asyncio.sleep(job.get("wait_s", 60.0))
             while True:
@@ -316,6 +309,8 @@ def _child(job: dict[str, Any]) -> None:
 
 
 def main() -> None:
+    for module in ("kastra_core.execution.operations", "kastra_plugin_agent.runner", "kastra_plugin_libsql.store"):
+        importlib.import_module(module)  # once, before the forks
     gc.freeze()
     jobs: dict[int, int] = {}
     waiting = b""
@@ -351,6 +346,4 @@ def main() -> None:
 if __name__ == "__main__":
     # Tools name this module: it must be the same one.
     sys.path.insert(0, str(Path(__file__).parent))
-    import crash_worker
-
-    crash_worker.main()
+    importlib.import_module("crash_worker").main()

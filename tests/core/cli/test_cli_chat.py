@@ -132,7 +132,7 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(chat: Any, kitchen: Any) -> No
     person.type("half a line")
     person.read_until("half a line")
     person.type("\x03")
-    person.read_until("/exit leaves")
+    person.read_until("\r\n(Ctrl-D or /exit leaves)")
     person.read_until("> ")
     assert person.leave() == 0
     assert sorted(run["status"]["phase"] for run in kitchen.runs()) == ["Cancelled", "Succeeded"]

@@ -31,8 +31,19 @@ def applied(kastra: Kastra, widgets: str) -> Kastra:
 def test_a_project_without_store_has_no_resources_and_gets_no_store(kastra: Kastra, project: Path) -> None:
     done = kastra("get", "widgets")
     assert (done.code, done.out) == (0, "")
-    assert "No resources found in namespace default" in done.err
+    assert "No resources found in namespace default; there is no store file:" in done.err
     assert list(project.iterdir()) == []
+
+
+def test_what_is_in_another_namespace_is_said_to_be_there(applied: Kastra) -> None:
+    assert applied("get", "widgets", "-n", "none").err == (
+        "No resources found in namespace none; there are some in others (-A shows them)\n"
+    )
+    assert applied("get", "widgets", "-n", "none", "-l", "line=heavy").err == ("No resources found in namespace none\n")
+    for command in ("get", "describe", "delete"):
+        done = applied(command, "widget", "anvil", "-n", "none")
+        assert done.code == 1
+        assert "Widget none/anvil not found; there is one in namespace default: add -n default" in done.err
 
 
 def test_get_shows_the_columns_of_the_kind(applied: Kastra) -> None:
@@ -190,6 +201,13 @@ def test_watch_prints_changes_of_other_processes(
         (project / widgets).write_text(text, encoding="utf-8")
         assert applied("apply", "-f", widgets).code == 0
         assert process.stdout.readline().split()[:2] == ["bolt", "3"]
+        assert applied("delete", "widget", "anvil").code == 0
+        line = process.stdout.readline()
+        while line and not line.endswith(
+            " (deleted)\n"
+        ):  # it is marked first, and what needed it is not Ready any more
+            line = process.stdout.readline()
+        assert line.split()[0] == "anvil"
     finally:
         process.kill()
         process.communicate()

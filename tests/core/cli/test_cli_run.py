@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,18 @@ def test_what_is_not_there_is_said_where_it_is(kitchen: Any) -> None:
     assert "write KIND/NAME, for example agent/plain" in kitchen("run", "plain", "hi").err
     assert "did you mean 'agent'" in kitchen("run", "agnt/plain", "hi").err
     assert "cannot be run; kinds that can: agents, tools" in kitchen("run", "event/x", "hi").err
+
+
+def test_a_kind_without_a_name_is_told_apart_from_a_name_without_a_kind(kitchen: Any) -> None:
+    assert "'agent' is a kind; write agent/NAME (`kastra get agent -A` lists them)" in kitchen("run", "agent").err
+    assert "write KIND/NAME, for example agent/plain" in kitchen("run", "plain").err
+
+
+def test_runs_are_listed_with_the_unit_of_their_duration(kitchen: Any) -> None:
+    kitchen("run", "agent/plain", "hi", "--name", "one")
+    header, row = kitchen("get", "runs").out.splitlines()
+    at = header.index("DURATION")
+    assert re.fullmatch(r"[0-9.]+s", row[at : header.index("AGE")].strip())
 
 
 def test_a_namespace_may_stand_in_the_target(kitchen: Any) -> None:

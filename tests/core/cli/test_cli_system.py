@@ -282,7 +282,48 @@ def test_config_is_set_shown_with_its_origin_and_unset(kastra: Kastra, project: 
     assert "in namespace cooking" in kastra("get", "widgets").err
     assert kastra("config", "unset", "namespace").code == 0
     assert kastra("config", "get", "namespace").out == "default\n"
-    assert kastra("config", "unset", "namespace").code == 1
+    done = kastra("config", "unset", "namespace")
+    assert (done.code, done.err.partition(" in ")[0]) == (1, "error: namespace is not set")
+    assert kastra("config", "get", "model").err.startswith("error: model is not set;")
+
+
+def test_a_setting_that_is_wrong_can_be_unset(kastra: Kastra, project: Path) -> None:
+    file = project / ".kastra" / "config.yaml"
+    file.parent.mkdir()
+    file.write_text("storee: file:x.db\nnamespace: cooking\n", encoding="utf-8")
+    assert "unknown field 'storee'" in kastra("get", "widgets").err
+    assert kastra("config", "unset", "storee").code == 0
+    assert file.read_text(encoding="utf-8") == "namespace: cooking\n"
+    assert "unknown setting 'storee'" in kastra("config", "unset", "storee").err
+
+
+def test_where_a_secret_is_found_is_no_secret(kastra: Kastra) -> None:
+    done = kastra("config", "set", "providers.openai.apiKey.valueFrom.env", "GATEWAY_KEY")
+    assert "apiKey.valueFrom.env is GATEWAY_KEY in " in done.err
+    assert '{"valueFrom":{"env":"GATEWAY_KEY"}}' in kastra("config", "view", "--origin").out
+
+
+def test_a_wrong_command_line_is_told_as_all_errors_are(kastra: Kastra) -> None:
+    done = kastra("apply", "app.yaml")
+    assert done.code == 2
+    assert done.err.splitlines() == [
+        "Usage: kastra apply [OPTIONS]",
+        "Try 'kastra apply --help' for help.",
+        "",
+        "error: Missing option '-f' / '--filename'. Write -f before the file, for example -f app.yaml.",
+    ]
+
+
+def test_a_plugin_that_is_not_there_to_be_left_out_is_told(kastra: Kastra) -> None:
+    done = kastra("--no-plugin", "acmee", "get", "widgets")
+    assert done.code == 0
+    assert "warning: --no-plugin acmee: no installed plugin is called so" in done.err
+    assert "warning" not in kastra("--no-plugin", "acme", "status").err
+
+
+def test_wide_plugins_end_with_what_they_offer(kastra: Kastra) -> None:
+    header, *_ = kastra("plugins", "-o", "wide").out.splitlines()
+    assert header.split() == ["NAME", "DISTRIBUTION", "VERSION", "STATE", "MODULE", "OFFERS"]
 
 
 def test_the_users_configuration_is_below_that_of_the_project(kastra: Kastra, tmp_path: Path) -> None:

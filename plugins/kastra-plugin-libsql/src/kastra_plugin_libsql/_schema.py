@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
@@ -94,12 +95,16 @@ def open_database(path: Path, timeout_s: float) -> apsw.Connection:
     Raises: StoreUnavailableError, SchemaVersionError, StoreError.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as err:
         raise StoreUnavailableError(
             f"store {path}: the directory {path.parent} cannot be made ({err.strerror}); "
             "name another place or make it writable"
         ) from err
+    if not path.exists():
+        # Conversations lie in it, for their owner only; what SQLite puts beside it has the same mode.
+        with suppress(OSError):  # a better message comes when it is opened
+            path.touch(mode=0o600)
     connection = None
     try:
         connection = connect(path, timeout_s)

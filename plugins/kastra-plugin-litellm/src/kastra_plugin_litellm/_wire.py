@@ -59,6 +59,14 @@ _OPTIONS = frozenset(
         "tenant_id",
     ]
 )
+# Who may set options must not say where the operator's credentials go, nor have them filled with other secrets:
+# litellm reads a value that begins so from the environment or a file.
+_ADDRESSES = ("endpoint", "url", "host", "base")
+_INDIRECT = ("os.environ/", "oidc/")
+# These sign in by what they find in the environment, whatever key they are given.
+_SELF_SIGNED = frozenset(
+    ["github_copilot", "oci", "sagemaker", "sagemaker_chat", "vertex_ai", "vertex_ai_beta", "watsonx", "watsonx_text"]
+)
 # Parameters of a chat function, not of a model. litellm's own list is checked besides.
 _RESERVED = frozenset(
     [
@@ -145,6 +153,18 @@ def _shared(settings: ModelSettings, provider: str, model: str) -> dict[str, Any
         if name not in _OPTIONS and not name.startswith(_OPTION_PREFIXES):
             allowed = ", ".join([*(f"{prefix}..." for prefix in _OPTION_PREFIXES), *sorted(_OPTIONS)])
             raise OptionError(f"unknown option {name!r} in providers.{provider}.options; allowed are {allowed}")
+        if any(word in name for word in _ADDRESSES):
+            raise OptionError(f"the option {name!r} is an address; write apiBase instead")
+    for name, value in arguments.items():
+        if isinstance(value, str) and value.startswith(_INDIRECT):
+            raise OptionError(
+                f"the option {name!r} is read from elsewhere ({value.partition('/')[0]}/...); write it out"
+            )
+    if settings.foreign_base and provider in _SELF_SIGNED:
+        raise OptionError(
+            f"{provider} signs in with what it finds on this machine, which an address in a manifest must not get; "
+            f"set providers.{provider}.apiBase in the configuration"
+        )
     # Retries are the core's.
     arguments.update(model=f"{provider}/{model}", timeout=settings.timeout_s, num_retries=0, max_retries=0)
     if settings.api_base:

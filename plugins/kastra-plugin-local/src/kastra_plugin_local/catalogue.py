@@ -18,6 +18,7 @@ __all__ = [
     "HubSource",
     "RegistrySource",
     "Source",
+    "UnknownModelError",
     "find",
     "human_bytes",
     "lookup",
@@ -195,13 +196,23 @@ def find(name: str) -> CatalogueModel | None:
     return None
 
 
+class UnknownModelError(NotFoundError):
+    """The catalogue has no such model; names those that there are."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"model {name!r}")
+
+    def __str__(self) -> str:
+        return f"the catalogue has no {self.what}; it has {', '.join(entry.name for entry in CATALOGUE)}"
+
+
 def lookup(name: str) -> CatalogueModel:
     """Return the entry with this name or alias.
 
     Raises:
-        NotFoundError: no such entry; names those that there are.
+        UnknownModelError: no such entry.
     """
     entry = find(name)
     if entry is None:
-        raise NotFoundError(f"the model {name!r} of the catalogue ({', '.join(e.name for e in CATALOGUE)})")
+        raise UnknownModelError(name)
     return entry

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +17,9 @@ from kastra_plugin_local.catalogue import CATALOGUE, CatalogueModel, HubSource, 
 from kastra_plugin_local.weights import best_installed, installed_path, model_dir, resolve
 
 __all__ = ["model"]
+
+_LEAST_COLUMNS = 18
+"""A last column that is narrower is not wrapped by words."""
 
 
 @contextmanager
@@ -111,9 +116,14 @@ def _table() -> None:
         tools = "yes" if entry.supports_tools else "no"
         rows.append((entry.name + mark, entry.size, installed, entry.licence, tools, entry.good_for))
     widths = [max(len(row[column]) for row in rows) for column in range(len(head) - 1)]
+    left = sum(widths) + 2 * len(widths)
+    room = shutil.get_terminal_size().columns - left if sys.stdout.isatty() else 0
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths)]
-        click.echo("  ".join([*cells, row[-1]]))
+        last = textwrap.wrap(row[-1], room) if room >= _LEAST_COLUMNS else [row[-1]]
+        click.echo("  ".join([*cells, last[0]]))
+        for line in last[1:]:
+            click.echo(" " * left + line)
 
 
 @model.command()

@@ -97,7 +97,8 @@ def _pull(
     part = target.with_name(target.name + ".part")
     _check_space(entry, directory, part)
     tried: list[tuple[str, str]] = []
-    for label, fetch in _plans(entry, given, part):
+    plans = _plans(entry, given, part)
+    for number, (label, fetch) in enumerate(plans, start=1):
 
         def advance(done: int, label: str = label) -> None:
             shown = Progress(phase="download", source=label, done_bytes=done, total_bytes=entry.size_bytes)
@@ -107,7 +108,7 @@ def _pull(
             _attempt(entry, label, part, lambda: fetch(advance), progress)  # noqa: B023  called at once
         except SourceError as err:
             tried.append((label, str(err)))
-            report(f"{label}: {err}")
+            report(f"{label}: {err}" + (f"; trying {plans[number][0]}" if number < len(plans) else ""))
             continue
         part.replace(target)
         _record_path(part).unlink(missing_ok=True)

@@ -20,11 +20,14 @@ from kastra_core.errors import (
     ModelTimeoutError,
     ProviderUnavailableError,
     RateLimitError,
+    shortened,
 )
 
 __all__ = ["error_of_body", "error_of_status", "excerpt", "retry_after_s", "scrubbed"]
 
 _LONGEST_TEXT = 600
+_LONGEST_MESSAGE = 4000
+_LONGEST_READ = 65536
 _CONTEXT = re.compile(r"context[ _](length|window|size)|too many tokens|(prompt|input) is too long", re.IGNORECASE)
 _CONTEXT_CODES = frozenset({"context_length_exceeded", "exceed_context_size_error", "string_above_max_length"})
 _FILTER_CODES = frozenset({"content_filter", "content_policy_violation", "moderation_blocked"})
@@ -41,9 +44,12 @@ def scrubbed(text: str, secrets: Iterable[str]) -> str:
     return text
 
 
-def excerpt(raw: bytes) -> str:
-    """Return the beginning of a body as one line, for an error message."""
-    text = " ".join(raw[: 4 * _LONGEST_TEXT].decode("utf-8", "replace").split())
+def excerpt(raw: bytes, secrets: Iterable[str]) -> str:
+    """Return the beginning of a body as one line, without ``secrets``, for an error message.
+
+    They are taken out before the text is cut: half a key is too much.
+    """
+    text = " ".join(scrubbed(raw[:_LONGEST_READ].decode("utf-8", "replace"), secrets)[: 4 * _LONGEST_TEXT].split())
     return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "..."
 
 
@@ -76,9 +82,10 @@ def error_of_status(
 ) -> ModelError:
     """Return the error for an answer whose HTTP status is not 2xx; ``who`` is provider and model."""
     kind, code, message = _read(raw)
-    message = scrubbed(message or excerpt(raw) or "no explanation", secrets)
+    message = _told(message, secrets) or excerpt(raw, secrets) or "no explanation"
     if 300 <= status < 400:
-        target = headers.get("location", "nowhere")
+        # Without query: it may repeat ours, and with it a key.
+        target = excerpt(headers.get("location", "nowhere").partition("?")[0].encode(), secrets)
         return InvalidRequestError(
             f"POST {url} is redirected to {target} (HTTP {status}); set the api base to where the endpoint is",
             status=status,
@@ -97,7 +104,11 @@ def error_of_body(error: Any, status: int, *, url: str, secrets: Iterable[str], 
     elif status < 400:
         # The request was taken, so whatever failed is on the provider's side unless its code says otherwise.
         status = 400 if kind == "invalid_request_error" else 500
-    return _error(status, kind, code, scrubbed(message or "no explanation", secrets), None, url, who)
+    return _error(status, kind, code, _told(message, secrets) or "no explanation", None, url, who)
+
+
+def _told(message: str, secrets: Iterable[str]) -> str:
+    return shortened(scrubbed(message, secrets), _LONGEST_MESSAGE)
 
 
 def _read(raw: bytes) -> tuple[str, str, str]:

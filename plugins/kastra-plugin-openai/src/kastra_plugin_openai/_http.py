@@ -51,12 +51,18 @@ from kastra_plugin_openai._wire import (
 )
 from kastra_plugin_openai.endpoints import Endpoint
 
-__all__ = ["Client"]
+__all__ = ["LONGEST_STREAM_S", "MAX_ANSWER_BYTES", "MAX_STREAM_BYTES", "Client"]
 
 _USER_AGENT = "kastra-plugin-openai"
 _MOST_ROUTES = 64
 # aiohttp warns when bytes beyond this size are sent in one piece (its TOO_LARGE_BYTES_BODY).
 _LARGEST_PIECE = 2**20
+MAX_ANSWER_BYTES = 64 * 2**20
+"""Of a chat answer that comes as a whole, after decompression."""
+MAX_STREAM_BYTES = 256 * 2**20
+"""Of a stream, whose events are mostly wrapping, and of embeddings."""
+LONGEST_STREAM_S = 3600.0
+"""A stream ends by then, even when something comes all the time; a longer ``timeoutS`` moves it."""
 # After [DONE] the end of the body is on its way; with it the connection can serve the next request.
 _END_WAIT_S = 0.02
 # aiohttp names the TLS settings even where none are used.
@@ -126,10 +132,28 @@ class Client:
                 allow_redirects=False,
                 proxy=route.proxy,
             ) as answer:
-                raw = await answer.read()
+                raw = await self._whole(answer, url, request)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RuntimeError) as err:
-            raise self._connection_error(err, route, url, request, request.settings.timeout_s) from err
+            raise self._connection_error(err, route, url, request) from err
         return self._json(raw, answer.status, answer.headers, route, url, request.model)
+
+    async def _whole(self, answer: aiohttp.ClientResponse, url: URL, request: ChatRequest | EmbeddingRequest) -> bytes:
+        """Return the body of an answer that is not streamed."""
+        limit = MAX_ANSWER_BYTES if isinstance(request, ChatRequest) else MAX_STREAM_BYTES
+        pieces, size = [], 0
+        async for piece in answer.content.iter_any():
+            pieces.append(piece)
+            size += len(piece)
+            if size > limit:
+                raise self._too_large(url, limit, request)
+        return b"".join(pieces)
+
+    def _too_large(self, url: URL, limit: int, request: ChatRequest | EmbeddingRequest) -> ModelError:
+        error = BadResponseError(
+            f"{_shown(url)} answered with more than {limit // 2**20} MiB", **self._who(request.model)
+        )
+        error.retryable = False
+        return error
 
     def _json(self, raw: bytes, status: int, headers: Mapping[str, str], route: _Route, url: URL, model: str) -> Any:
         if not 200 <= status < 300:
@@ -137,7 +161,7 @@ class Client:
         try:
             data = orjson.loads(raw)
         except orjson.JSONDecodeError as err:
-            found = scrubbed(excerpt(raw), route.secrets) or "nothing"
+            found = excerpt(raw, route.secrets) or "nothing"
             raise BadResponseError(
                 f"the answer of {_shown(url)} is not JSON ({err}); it begins: {found}",
                 status=status,
@@ -162,7 +186,8 @@ class Client:
             ) as answer:
                 if answer.status != 200 or answer.content_type == "application/json":
                     # Refused; or a server that does not stream and sends the whole answer.
-                    data = self._json(await answer.read(), answer.status, answer.headers, route, url, request.model)
+                    raw = await self._whole(answer, url, request)
+                    data = self._json(raw, answer.status, answer.headers, route, url, request.model)
                     prices = route.options.prices_of(request.model)
                     whole = self._read(lambda: chat_response(data, prices), request.model)
                     for event in _events_of(whole):
@@ -174,8 +199,11 @@ class Client:
                         status=answer.status,
                         **self._who(request.model),
                     )
-                parser, done = EventParser(), False
+                parser, done, size = EventParser(), False, 0
                 async for raw in answer.content.iter_any():
+                    size += len(raw)
+                    if size > MAX_STREAM_BYTES:
+                        raise self._too_large(url, MAX_STREAM_BYTES, request)
                     for data in parser.feed(raw):
                         if data == b"[DONE]":
                             done = True
@@ -197,14 +225,14 @@ class Client:
                         **self._who(request.model),
                     )
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RuntimeError) as err:
-            raise self._connection_error(err, route, url, request, request.settings.timeout_s) from err
+            raise self._connection_error(err, route, url, request, stream=True) from err
         yield ChatCompleted(self._read(answer_so_far.response, request.model))
 
     def _chunk(self, data: bytes, answer: StreamedAnswer, route: _Route, request: ChatRequest) -> list[ChatEvent]:
         try:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError as err:
-            found = scrubbed(excerpt(data), route.secrets)
+            found = excerpt(data, route.secrets)
             raise BadResponseError(
                 f"an event of the stream is not JSON ({err}); it begins: {found}", **self._who(request.model)
             ) from err
@@ -284,7 +312,9 @@ class Client:
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=settings.timeout_s, connect=settings.connect_timeout_s),
             stream_timeout=aiohttp.ClientTimeout(
-                total=None, connect=settings.connect_timeout_s, sock_read=settings.timeout_s
+                total=max(LONGEST_STREAM_S, settings.timeout_s),
+                connect=settings.connect_timeout_s,
+                sock_read=settings.timeout_s,
             ),
             proxy=_proxy_of(root),
             options=options,
@@ -292,7 +322,13 @@ class Client:
         )
 
     def _connection_error(
-        self, err: Exception, route: _Route, url: URL, request: ChatRequest | EmbeddingRequest, timeout_s: float
+        self,
+        err: Exception,
+        route: _Route,
+        url: URL,
+        request: ChatRequest | EmbeddingRequest,
+        *,
+        stream: bool = False,
     ) -> ModelError:
         """Return what a fault between us and the server is for the caller."""
         who, place = self._who(request.model), _shown(url)
@@ -300,9 +336,16 @@ class Client:
         if isinstance(err, aiohttp.ConnectionTimeoutError):
             return ModelTimeoutError(f"no connection to {place} within {request.settings.connect_timeout_s:g} s", **who)
         if isinstance(err, TimeoutError):
+            timeout_s = request.settings.timeout_s
+            if stream and not isinstance(err, aiohttp.ServerTimeoutError):
+                return ModelTimeoutError(
+                    f"{place} did not end its answer within {route.stream_timeout.total:g} s", **who
+                )
             return ModelTimeoutError(f"no answer from {place} within {timeout_s:g} s", **who)
         if isinstance(err, aiohttp.ClientResponseError):
-            return BadResponseError(f"{place} does not speak HTTP as it should: {err.message}", **who)
+            # The parser's words repeat what it could not read, line by line; the first says what it is.
+            words = excerpt(err.message.partition("\n")[0].encode(), route.secrets)
+            return BadResponseError(f"{place} does not speak HTTP as it should: {words}", **who)
         if isinstance(err, aiohttp.InvalidURL) or (isinstance(err, ValueError) and not isinstance(err, ssl.SSLError)):
             return InvalidRequestError(f"the request cannot be sent to {place}: {text}", **who)
         if isinstance(err, RuntimeError):

@@ -13,6 +13,8 @@ __all__ = ["AddressPolicy"]
 
 _NAT64 = IPv6Network("64:ff9b::/96")
 """RFC 6052; the last 32 bits are an IPv4 address, as in the old IPv4-compatible ``::a.b.c.d``."""
+_TRANSLATED = IPv6Network("::ffff:0:0:0/96")
+"""RFC 2765: IPv4-translated, the same for networks that translate by SIIT."""
 _METADATA = (IPv4Address("168.63.129.16"), IPv4Address("100.100.100.200"), IPv6Address("fd00:ec2::254"))
 """Cloud metadata outside 169.254.0.0/16: Azure's wire server (a public address), Alibaba Cloud, AWS over IPv6."""
 
@@ -71,7 +73,7 @@ def _meanings(address: IPv4Address | IPv6Address) -> tuple[IPv4Address | IPv6Add
             return (address.sixtofour, address)
         if address.teredo is not None:
             return (*address.teredo, address)
-        if address in _NAT64 or (int(address) >> 32 == 0 and int(address) > 1):
+        if address in _NAT64 or address in _TRANSLATED or (int(address) >> 32 == 0 and int(address) > 1):
             return (IPv4Address(int(address) & 0xFFFFFFFF),)
     return (address,)
 

@@ -1,0 +1,173 @@
+"""Starting a run: everything that it needs is fixed and stored in one commit, with the claim of this worker."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from kastra_core.api.kind import MAIN_GROUP, ResourceKind
+from kastra_core.api.meta import JsonObject, JsonValue, ObjectMeta, OwnerReference, Resource, ResourceKey
+from kastra_core.api.references import Reference
+from kastra_core.errors import AlreadyExistsError, KastraError, NotReadyError, UserError
+from kastra_core.execution.children import RUN_KIND
+from kastra_core.execution.handle import ActiveRun, RunOptions
+from kastra_core.execution.run_spec import Parent, limits_of, run_spec
+from kastra_core.execution.run_status import running_status
+from kastra_core.execution.state import RunState
+from kastra_core.protocols.store import (
+    AppendRecord,
+    ClaimRun,
+    CreateResource,
+    DeleteResource,
+    DropJournal,
+    Operation,
+    PutBlob,
+    ReleaseRun,
+)
+
+if TYPE_CHECKING:
+    from kastra_core.execution.runs import RunManager
+
+__all__ = ["Starter", "key_of_target"]
+
+
+class Starter:
+    """Starts the runs of a manager."""
+
+    def __init__(self, manager: RunManager) -> None:
+        self._manager = manager
+
+    async def begin(
+        self,
+        reference: Reference,
+        input: JsonValue,
+        options: RunOptions,
+        listener: Callable[[JsonObject], None] | None,
+        parent: Parent | None,
+    ) -> ActiveRun:
+        """As ``RunManager.start_run``, also for children; the manager must have been started."""
+        manager = self._manager
+        kind = manager.runtime.registry.of_key(reference.key)
+        if not kind.executable:
+            able = ", ".join(k.plural for k in manager.runtime.registry if k.executable) or "none"
+            raise UserError(f"a resource of kind {kind.kind} cannot be run; kinds that can: {able}")
+        target = await manager.runtime.client.require(kind.key(reference.namespace, reference.name))
+        if options.require_ready:
+            target = await self._ready(target, kind, options.model)
+        digest, data, pins = await manager.pins.pin(target)
+        namespace = options.namespace or target.metadata.namespace or "default"
+        config = manager.runtime.config
+        limits = limits_of(target, config.limits, options.limits, parent)
+        model = options.model or config.model
+        default_model = None if model else config.default_model or self._keyless
+        spec = run_spec(target, input, options, digest=digest, limits=limits, model=model, default_model=default_model)
+        owners: tuple[OwnerReference, ...] = ()
+        if parent is not None:
+            spec["parent"] = {"run": parent.state.uid, "path": parent.path, "depth": parent.depth}
+            if key_of_target(parent.state.resource) in pins:
+                # They call each other: the parent would keep the slot that the child waits for.
+                spec["parent"]["circle"] = True
+            above = parent.state.resource
+            owners = (
+                OwnerReference(
+                    api_version=above.api_version,
+                    kind=RUN_KIND,
+                    name=above.metadata.name,
+                    uid=parent.state.uid,
+                    controller=True,
+                ),
+            )
+        if options.thread:
+            spec["threadAfter"] = await manager.store.threads.last_seq(namespace, options.thread)
+        uid = parent.uid if parent is not None else str(uuid.uuid4())
+        name = options.name or f"{target.metadata.name[:220].rstrip('-.')}-{uid.replace('-', '')[:8]}"
+        meta = ObjectMeta(name=name, namespace=namespace, uid=uid, labels=options.labels, owner_references=owners)
+        run = manager.runtime.client.stamp(
+            Resource(api_version=f"{MAIN_GROUP}/v1", kind=RUN_KIND, metadata=meta, spec=spec)
+        )
+        run = attrs.evolve(run, status=running_status(manager.clock(), manager.worker.id))
+        more = [] if data is None else [PutBlob(data)]
+        busy = manager.recovery.busy
+        busy.add(uid)
+        try:
+            try:
+                results = await self._create(run, more)
+            except AlreadyExistsError:
+                if options.name:
+                    raise
+                # Eight digits of the uid are short enough to type and, with many runs, to clash.
+                run = run.evolve(name=f"{name[:-8]}{uid.replace('-', '')}")
+                results = await self._create(run, more)
+            if manager.closing:
+                await manager.store.commit([ReleaseRun(uid, results[1], finished=False, wake_at_s=0.0)])
+                raise UserError(f"the runtime was closed; {run.key} goes on when it is opened again")
+            manager.pins.kept(digest, pins)
+            state = RunState(manager, results[0], results[1], pins, {})
+            if listener is not None:
+                state.listeners.append(listener)
+            return manager.admit(state)
+        except asyncio.CancelledError:
+            # The commit may have been done or be under way. Nobody has a handle of the run: it is taken back.
+            await self._take_back(run, parent)
+            raise
+        finally:
+            busy.discard(uid)
+
+    async def _create(self, run: Resource, more: Sequence[Operation]) -> list[Any]:
+        return await self._manager.store.commit(
+            [CreateResource(run), ClaimRun(run.metadata.uid, run.key, self._manager.worker.id), *more]
+        )
+
+    async def _take_back(self, run: Resource, parent: Parent | None) -> None:
+        operations: list[Operation] = [DropJournal(run.metadata.uid), DeleteResource(run.key, uid=run.metadata.uid)]
+        if parent is not None:
+            if self._manager.closing:
+                return  # its parent goes on elsewhere and finds it
+            # A child's uid follows from its parent: another worker may have the parent, and this child, by now.
+            operations.insert(0, AppendRecord(parent.state.uid, f"{parent.path}!", {}, parent.state.epoch))
+        with contextlib.suppress(KastraError):
+            await self._manager.store.commit(operations)
+
+    async def _ready(self, target: Resource, kind: ResourceKind, model: str | None) -> Resource:
+        """The target when it is Ready, reconciled now if it is not.
+
+        With a model override the target's own model need not be available: conditions that a kind marks with the
+        reason prefix ``Model`` do not hold it up.
+        """
+        ready = _ready_condition(target)
+        if ready is not None and ready["status"] == "True":
+            return target
+        await self._manager.runtime.controllers.reconcile_closure(target.key)
+        target = await self._manager.runtime.client.require(target.key)
+        ready = _ready_condition(target)
+        if ready is None or ready["status"] == "True":
+            return target
+        if model and str(ready.get("reason", "")).startswith("Model"):
+            return target
+        raise NotReadyError(str(target.key), ready.get("reason") or "NotReady", ready.get("message") or "")
+
+    @cached_property
+    def _keyless(self) -> str | None:
+        """The model of a provider that needs no account, for targets that name none."""
+        provider = self._manager.runtime.models.keyless()
+        return f"{provider}/auto" if provider else None
+
+
+def key_of_target(run: Resource) -> ResourceKey:
+    """What a Run runs."""
+    target = run.spec["target"]
+    return ResourceKey(target["group"], target["kind"], target["namespace"], target["name"])
+
+
+def _ready_condition(resource: Resource) -> Mapping[str, Any] | None:
+    for condition in resource.status.get("conditions") or ():
+        if condition.get("type") == "Ready":
+            observed = condition.get("observedGeneration") or resource.metadata.generation
+            return condition if observed >= resource.metadata.generation else None
+    return None
