@@ -19,8 +19,8 @@ RUN = ResourceKind(
     ephemeral=True,
     description="One execution of an agent, a tool or another executable resource.",
     printer_columns=(
-        PrinterColumn(name="TARGET", json_path=".spec.target.kind"),
-        PrinterColumn(name="OF", json_path=".spec.target.name"),
+        PrinterColumn(name="KIND", json_path=".spec.target.kind", priority=1),
+        PrinterColumn(name="TARGET", json_path=".spec.target.name"),
         PrinterColumn(name="PHASE", json_path=".status.phase"),
         PrinterColumn(name="REASON", json_path=".status.reason"),
         PrinterColumn(name="DURATION", json_path=".status.durationS", type="seconds"),

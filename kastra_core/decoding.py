@@ -16,7 +16,7 @@ from kastra_core.api.meta import JsonObject, ObjectMeta, OwnerReference, Resourc
 from kastra_core.api.registry import KindRegistry
 from kastra_core.errors import Problem, UnknownKindError, ValidationError, nearest
 
-__all__ = ["Decoded", "decode"]
+__all__ = ["Decoded", "decode", "is_name"]
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -40,6 +40,11 @@ _MOST_PROBLEMS = 100
 """Of one manifest; further ones are counted."""
 _KNOWN_METADATA = _SERVER_SET | set(_METADATA)
 _TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
+
+
+def is_name(text: str) -> bool:
+    """Whether a resource may bear this name."""
+    return len(text) <= 253 and _NAME.fullmatch(text) is not None
 
 
 @attrs.frozen
@@ -225,7 +230,7 @@ def _metadata(
     name = data.get("name")
     if not isinstance(name, str) or not name:
         problems.append(Problem(f"expected a name, found {_found(name)}", "metadata.name"))
-    elif len(name) > 253 or not _NAME.fullmatch(name):
+    elif not is_name(name):
         hint = "use lower case letters, digits, '-' and '.', at most 253, begin and end with a letter or digit"
         problems.append(Problem(f"{name[:60]!r} is no valid name", "metadata.name", hint=hint))
     space = data.get("namespace")

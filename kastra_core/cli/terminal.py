@@ -25,7 +25,10 @@ def harmless(text: str) -> str:
 
 
 class TerminalText:
-    """A text stream to a terminal that writes only what is :func:`harmless`; all else is the stream's own."""
+    """A text stream to a terminal that writes only what is :func:`harmless`; all else is the stream's own.
+
+    What draws by control characters, as a progress bar does, takes ``sys.__stderr__`` and shows no text of others.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

@@ -1,4 +1,4 @@
-"""The status of a Run in each of its phases: Running, Suspended, Succeeded, Failed, Cancelled."""
+"""The status of a Run in each of its phases: Pending, Running, Suspended, Succeeded, Failed, Cancelled."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from kastra_core.api.meta import Condition, JsonObject, JsonValue, Resource, rfc3339
 
-__all__ = ["FINISHED", "final_status", "running_status", "suspended_status"]
+__all__ = ["FINISHED", "final_status", "pending_status", "running_status", "suspended_status"]
 
 FINISHED = frozenset({"Succeeded", "Failed", "Cancelled"})
 """Phases in which nothing happens any more."""
@@ -26,6 +26,15 @@ def running_status(now_s: float, worker: str, before: Mapping[str, Any] | None =
     if "usage" in before:
         status["usage"] = before["usage"]
     return status
+
+
+def pending_status(before: Mapping[str, Any], now_s: float) -> JsonObject:
+    """Status of a run that waits for a slot."""
+    return {
+        "phase": "Pending",
+        "worker": before.get("worker", ""),
+        "conditions": [_complete("False", "Queued", now_s, "it waits for a slot of its target or of the process")],
+    }
 
 
 def suspended_status(

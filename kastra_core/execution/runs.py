@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable, Sequence
@@ -30,7 +31,13 @@ from kastra_core.execution.context import Context, Suspend
 from kastra_core.execution.handle import ActiveRun, RunHandle, RunOptions
 from kastra_core.execution.pins import PinBoard
 from kastra_core.execution.recovery import Recovery
-from kastra_core.execution.run_status import FINISHED, final_status, suspended_status
+from kastra_core.execution.run_status import (
+    FINISHED,
+    final_status,
+    pending_status,
+    running_status,
+    suspended_status,
+)
 from kastra_core.execution.scheduler import Scheduler, Ticket
 from kastra_core.execution.starting import Starter, key_of_target
 from kastra_core.execution.state import RunState
@@ -196,7 +203,26 @@ class RunManager:
         options = options or RunOptions()
         if not self._started or self.closing:
             await self.start()
-        return RunHandle(self, await self.starter.begin(reference, input, options, listener, None))
+        active = await self.starter.begin(reference, input, options, listener, None)
+        if active.ticket.state == "queued":
+            await self._tell(active, pending_status(active.state.resource.status, self.clock()))
+            if active.begun:
+                # It was admitted while that was being written.
+                await self._tell_running(active)
+        return RunHandle(self, active)
+
+    async def _tell(self, active: ActiveRun, status: JsonObject) -> None:
+        """Write a phase that only informs: what comes in between wins, and a failure is left to the run's end."""
+        run = active.state.resource
+        update = UpdateResource(attrs.evolve(run, status=status), run.metadata.resource_version)
+        with contextlib.suppress(StoreError, ConflictError, NotFoundError):
+            [written] = await self.store.commit([update])
+            if active.state.resource is run:
+                active.state.resource = written
+
+    async def _tell_running(self, active: ActiveRun) -> None:
+        if active.state.resource.status.get("phase") == "Pending" and not active.ending:
+            await self._tell(active, running_status(self.clock(), self.worker.id))
 
     def admit(self, state: RunState) -> ActiveRun:
         """Execute a claimed run as soon as the limits allow. Raises: KeyError when its target is not pinned."""
@@ -251,6 +277,7 @@ class RunManager:
         active.begun = True
         state = active.state
         try:
+            await self._tell_running(active)
             end = await self._run(active)
             if end is None:
                 self._give_up(active)

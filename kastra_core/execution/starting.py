@@ -14,6 +14,7 @@ import attrs
 from kastra_core.api.kind import MAIN_GROUP, ResourceKind
 from kastra_core.api.meta import JsonObject, JsonValue, ObjectMeta, OwnerReference, Resource, ResourceKey
 from kastra_core.api.references import Reference
+from kastra_core.decoding import is_name
 from kastra_core.errors import AlreadyExistsError, KastraError, NotReadyError, UserError
 from kastra_core.execution.children import RUN_KIND
 from kastra_core.execution.handle import ActiveRun, RunOptions
@@ -57,6 +58,7 @@ class Starter:
         if not kind.executable:
             able = ", ".join(k.plural for k in manager.runtime.registry if k.executable) or "none"
             raise UserError(f"a resource of kind {kind.kind} cannot be run; kinds that can: {able}")
+        _check_names(options)
         target = await manager.runtime.client.require(kind.key(reference.namespace, reference.name))
         if options.require_ready:
             target = await self._ready(target, kind, options.model)
@@ -171,3 +173,13 @@ def _ready_condition(resource: Resource) -> Mapping[str, Any] | None:
             observed = condition.get("observedGeneration") or resource.metadata.generation
             return condition if observed >= resource.metadata.generation else None
     return None
+
+
+def _check_names(options: RunOptions) -> None:
+    """Raises: UserError for a name that no resource may bear, and a thread that would garble what shows it."""
+    if options.name and not is_name(options.name):
+        raise UserError(
+            f"{options.name[:60]!r} is no valid name of a run; use lower case letters, digits, '-' and '.', at most 253"
+        )
+    if options.thread and (len(options.thread) > 512 or not options.thread.isprintable()):
+        raise UserError(f"{options.thread[:60]!r} is no valid name of a thread; use at most 512 printable characters")

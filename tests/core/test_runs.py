@@ -659,11 +659,14 @@ async def test_a_queued_run_waits_for_a_slot_of_its_target(lab: Lab) -> None:
     key = ResourceKey("mastra.ai", "Job", "default", "job")
     assert runtime.runs.scheduler.slots(key).queued == 6
     await lab.world.entry("n1").wait()
+    phases = [(await stored(runtime, run)).status["phase"] for run in runs]
+    assert phases == ["Running"] * 2 + ["Pending"] * 6
     for name in ("n0", "n1"):
         lab.world.gate(name).set()
     for run in runs:
         await run.result()
     assert max(peak) == 2
+    assert {(await stored(runtime, run)).status["phase"] for run in runs} == {"Succeeded"}
 
 
 async def test_a_queued_run_is_cancelled(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import select
@@ -131,8 +132,12 @@ def test_ctrl_c_stops_the_answer_and_not_the_chat(chat: Any, kitchen: Any) -> No
     person.read_until("> ")
     person.type("half a line")
     person.read_until("half a line")
-    person.type("\x03")
-    person.read_until("\r\n(Ctrl-D or /exit leaves)")
+    for timeout_s in (2, 2, 2, 60):
+        person.type("\x03")
+        # Python's readline sleeps over a signal that comes while it handles a key, until there is another.
+        with contextlib.suppress(AssertionError) if timeout_s == 2 else contextlib.nullcontext():
+            person.read_until("\r\n(Ctrl-D or /exit leaves)", timeout_s)
+            break
     person.read_until("> ")
     assert person.leave() == 0
     assert sorted(run["status"]["phase"] for run in kitchen.runs()) == ["Cancelled", "Succeeded"]

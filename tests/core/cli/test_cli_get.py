@@ -203,9 +203,7 @@ def test_watch_prints_changes_of_other_processes(
         assert process.stdout.readline().split()[:2] == ["bolt", "3"]
         assert applied("delete", "widget", "anvil").code == 0
         line = process.stdout.readline()
-        while line and not line.endswith(
-            " (deleted)\n"
-        ):  # it is marked first, and what needed it is not Ready any more
+        while line and not line.endswith(" (deleted)\n"):  # it is marked first
             line = process.stdout.readline()
         assert line.split()[0] == "anvil"
     finally:

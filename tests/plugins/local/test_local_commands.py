@@ -128,13 +128,20 @@ def test_group_works_in_a_process_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
-def test_progress_bar_is_drawn_on_a_terminal(hub: Any, model_dir: Path) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from kastra_plugin_local.commands import model; model(['pull', 'smollm2'])",
+        "import sys; from kastra_core.cli import main; sys.exit(main(['model', 'pull', 'smollm2']))",
+    ],
+    ids=["the group", "kastra"],
+)
+def test_progress_bar_is_drawn_on_a_terminal(hub: Any, model_dir: Path, code: str) -> None:
     import pty
 
     hub.status = 404
     leader, follower = pty.openpty()
-    code = "from kastra_plugin_local.commands import model; model()"
-    with subprocess.Popen([sys.executable, "-c", code, "pull", "smollm2"], stderr=follower, stdout=follower) as process:
+    with subprocess.Popen([sys.executable, "-c", code], stderr=follower, stdout=follower) as process:
         os.close(follower)
         shown = b""
         try:
@@ -145,4 +152,5 @@ def test_progress_bar_is_drawn_on_a_terminal(hub: Any, model_dir: Path) -> None:
         assert process.wait(60) == 1
     os.close(leader)
     assert "\x1b[" in shown.decode()
+    assert "\\u00" not in shown.decode()
     assert "HTTP 404" in shown.decode()

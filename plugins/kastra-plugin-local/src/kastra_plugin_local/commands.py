@@ -217,7 +217,8 @@ def _progress(entry: CatalogueModel) -> Iterator[tuple[Callable[[Any], None], Ca
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
+    # sys.stderr may be guarded against control characters, of which a bar is made; what is told beside it is not.
+    console = Console(file=sys.__stderr__)
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(entry.name, total=entry.size_bytes)
@@ -225,7 +226,11 @@ def _progress(entry: CatalogueModel) -> Iterator[tuple[Callable[[Any], None], Ca
         def show(state: Any) -> None:
             bar.update(task, description=f"{entry.name} {state.phase}", completed=state.done_bytes)
 
-        yield show, lambda line: console.print(line, markup=False, highlight=False)
+        yield show, lambda line: console.print(_printable(line), markup=False, highlight=False)
+
+
+def _printable(line: str) -> str:
+    return "".join(char for char in line if char.isprintable())
 
 
 def _plain_progress(entry: CatalogueModel) -> Callable[[Any], None]:

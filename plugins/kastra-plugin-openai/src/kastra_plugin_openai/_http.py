@@ -140,12 +140,19 @@ class Client:
     async def _whole(self, answer: aiohttp.ClientResponse, url: URL, request: ChatRequest | EmbeddingRequest) -> bytes:
         """Return the body of an answer that is not streamed."""
         limit = MAX_ANSWER_BYTES if isinstance(request, ChatRequest) else MAX_STREAM_BYTES
-        pieces, size = [], 0
-        async for piece in answer.content.iter_any():
-            pieces.append(piece)
-            size += len(piece)
-            if size > limit:
-                raise self._too_large(url, limit, request)
+        pieces, size, timeout_s = [], 0, request.settings.timeout_s
+        try:
+            # The session's own limits are those of a stream when one was asked for.
+            async with asyncio.timeout(timeout_s):
+                async for piece in answer.content.iter_any():
+                    pieces.append(piece)
+                    size += len(piece)
+                    if size > limit:
+                        raise self._too_large(url, limit, request)
+        except TimeoutError as err:
+            raise ModelTimeoutError(
+                f"no whole answer from {_shown(url)} within {timeout_s:g} s", **self._who(request.model)
+            ) from err
         return b"".join(pieces)
 
     def _too_large(self, url: URL, limit: int, request: ChatRequest | EmbeddingRequest) -> ModelError:

@@ -263,7 +263,8 @@ def _usage(usage: Any, prices: Prices | None) -> Usage:
 
 
 def _count(tokens: Any) -> int:
-    return int(tokens) if isinstance(tokens, int | float) else 0
+    # Within what JSON numbers keep exactly; anything else is no count.
+    return int(tokens) if isinstance(tokens, int | float) and 0 <= tokens < 2**53 else 0
 
 
 class StreamedAnswer:

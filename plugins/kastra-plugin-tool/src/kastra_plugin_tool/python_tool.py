@@ -10,15 +10,21 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import orjson
+
 from kastra_core.api.meta import JsonObject, JsonValue
-from kastra_core.errors import KastraError, OperationError
+from kastra_core.errors import KastraError, OperationError, shortened
 from kastra_plugin_tool.binding import BindingError, ResultError, bind, to_json
 from kastra_plugin_tool.context import ToolContext
 from kastra_plugin_tool.importing import find_function, is_imported
 from kastra_plugin_tool.policy import ToolPolicy
 from kastra_plugin_tool.signature import FunctionSignature, read_signature
 
-__all__ = ["call_function", "load_function"]
+__all__ = ["MAX_RESULT_BYTES", "call_function", "load_function"]
+
+MAX_RESULT_BYTES = 16 * 1024 * 1024
+"""Of a result as JSON: it goes into the journal, and mostly to a model."""
+_SHOWN_CHARACTERS = 4000
 
 
 async def load_function(target: str, policy: ToolPolicy) -> tuple[Callable[..., Any], FunctionSignature]:
@@ -67,12 +73,18 @@ async def call_function(
     except (KastraError, asyncio.CancelledError):
         raise
     except (Exception, SystemExit) as error:
-        name, text = type(error).__name__, str(error).strip()
+        name, text = type(error).__name__, shortened(str(error).strip(), _SHOWN_CHARACTERS)
         raise OperationError(f"{name}: {text}" if text else name, reason="ToolFailed", retryable=True) from error
     try:
-        return to_json(result)
+        output = to_json(result)
     except ResultError as error:
-        raise OperationError(str(error), reason="InvalidOutput") from error
+        raise OperationError(shortened(str(error)), reason="InvalidOutput") from error
+    size = len(orjson.dumps(output))
+    if size > MAX_RESULT_BYTES:
+        raise OperationError(
+            f"the result has {size} bytes as JSON, more than {MAX_RESULT_BYTES}", reason="ResponseTooLarge"
+        )
+    return output
 
 
 async def _in_thread(work: Callable[[], Any]) -> Any:
