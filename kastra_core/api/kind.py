@@ -45,7 +45,8 @@ class PrinterColumn:
 
     ``json_path`` is the dotted subset of JSONPath: ``.spec.model.name``, ``.spec.tools[*].name``,
     ``.status.conditions[?(@.type=="Ready")].status``. ``type`` is string, integer, number, seconds,
-    boolean or date (a date is shown as an age, seconds with their unit). ``priority`` 0 is always shown, 1 with ``-o wide`` only.
+    boolean or date (a date is shown as an age, seconds with their unit). ``priority`` 0 is always shown, 1 with
+    ``-o wide`` only.
     """
 
     name: str

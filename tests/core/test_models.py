@@ -107,11 +107,16 @@ def test_a_base_of_the_manifests_own_never_gets_the_operators_key(tmp_path: Path
         api_base="http://mine/v1",
         api_key=SecretValue(literal="sk-mine"),
         headers={"x-org": SecretValue(literal="secret")},
+        options={"clientSecret": "secret"},
     )
     found = models(tmp_path, both(), openai=section)
-    settings = found.settings("openai", {"apiBase": "http://theirs/v1"})
+    settings = found.settings("openai", {"apiBase": "http://theirs/v1", "options": {"project": "p"}})
     assert (settings.api_base, settings.api_key, dict(settings.headers)) == ("http://theirs/v1", "", {})
-    assert found.settings("openai", {"apiBase": "http://mine/v1"}).api_key == "sk-mine"
+    assert settings.foreign_base
+    assert dict(settings.options) == {"project": "p"}
+    own = found.settings("openai", {"apiBase": "http://mine/v1"})
+    assert own.api_key == "sk-mine"
+    assert not own.foreign_base
 
 
 def test_a_missing_secret_is_an_answer_of_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -194,3 +194,37 @@ async def test_call_after_close_is_not_retryable(provider: LiteLLMProvider, sett
     with pytest.raises(ModelConnectionError) as caught:
         await ask(provider, settings, "hi", stream=False)
     assert caught.value.retryable is False
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"awsBedrockRuntimeEndpoint": "http://127.0.0.1:9"}, "write apiBase"),
+        ({"aws_sts_endpoint": "http://127.0.0.1:9"}, "write apiBase"),
+        ({"azureAuthorityHost": "http://127.0.0.1:9"}, "write apiBase"),
+        ({"organization": "os.environ/OTHER_KEY"}, "read from elsewhere"),
+        ({"azureAdToken": "oidc/file//etc/hostname"}, "read from elsewhere"),
+    ],
+)
+async def test_options_can_neither_lead_credentials_elsewhere_nor_fetch_other_secrets(
+    provider: LiteLLMProvider, settings: ModelSettings, mock_openai: Any, options: dict[str, str], words: str
+) -> None:
+    request = ChatRequest(
+        model="m", messages=[Message.user("hi")], settings=attrs.evolve(settings, api_base=None, options=options)
+    )
+    with pytest.raises(InvalidRequestError, match=words):
+        await provider.chat(request)
+    assert mock_openai.stats()["requests"] == 0
+
+
+@pytest.mark.parametrize("name", ["watsonx", "vertex_ai", "sagemaker"])
+async def test_a_provider_that_signs_in_by_itself_is_not_used_with_an_address_of_a_manifest(
+    settings: ModelSettings, mock_openai: Any, name: str
+) -> None:
+    foreign = attrs.evolve(settings, foreign_base=True)
+    request = ChatRequest(model="m", messages=[Message.user("hi")], settings=foreign)
+    provider = LiteLLMProvider(name)
+    with pytest.raises(InvalidRequestError, match="an address in a manifest"):
+        await provider.chat(request)
+    await provider.aclose()
+    assert mock_openai.stats()["requests"] == 0
