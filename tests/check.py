@@ -65,6 +65,8 @@ def _pytest(marks: str, *arguments: str) -> Callable[[Path], list[str]]:
 
 
 SOURCES = ("kastra_core", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("plugins/*/src")), "tests")
+SECOND_TRIES = 3
+"""So many failed tests of a stage may be tried again: some look at terminals and signals of processes, by the clock."""
 MODEL_TESTS = {"KASTRA_REQUIRE_MODELS": "1"}
 
 STAGES = (
@@ -146,9 +148,26 @@ def run(stage: Stage, python: Path) -> Outcome:
         # 5: nothing was collected. A stage without tests proves nothing, so it fails like any other fault of pytest.
         if code and not outcome.failed:
             outcome.failed = 1
+        elif 0 < outcome.failed <= SECOND_TRIES:
+            _try_again(stage, python, outcome)
     else:
         outcome.passed, outcome.failed = int(code == 0), int(code != 0)
     return outcome
+
+
+def _try_again(stage: Stage, python: Path, outcome: Outcome) -> None:
+    """Give a few failures a second try, alone: what failed of a loaded machine passes now, and is named as unstable."""
+    first = outcome.failed
+    report = REPORTS / f"{stage.name}-again.xml"
+    report.unlink(missing_ok=True)
+    print(f"\n=== {stage.name}: {first} failed; each gets a second try, alone", flush=True)
+    command = [*stage.command(python), "-n", "0", "--last-failed", "-v", f"--junit-xml={report}"]
+    again = Outcome(stage.name)
+    code = _call(command, stage.environment)
+    _count(report, again)
+    if code == 0 and again.passed == first:
+        print(f"UNSTABLE: the {first} above passed at the second try; mend them", flush=True)
+        outcome.passed, outcome.failed = outcome.passed + first, 0
 
 
 def _call(command: list[str], environment: dict[str, str]) -> int:
