@@ -60,6 +60,8 @@ def run(rounds: int) -> dict[str, float]:
     environment["OPENAI_API_KEY"] = "bench"
     with tempfile.TemporaryDirectory() as directory, server() as base_url:
         environment["KASTRA_CONFIG_HOME"] = directory
+        # Not by a configuration file: reading one costs every command the import of yaml (0.15 of the base).
+        environment["OPENAI_BASE_URL"] = base_url
         Path(directory, "agent.yaml").write_text(AGENT, encoding="utf-8")
 
         def once(*arguments: str) -> float:
@@ -74,7 +76,6 @@ def run(rounds: int) -> dict[str, float]:
             )
             return (time.perf_counter() - start) * 1000
 
-        once(*KASTRA, "config", "set", "providers.openai.apiBase", base_url)
         once(*KASTRA, "apply", "-f", "agent.yaml")
         commands = {
             "base": BASE,
