@@ -17,7 +17,7 @@ from kastra_plugin_libsql._errors import store_error
 from kastra_plugin_libsql._schema import connect
 from kastra_plugin_libsql._url import Settings
 
-__all__ = ["Database", "loop_is_running"]
+__all__ = ["Database", "loop_is_running", "resource_of"]
 
 
 def loop_is_running() -> bool:
@@ -28,6 +28,13 @@ def loop_is_running() -> bool:
 
 _RECENT = 1024
 """Resources that were read last and are kept although nobody holds them: what is written is soon read."""
+
+
+def resource_of(rv: int, body: bytes) -> Resource:
+    """The resource that a row of the log keeps."""
+    manifest = orjson.loads(body)
+    manifest["metadata"]["resourceVersion"] = str(rv)
+    return Resource.from_manifest(manifest)
 
 
 class Database:
@@ -55,9 +62,7 @@ class Database:
         """
         found = self._known.get(rv)
         if found is None:
-            manifest = orjson.loads(body)
-            manifest["metadata"]["resourceVersion"] = str(rv)
-            found = self._known[rv] = Resource.from_manifest(manifest)
+            found = self._known[rv] = resource_of(rv, body)
             self._recent.append(found)
         return found
 

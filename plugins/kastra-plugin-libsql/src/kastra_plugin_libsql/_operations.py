@@ -35,9 +35,10 @@ from kastra_core.protocols.store import (
     SetState,
     UpdateResource,
 )
+from kastra_plugin_libsql._database import resource_of
 from kastra_plugin_libsql._transaction import ADDED, DELETED, MODIFIED, Step, Transaction
 
-__all__ = ["MAX_VALUE_BYTES", "encode", "prepare", "resource_of"]
+__all__ = ["MAX_VALUE_BYTES", "encode", "prepare"]
 
 MAX_VALUE_BYTES = 900_000_000
 """Largest single value; SQLite's own limit is 1,000,000,000 for a row."""
@@ -52,13 +53,6 @@ def encode(value: JsonValue, what: object) -> bytes:
     if len(body) > MAX_VALUE_BYTES:
         raise StoreError(f"{what}: {len(body)} bytes of JSON; at most {MAX_VALUE_BYTES} can be kept")
     return body
-
-
-def resource_of(rv: int, body: bytes) -> Resource:
-    """The resource that a row of the log keeps."""
-    manifest = orjson.loads(body)
-    manifest["metadata"]["resourceVersion"] = str(rv)
-    return Resource.from_manifest(manifest)
 
 
 def prepare(operation: Operation) -> Step:
