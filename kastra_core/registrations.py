@@ -13,6 +13,7 @@ from kastra_core.api.lazy import Lazy
 if TYPE_CHECKING:  # every command imports this module, hardly any needs those
     from kastra_core.protocols.migrator import Migrator
     from kastra_core.protocols.runner import OperationHandler
+    from kastra_core.protocols.store_admin import StoreAdmin
 
 __all__ = [
     "CommandRegistration",
@@ -47,6 +48,8 @@ class StoreRegistration:
     name: str
     schemes: tuple[str, ...]
     factory: Lazy[Callable[[str, Mapping[str, Any]], Any]]
+    admin: Lazy[Callable[[str, Mapping[str, Any]], StoreAdmin]] | None = None
+    """For ``kastra store``: ``admin(url, options)`` returns a StoreAdmin and opens nothing yet; None: there is none."""
 
 
 @attrs.frozen(kw_only=True)

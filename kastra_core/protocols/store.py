@@ -29,12 +29,14 @@ __all__ = [
     "DeleteResource",
     "DeleteThread",
     "DropJournal",
+    "HoldBlob",
     "JournalFacet",
     "Lease",
     "LeaseFacet",
     "Operation",
     "PutBlob",
     "Record",
+    "ReleaseBlobs",
     "ReleaseRun",
     "ResourceFacet",
     "ResourceList",
@@ -136,7 +138,7 @@ class AppendRecord:
 
 @attrs.frozen
 class DropJournal:
-    """Remove all records, signals and the claim of a run. Result: None."""
+    """Remove all records, signals and the claim of a run, and let go of the blobs it holds. Result: None."""
 
     run: str
 
@@ -186,9 +188,29 @@ class DeleteThread:
 
 @attrs.frozen
 class PutBlob:
-    """Keep bytes by digest. Result: ``"sha256:<hex>"``; the same bytes are kept once."""
+    """Keep bytes by digest. Result: ``"sha256:<hex>"``; the same bytes are kept once.
+
+    Bytes stay as long as somebody holds them. The holder of a run is its uid: :class:`DropJournal` lets go of what it
+    holds. ``holder`` "" holds until :meth:`BlobFacet.delete`.
+    """
 
     data: bytes
+    holder: str = ""
+
+
+@attrs.frozen
+class HoldBlob:
+    """Hold bytes that are there already, without sending them again. Result: None. Error: NotFoundError."""
+
+    digest: str
+    holder: str
+
+
+@attrs.frozen
+class ReleaseBlobs:
+    """Let go of all blobs that ``holder`` holds; what nobody else holds is removed at once. Result: how many it held."""
+
+    holder: str
 
 
 Operation: TypeAlias = (
@@ -204,6 +226,8 @@ Operation: TypeAlias = (
     | AppendMessages
     | DeleteThread
     | PutBlob
+    | HoldBlob
+    | ReleaseBlobs
 )
 
 # ------------------------------------------------------------------------------------------------- results
@@ -432,7 +456,11 @@ class VectorFacet(Protocol):
 
 
 class BlobFacet(Protocol):
-    async def put(self, data: bytes) -> str: ...
+    """Large payloads by digest, for whoever holds them. Write them by :class:`PutBlob` to name a holder."""
+
+    async def put(self, data: bytes) -> str:
+        """Keep until :meth:`delete`; return the digest."""
+        ...
 
     async def get(self, digest: str) -> bytes:
         """Raises: NotFoundError."""
@@ -440,7 +468,9 @@ class BlobFacet(Protocol):
 
     async def has(self, digest: str) -> bool: ...
 
-    async def delete(self, digest: str) -> bool: ...
+    async def delete(self, digest: str) -> bool:
+        """Take a :meth:`put` back: the bytes go unless others hold them. False when there was no such put."""
+        ...
 
 
 @runtime_checkable
