@@ -39,10 +39,12 @@ from kastra_core.protocols.store import (
     DeleteResource,
     DeleteThread,
     DropJournal,
+    HoldBlob,
     Lease,
     Operation,
     PutBlob,
     Record,
+    ReleaseBlobs,
     ReleaseRun,
     ResourceList,
     SendSignal,
@@ -158,6 +160,10 @@ class MemoryStore:
         self._state_versions: dict[str, int] = {}
         self._threads: dict[tuple[str, str], tuple[ThreadInfo, tuple[tuple[bytes, str, float], ...]]] = {}
         self._blob_data: dict[str, bytes] = {}
+        self._holders: dict[str, dict[str, bool]] = {}
+        """Who holds a blob, by digest,"""
+        self._held: dict[str, dict[str, bool]] = {}
+        """and what a holder holds."""
         self._lease_epoch = 0
         self._undo: list[Callable[[], object]] = []
         self._bell = _Bell()
@@ -248,6 +254,7 @@ class MemoryStore:
             case DropJournal(run):
                 for table in (self._records, self._claims, self._epochs, self._signals):
                     self._drop(cast("dict[Any, Any]", table), run)
+                self._release_blobs(run)
                 return None
             case SendSignal():
                 return self._send_signal(operation)
@@ -257,12 +264,36 @@ class MemoryStore:
                 return self._append_messages(operation)
             case DeleteThread(namespace, thread):
                 return self._drop(self._threads, (namespace, thread)) is not None
-            case PutBlob(data):
+            case PutBlob(data, holder):
                 digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
                 if digest not in self._blob_data:
                     self._put(self._blob_data, digest, bytes(data))
+                self._hold(digest, holder)
                 return digest
+            case HoldBlob(digest, holder):
+                if digest not in self._blob_data:
+                    raise NotFoundError(f"blob {digest}")
+                self._hold(digest, holder)
+                return None
+            case ReleaseBlobs(holder):
+                return self._release_blobs(holder)
         raise TypeError(f"{type(operation).__name__} is no operation of a store")
+
+    def _hold(self, digest: str, holder: str) -> None:
+        self._put(self._holders.setdefault(digest, {}), holder, True)
+        self._put(self._held.setdefault(holder, {}), digest, True)
+
+    def _let_go(self, digest: str, holder: str) -> bool:
+        holders = self._holders.get(digest, {})
+        if self._drop(holders, holder) is None:
+            return False
+        self._drop(self._held[holder], digest)
+        if not holders:
+            self._drop(self._blob_data, digest)
+        return True
+
+    def _release_blobs(self, holder: str) -> int:
+        return sum(self._let_go(digest, holder) for digest in list(self._held.get(holder, ())))
 
     def _create(self, resource: Resource) -> Resource:
         key = resource.key
@@ -595,7 +626,7 @@ class _Blobs:
         return digest in self._store._blob_data
 
     async def delete(self, digest: str) -> bool:
-        return self._store._blob_data.pop(digest, None) is not None
+        return self._store._let_go(digest, "")
 
 
 class _Vectors:

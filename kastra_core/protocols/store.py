@@ -208,7 +208,7 @@ class HoldBlob:
 
 @attrs.frozen
 class ReleaseBlobs:
-    """Let go of all blobs that ``holder`` holds; what nobody else holds is removed at once. Result: how many it held."""
+    """Let go of all blobs that ``holder`` holds; what nobody else holds goes at once. Result: how many it held."""
 
     holder: str
 

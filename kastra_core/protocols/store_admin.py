@@ -162,7 +162,9 @@ class StoreAdmin(Protocol):
         """
         ...
 
-    async def migrate(self, schema: int | None = None, *, dry_run: bool = False, backup: bool = True) -> MigrationReport:
+    async def migrate(
+        self, schema: int | None = None, *, dry_run: bool = False, backup: bool = True
+    ) -> MigrationReport:
         """Bring the store to ``schema`` (None: the newest), up or down, all steps or none, after a verified backup.
 
         Raises: UserError for a schema that there is no way to, or when workers use the store.

@@ -17,7 +17,11 @@ from kastra_core.protocols.store import (
     ClaimRun,
     CreateResource,
     DeleteThread,
+    DropJournal,
+    HoldBlob,
     PutBlob,
+    ReleaseBlobs,
+    SendSignal,
     SetState,
     Store,
 )
@@ -133,6 +137,82 @@ class DataCases(Cases):
         assert await store.blobs.delete(digest)
         assert not await store.blobs.delete(digest)
         assert not await store.blobs.has(digest)
+
+    async def test_a_blob_stays_as_long_as_somebody_holds_it(self, store: Store) -> None:
+        data = b"x" * 5000
+        [digest, *_] = await store.commit([PutBlob(data, "r1"), PutBlob(data, "r1"), PutBlob(b"other", "r1")])
+        assert await store.commit([HoldBlob(digest, "r2"), HoldBlob(digest, "r2")]) == [None, None]
+        assert await store.commit([ReleaseBlobs("r1"), ReleaseBlobs("r1"), ReleaseBlobs("nobody")]) == [2, 0, 0]
+        assert await store.blobs.get(digest) == data
+        assert not await store.blobs.has(f"sha256:{hashlib.sha256(b'other').hexdigest()}")
+        assert await store.commit([ReleaseBlobs("r2")]) == [1]
+        assert not await store.blobs.has(digest)
+
+    async def test_a_put_without_holder_stays_until_it_is_taken_back(self, store: Store) -> None:
+        digest = await store.blobs.put(b"data")
+        await store.commit([HoldBlob(digest, "r"), ReleaseBlobs("r")])
+        assert await store.blobs.has(digest)
+        await store.commit([HoldBlob(digest, "r")])
+        assert await store.blobs.delete(digest)
+        assert not await store.blobs.delete(digest)
+        assert await store.blobs.get(digest) == b"data"
+        await store.commit([ReleaseBlobs("r")])
+        assert not await store.blobs.has(digest)
+        assert await store.blobs.put(b"data") == digest
+        assert await store.blobs.get(digest) == b"data"
+
+    async def test_the_end_of_a_journal_lets_go_of_the_blobs_of_its_run(self, store: Store) -> None:
+        [_, mine, both] = await store.commit(
+            [ClaimRun("r", key_of("run", kind="Run"), "w"), PutBlob(b"mine", "r"), PutBlob(b"both", "r")]
+        )
+        await store.commit([HoldBlob(both, "other")])
+        await store.commit([DropJournal("r")])
+        assert not await store.blobs.has(mine)
+        assert await store.blobs.has(both)
+
+    async def test_only_what_is_there_can_be_held_and_a_failed_commit_holds_nothing(self, store: Store) -> None:
+        [digest] = await store.commit([PutBlob(b"data", "r1")])
+        for missing in (f"sha256:{'0' * 64}", "sha256:xyz", ""):
+            with pytest.raises(NotFoundError):
+                await store.commit([HoldBlob(digest, "r2"), PutBlob(b"new", "r2"), HoldBlob(missing, "r2")])
+        with pytest.raises(NotFoundError):
+            await store.commit([ReleaseBlobs("r1"), HoldBlob(digest, "r2")])
+        assert await store.blobs.get(digest) == b"data"
+        assert await store.commit([ReleaseBlobs("r2"), ReleaseBlobs("r1")]) == [0, 1]
+        assert not await store.blobs.has(digest)
+        assert not await store.blobs.has(f"sha256:{hashlib.sha256(b'new').hexdigest()}")
+
+    @pytest.mark.parametrize("size", [1_000, 100_000, 3_000_000])
+    async def test_large_values_are_kept_whole_wherever_they_stand(self, store: Store, size: int) -> None:
+        def value(name: str) -> dict[str, Any]:
+            return {"name": name, "text": "é\u0000" + "x" * size}
+
+        run = key_of("run", kind="Run")
+        await store.commit([ClaimRun("r", run, "w"), ClaimRun("r2", run, "w")])
+        await store.commit(
+            [
+                AppendRecord("r", "p", value("record"), 1),
+                AppendRecord("r2", "p", value("record"), 1),
+                SendSignal("r", "s", value("signal")),
+                SetState("s", {"k": value("state"), "small": 1}),
+                AppendMessages("default", "t", [value("message"), value("message")]),
+                CreateResource(make("a", n=value("resource"))),
+            ]
+        )
+        assert await store.commit([AppendRecord("r", "p", {"late": 1}, 1)]) == [value("record")]
+        assert [r.record for r in await store.journal.records("r")] == [value("record")]
+        assert [s.payload for s in await store.journal.signals("r")] == [value("signal")]
+        assert await store.state.get_state("s") == {"k": value("state"), "small": 1}
+        assert await store.state.get_value("s", "k") == value("state")
+        assert [m.message for m in await store.threads.messages("default", "t")] == [value("message")] * 2
+        found = await store.resources.get(key_of("a"))
+        assert found is not None
+        assert found.spec == {"n": value("resource")}
+        await store.state.set_value("s", "k", "now small")
+        await store.commit([DropJournal("r"), DeleteThread("default", "t")])
+        assert await store.state.get_state("s") == {"k": "now small", "small": 1}
+        assert [r.record for r in await store.journal.records("r2")] == [value("record")]
+        assert not await store.journal.records("r")
 
     async def test_a_blob_that_is_not_there_is_not_found(self, store: Store) -> None:
         for digest in (f"sha256:{'0' * 64}", "sha256:xyz", "md5:00", ""):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import math
 from copy import deepcopy
 from typing import Any
 
@@ -10,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from kastra_core.api.meta import JsonValue
 from kastra_core.errors import AlreadyExistsError, ConflictError, FencedError, KastraError, NotFoundError
 from kastra_core.protocols.store import (
     AppendMessages,
@@ -19,14 +22,17 @@ from kastra_core.protocols.store import (
     DeleteResource,
     DeleteThread,
     DropJournal,
+    HoldBlob,
     Operation,
+    PutBlob,
+    ReleaseBlobs,
     ReleaseRun,
     SendSignal,
     SetState,
     Store,
     UpdateResource,
 )
-from kastra_core.testing._store_tools import GROUP, KIND, Cases, key_of, make, take
+from kastra_core.testing._store_tools import GROUP, KIND, Cases, ManualClock, key_of, make, take
 
 __all__ = ["ModelCases"]
 
@@ -41,12 +47,22 @@ _STEPS = st.one_of(
     st.tuples(st.just("record"), _small, _small, _small, _small),
     st.tuples(st.just("drop"), _small),
     st.tuples(st.just("signal"), _small, _small, st.sampled_from(["", "a", "b"])),
-    st.tuples(st.just("state"), _small, _small, _maybe),
+    st.tuples(st.just("state"), _small, _small, _maybe, st.sampled_from([None, 1.0, 3.0])),
+    st.tuples(st.just("put"), _small, _maybe),
+    st.tuples(st.just("hold"), _small, _small),
+    st.tuples(st.just("let go"), _small),
     st.tuples(st.just("append"), _small, _small, _maybe),
     st.tuples(st.just("delete thread"), _small),
 )
-_COMMITS = st.lists(st.lists(_STEPS, min_size=1, max_size=4), min_size=1, max_size=12)
+_COMMITS = st.lists(st.lists(_STEPS, min_size=1, max_size=4) | st.sampled_from([1.0, 2.0]), min_size=1, max_size=12)
+"""Commits, and seconds that pass."""
 _numbers = itertools.count(1)
+_LARGE = "large " * 15_000
+
+
+def _payload(number: int) -> JsonValue:
+    """A value; one of them is larger than most stores keep within a row."""
+    return _LARGE if number == 2 else number
 
 
 class _Model:
@@ -59,9 +75,11 @@ class _Model:
         self.events: list[tuple[str, str, int]] = []
         self.epochs: dict[str, int] = {}
         self.claims: dict[str, str] = {}
-        self.records: dict[str, dict[str, int]] = {}
-        self.signals: dict[str, list[tuple[int, str]]] = {}
-        self.state: dict[str, dict[str, int]] = {}
+        self.records: dict[str, dict[str, JsonValue]] = {}
+        self.signals: dict[str, list[tuple[JsonValue, str]]] = {}
+        self.state: dict[str, dict[str, tuple[JsonValue, float]]] = {}
+        self.now_s = 0.0
+        self.held: dict[str, set[int]] = {}
         self.threads: dict[str, list[int]] = {}
         self.uids = 0
 
@@ -141,35 +159,58 @@ class _Model:
 
     def do_record(self, n: int, path: int, value: int, epoch: int, _: Any) -> tuple[Operation, Any]:
         run = self.name(n)
-        operation = AppendRecord(run, f"p{path}", value, epoch)
+        operation = AppendRecord(run, f"p{path}", _payload(value), epoch)
         if self._fenced(run, epoch):
             return operation, FencedError
         records = self.records.setdefault(run, {})
         if f"p{path}" in records:
             return operation, records[f"p{path}"]
-        records[f"p{path}"] = value
+        records[f"p{path}"] = operation.record
         return operation, None
 
     def do_drop(self, n: int, _: Any) -> tuple[Operation, Any]:
         for table in (self.records, self.claims, self.epochs, self.signals):
             table.pop(self.name(n), None)
+        self.held.pop(self.name(n), None)
         return DropJournal(self.name(n)), None
 
     def do_signal(self, n: int, payload: int, signal_id: str, _: Any) -> tuple[Operation, Any]:
-        operation = SendSignal(self.name(n), "go", payload, signal_id)
+        operation = SendSignal(self.name(n), "go", _payload(payload), signal_id)
         sent = self.signals.setdefault(self.name(n), [])
         if signal_id and any(old == signal_id for _, old in sent):
             return operation, False
-        sent.append((payload, signal_id))
+        sent.append((operation.payload, signal_id))
         return operation, True
 
-    def do_state(self, n: int, key: int, value: int | None, _: Any) -> tuple[Operation, Any]:
+    def do_state(self, n: int, key: int, number: int | None, ttl_s: float | None, _: Any) -> tuple[Operation, Any]:
         scope = self.state.setdefault(self.name(n), {})
+        value = None if number is None else _payload(number)
         if value is None:
             scope.pop(f"k{key}", None)
         else:
-            scope[f"k{key}"] = value
-        return SetState(self.name(n), {f"k{key}": value}), None
+            scope[f"k{key}"] = (value, math.inf if ttl_s is None else self.now_s + ttl_s)
+        return SetState(self.name(n), {f"k{key}": value}, ttl_s), None
+
+    def _blob(self, number: int) -> bytes:
+        return f"{self.prefix} {number}".encode() * 1000
+
+    def _digest(self, number: int) -> str:
+        return f"sha256:{hashlib.sha256(self._blob(number)).hexdigest()}"
+
+    def do_put(self, number: int, n: int | None, _: Any) -> tuple[Operation, Any]:
+        holder = "" if n is None else self.name(n)
+        self.held.setdefault(holder, set()).add(number)
+        return PutBlob(self._blob(number), holder), self._digest(number)
+
+    def do_hold(self, number: int, n: int, _: Any) -> tuple[Operation, Any]:
+        operation = HoldBlob(self._digest(number), self.name(n))
+        if not any(number in held for held in self.held.values()):
+            return operation, NotFoundError
+        self.held.setdefault(self.name(n), set()).add(number)
+        return operation, None
+
+    def do_let_go(self, n: int, _: Any) -> tuple[Operation, Any]:
+        return ReleaseBlobs(self.name(n)), len(self.held.pop(self.name(n), ()))
 
     def do_append(self, n: int, count: int, expected: int | None, _: Any) -> tuple[Operation, Any]:
         name, last = self.name(n), len(self.threads.get(self.name(n), ()))
@@ -196,13 +237,17 @@ class ModelCases(Cases):
     )
     @given(commits=_COMMITS)
     async def test_any_sequence_of_commits_does_what_a_simple_model_does(
-        self, store: Store, commits: list[list[tuple[Any, ...]]]
+        self, store: Store, clock: ManualClock, commits: list[list[tuple[Any, ...]] | float]
     ) -> None:
         # One store for all examples: each has names of its own.
         model = _Model(f"m{next(_numbers)}")
         watch = store.resources.watch(GROUP, KIND, namespace=model.prefix)
         versions: dict[int, str] = {}
         for commit in commits:
+            if isinstance(commit, float):
+                clock.advance(commit)
+                model.now_s += commit
+                continue
             trial = deepcopy(model)
             operations, expected = [], []
             error: type[KastraError] | None = None
@@ -247,7 +292,9 @@ class ModelCases(Cases):
             name = model.name(n)
             assert {r.path: r.record for r in await store.journal.records(name)} == model.records.get(name, {})
             assert [(s.payload, s.signal_id) for s in await store.journal.signals(name)] == model.signals.get(name, [])
-            assert await store.state.get_state(name) == model.state.get(name, {})
+            state = {key: value for key, (value, end) in model.state.get(name, {}).items() if end > model.now_s}
+            assert await store.state.get_state(name) == state
+            assert await store.blobs.has(model._digest(n)) == any(n in held for held in model.held.values())
             messages = await store.threads.messages(model.prefix, name)
             assert [m.message["n"] for m in messages] == model.threads.get(name, [])
         infos = await store.threads.list(model.prefix)
