@@ -48,8 +48,8 @@ class PinBoard:
             found.update(got)
         return list(found.values())
 
-    async def pin(self, target: Resource) -> tuple[str, bytes | None, Pins]:
-        """Return (digest, bytes to keep or None when they are kept already, pins)."""
+    async def pin(self, target: Resource) -> tuple[str, bytes, Pins]:
+        """Return (digest, bytes to keep, pins)."""
         resources = await self.closure(target)
         versions = tuple((r.metadata.uid, r.metadata.resource_version) for r in resources)
         made = self._made.get(versions)
@@ -60,8 +60,11 @@ class PinBoard:
             if len(self._made) > 1000:
                 self._made.clear()
             made = self._made[versions] = (digest, data, pinned)
-        digest, data, pins = made
-        return digest, None if digest in self._kept else data, pins
+        return made
+
+    def was_kept(self, digest: str) -> bool:
+        """Whether the store had the bytes when last seen; with the last run that held them they go."""
+        return digest in self._kept
 
     def kept(self, digest: str, pins: Pins) -> None:
         """Say that the bytes of a digest are in the store now."""

@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import orjson
 
 from kastra_core.api.meta import Resource, ResourceKey
 from kastra_core.errors import ConflictError, FencedError, KastraError, NotFoundError, StoreError
@@ -402,13 +401,9 @@ class Recovery:
 
     async def _load(self, run: Resource, epoch: int) -> RunState:
         pins = await self._manager.pins.load(run.spec["pinned"])
-        records: dict[str, Any] = {}
-        for line in await self._store.journal.records(run.metadata.uid):
-            record = line.record
-            if isinstance(record, dict) and "blob" in record:
-                result = orjson.loads(await self._store.blobs.get(record["blob"]))
-                record = {**record, "r": result}
-            records[line.path] = record
+        records: dict[str, Any] = {
+            line.path: line.record for line in await self._store.journal.records(run.metadata.uid)
+        }
         return RunState(self._manager, run, epoch, pins, records)
 
     async def release(self, states: Sequence[RunState]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from kastra_core.api.kind import MAIN_GROUP, ResourceKind
 from kastra_core.api.meta import JsonObject, JsonValue, ObjectMeta, OwnerReference, Resource, ResourceKey
 from kastra_core.api.references import Reference
 from kastra_core.decoding import is_name
-from kastra_core.errors import AlreadyExistsError, KastraError, NotReadyError, UserError
+from kastra_core.errors import AlreadyExistsError, KastraError, NotFoundError, NotReadyError, UserError
 from kastra_core.execution.children import RUN_KIND
 from kastra_core.execution.handle import ActiveRun, RunOptions
 from kastra_core.execution.run_spec import Parent, limits_of, run_spec
@@ -27,6 +27,7 @@ from kastra_core.protocols.store import (
     CreateResource,
     DeleteResource,
     DropJournal,
+    HoldBlob,
     Operation,
     PutBlob,
     ReleaseRun,
@@ -94,18 +95,17 @@ class Starter:
             Resource(api_version=f"{MAIN_GROUP}/v1", kind=RUN_KIND, metadata=meta, spec=spec)
         )
         run = attrs.evolve(run, status=running_status(manager.clock(), manager.worker.id))
-        more = [] if data is None else [PutBlob(data)]
         busy = manager.recovery.busy
         busy.add(uid)
         try:
             try:
-                results = await self._create(run, more)
+                results = await self._create(run, digest, data)
             except AlreadyExistsError:
                 if options.name:
                     raise
                 # Eight digits of the uid are short enough to type and, with many runs, to clash.
                 run = run.evolve(name=f"{name[:-8]}{uid.replace('-', '')}")
-                results = await self._create(run, more)
+                results = await self._create(run, digest, data)
             if manager.closing:
                 await manager.store.commit([ReleaseRun(uid, results[1], finished=False, wake_at_s=0.0)])
                 raise UserError(f"the runtime was closed; {run.key} goes on when it is opened again")
@@ -121,10 +121,13 @@ class Starter:
         finally:
             busy.discard(uid)
 
-    async def _create(self, run: Resource, more: Sequence[Operation]) -> list[Any]:
-        return await self._manager.store.commit(
-            [CreateResource(run), ClaimRun(run.metadata.uid, run.key, self._manager.worker.id), *more]
-        )
+    async def _create(self, run: Resource, digest: str, data: bytes) -> list[Any]:
+        uid = run.metadata.uid
+        operations: list[Operation] = [CreateResource(run), ClaimRun(uid, run.key, self._manager.worker.id)]
+        if self._manager.pins.was_kept(digest):
+            with contextlib.suppress(NotFoundError):  # all runs that held it are gone
+                return await self._manager.store.commit([*operations, HoldBlob(digest, uid)])
+        return await self._manager.store.commit([*operations, PutBlob(data, uid)])
 
     async def _take_back(self, run: Resource, parent: Parent | None) -> None:
         operations: list[Operation] = [DropJournal(run.metadata.uid), DeleteResource(run.key, uid=run.metadata.uid)]

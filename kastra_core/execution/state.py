@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,14 @@ import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
 from kastra_core.errors import FencedError, LimitExceededError, RunCancelledError
-from kastra_core.protocols.store import AppendRecord, Operation, PutBlob
+from kastra_core.protocols.store import AppendRecord, Operation
 
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
 
-__all__ = ["INLINE_BYTES", "RunState", "RunUsage", "used_signals"]
+__all__ = ["RunState", "RunUsage", "used_signals"]
 
 log = logging.getLogger("kastra.runs")
-
-INLINE_BYTES = 256 * 1024
-"""A longer result is kept as a blob; its record has the digest."""
 
 
 @attrs.define
@@ -143,11 +139,7 @@ class RunState:
         Raises: TypeError when it is not JSON.
         """
         body = orjson.dumps(result)
-        if len(body) <= INLINE_BYTES:
-            self.record(path, {"r": result, **more})
-        else:
-            self._pending.append(PutBlob(body))
-            self.record(path, {"blob": f"sha256:{hashlib.sha256(body).hexdigest()}", **more})
+        self.record(path, {"r": result, **more})
         return orjson.loads(body)
 
     def _flush_soon(self) -> None:

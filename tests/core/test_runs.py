@@ -745,6 +745,26 @@ async def test_deleting_a_run_removes_its_journal_and_stops_it(lab: Lab) -> None
     assert list(await runtime.store.journal.claims()) == []
 
 
+async def test_what_a_run_pins_stays_as_long_as_a_run_needs_it(lab: Lab) -> None:
+    async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+        return target.metadata.name
+
+    runtime, first = await started(lab, program)
+    await first.result()
+    second = await runtime.start_run("jobs/job")
+    await second.result()
+    digest = (await stored(runtime, first)).spec["pinned"]
+    assert (await stored(runtime, second)).spec["pinned"] == digest
+    await runtime.client.delete(first.key)
+    assert await lab.store.blobs.has(digest)
+    await runtime.client.delete(second.key)
+    assert not await lab.store.blobs.has(digest)
+    # This runtime saw it kept, and it is gone: the next run brings it again.
+    third = await runtime.start_run("jobs/job")
+    assert await third.result() == "job"
+    assert await lab.store.blobs.has(digest)
+
+
 async def test_now_and_uuid_are_the_same_after_a_crash(lab: Lab) -> None:
     seen: list[Any] = []
 
