@@ -103,6 +103,7 @@ class Config:
 
     project: Path
     store: str
+    store_options: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     namespace: str = "default"
     model: str | None = None
     default_model: str | None = None
@@ -159,6 +160,22 @@ class Config:
             layers=tuple(layers),
             **{name: getattr(settings, name) for name in _SHARED},
         )
+
+    def options_of_store(self, url: str) -> dict[str, Any]:
+        """Return the options for opening the store ``url``: ``storeOptions`` when it is the configured one, else none.
+
+        Names are Python's (``auth_token``), secrets are resolved.
+
+        Raises: MissingSecretError, ConfigError.
+        """
+        if url != self.store:
+            return {}
+        return {
+            re.sub("[A-Z]", lambda found: f"_{found[0].lower()}", name): resolve_secret(value)
+            if isinstance(value, Mapping) and set(value) == {"valueFrom"}
+            else value
+            for name, value in self.store_options.items()
+        }
 
     def origin(self, key: str) -> str:
         """Return where the value of ``key`` ("providers.openai.apiBase") comes from.
@@ -237,7 +254,9 @@ def _absolute(data: JsonObject, project: Path, directory: Path) -> JsonObject:
         from urllib.parse import quote
 
         out = {**out, "store": f"file:{quote(str(project))}/{store[found.end() :]}"}
-    return {key: _rebased(value, directory) if key == "providers" else value for key, value in out.items()}
+    return {
+        key: _rebased(value, directory) if key in ("providers", "storeOptions") else value for key, value in out.items()
+    }
 
 
 def _rebased(value: Any, directory: Path) -> Any:

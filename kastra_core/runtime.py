@@ -21,6 +21,7 @@ from kastra_core.decoding import Decoded
 from kastra_core.errors import NotFoundError, PluginError, Problem, StoreError, UserError, ValidationError
 from kastra_core.plugins import PluginManager
 from kastra_core.protocols.store import Store
+from kastra_core.registrations import StoreRegistration
 from kastra_core.resources import Applied, ResourceClient
 
 if TYPE_CHECKING:
@@ -29,9 +30,19 @@ if TYPE_CHECKING:
     from kastra_core.execution.models import Models
     from kastra_core.execution.runs import RunHandle, RunManager, RunOptions
     from kastra_core.manifests import Document
+    from kastra_core.protocols.store_admin import StoreAdmin
     from kastra_core.recorder import EventRecorder
 
-__all__ = ["ApplyReport", "ResourceHandle", "Runtime", "RuntimeManager", "load_from_path", "load_from_string"]
+__all__ = [
+    "ApplyReport",
+    "ResourceHandle",
+    "Runtime",
+    "RuntimeManager",
+    "load_from_path",
+    "load_from_string",
+    "open_store",
+    "store_admin",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -123,13 +134,14 @@ class RuntimeManager:
             plugins: default: the installed ones, less the blocked ones.
             block: further plugins not to load.
             controllers: reconcile in the background while it is open.
-            options: the store's own.
+            options: the store's own; they win over the configuration's ``storeOptions``.
         Raises:
             StoreError, ConfigError, PluginError (no plugin serves the URL).
         """
         config = config or Config.load(project)
         plugins = plugins or PluginManager(block=[*config.plugins.block, *block])
-        store = await open_store(url or config.store, plugins, options or {})
+        url = url or config.store
+        store = await open_store(url, plugins, {**config.options_of_store(url), **(options or {})})
         runtime = cls(store=store, config=config, plugins=plugins, registry=registry_of(plugins))
         try:
             if controllers:
@@ -417,13 +429,30 @@ async def open_store(url: str, plugins: PluginManager, options: Mapping[str, Any
 
     Raises: StoreError, PluginError when no plugin serves its scheme.
     """
+    store: Store = await load(_registration(url, plugins).factory)(url, options)
+    return store
+
+
+def store_admin(url: str, plugins: PluginManager, options: Mapping[str, Any]) -> StoreAdmin:
+    """What an operator may do to the store of a URL; nothing is opened yet.
+
+    Raises: StoreError, PluginError when no plugin serves its scheme, UserError when its store offers nothing.
+    """
+    registration = _registration(url, plugins)
+    if registration.admin is None:
+        raise UserError(f"the store {registration.name!r} offers no maintenance; one on a file does (file:kastra.db)")
+    admin: StoreAdmin = load(registration.admin)(url, options)
+    return admin
+
+
+def _registration(url: str, plugins: PluginManager) -> StoreRegistration:
     scheme, colon, _ = url.partition(":")
     known: list[str] = []
+    record: StoreRegistration
     for _, record in plugins.records("kastra_stores"):
         known.extend(record.schemes)
         if colon and scheme in record.schemes:
-            store: Store = await load(record.factory)(url, options)
-            return store
+            return record
     if not colon:
         raise StoreError(f"{url!r} is no store URL; write for example file:{url}")
     hint = "pip install kastra-plugin-libsql" if scheme in ("file", "libsql") else f"served: {', '.join(known)}"

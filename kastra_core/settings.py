@@ -91,6 +91,8 @@ class Settings:
 
     store: str | None = None
     """URL; default ``file:`` of ``.kastra/kastra.db``. In a file a relative one counts from the project."""
+    store_options: Mapping[str, Any] = attrs.field(factory=dict)
+    """The store's own settings (``durability``, ``authToken``); ``{valueFrom: ...}`` stands for a secret."""
     namespace: str = "default"
     model: str | None = None
     """``provider/name``; overrides the model of every Agent."""
@@ -237,6 +239,9 @@ def sparse(data: JsonObject) -> JsonObject:
 
 def literals_of(data: JsonObject) -> Iterator[str]:
     """Paths of keys that are written out."""
+    for name, value in sparse(data).get("storeOptions", {}).items():
+        if isinstance(value, str) and SENSITIVE.search(name):
+            yield f"storeOptions.{name}"
     for name, section in sparse(data).get("providers", {}).items():
         if isinstance(section.get("apiKey"), str):
             yield f"providers.{name}.apiKey"

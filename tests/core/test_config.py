@@ -305,6 +305,28 @@ def test_a_secrets_file_counts_from_the_configuration_file(load: Load, home: Pat
     assert resolve_secret(key) == "s3cret"
 
 
+def test_options_of_the_configured_store_have_pythons_names_and_their_secrets(load: Load, home: Path) -> None:
+    config = load(
+        "storeOptions: {authToken: {valueFrom: {file: keys/x}}, timeoutS: 5}\n", "store: libsql://db.example.com\n"
+    )
+    (home / "keys").mkdir()
+    (home / "keys" / "x").write_text("s3cret\n", encoding="utf-8")
+    assert config.options_of_store("libsql://db.example.com") == {"auth_token": "s3cret", "timeout_s": 5}
+    # Another store must not get the token of this one.
+    assert config.options_of_store("libsql://other.example.com") == {}
+    assert "s3cret" not in str(config.to_manifest()) + repr(config)
+
+
+def test_a_token_of_the_store_is_written_out_in_the_users_file_only(load: Load) -> None:
+    config = load("storeOptions: {authToken: abc-123}\n")
+    assert config.options_of_store(config.store) == {"auth_token": "abc-123"}
+    assert "abc-123" not in str(config.to_manifest())
+    assert any("storeOptions.authToken is written out" in warning for warning in config.warnings)
+    with pytest.raises(ConfigError, match="a secret has no place in a project's file") as caught:
+        load("", "storeOptions: {authToken: abc-123}\n")
+    assert "abc-123" not in str(caught.value)
+
+
 @attrs.frozen(kw_only=True)
 class SpecWithSecret:
     token: SecretRef | None = None
