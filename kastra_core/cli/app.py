@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "events": "List events.",
         "status": "Show store, resources, runs, models and plugins at a glance.",
         "plugins": "List the installed plugins and how they fare.",
+        "store": "Look after the store: check, backup, restore, migrate, compact.",
         "config": "Show and change the configuration.",
         "completion": "Print the completion script for a shell.",
     },
@@ -60,7 +61,8 @@ Exit codes:
   5    a run ended without an answer
   70   a fault in Kastra itself (--debug shows the traceback)
   130  interrupted
-`diff` has its own: 0 no difference, 1 differences, more than 1 an error."""
+`diff` has its own: 0 no difference, 1 differences, more than 1 an error.
+`store status` and `store check` end with 3 when the store has a problem."""
 
 
 class KastraGroup(click.Group):

@@ -29,8 +29,8 @@ _WORDS: tuple[tuple[type[apsw.Error], str], ...] = (
     (apsw.PermissionsError, "no permission; make the file and its directory writable for this user"),
     (apsw.CantOpenError, "it cannot be opened; check that the path is a file and its directory is writable"),
     (apsw.FullError, "the disk is full, nothing of this commit was written; make room and try again"),
-    (apsw.NotADBError, "the file is no database; name another file or restore it from a backup"),
-    (apsw.CorruptError, "the file is damaged; restore it from a backup"),
+    (apsw.NotADBError, "the file is no database; name another file, or `kastra store restore BACKUP --force` mends it"),
+    (apsw.CorruptError, "the file is damaged; `kastra store check` says where, `kastra store restore BACKUP` mends it"),
     (apsw.IOError, "the disk failed or is full, nothing of this commit was acknowledged; check disk space and quota"),
     (apsw.NoLFSError, "the file is too large for this system"),
 )
