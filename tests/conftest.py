@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ settings.register_profile("kastra", deadline=None)
 settings.load_profile("kastra")
 
 
-def _mock_module() -> Any:
-    name = "kastra_tests_mock_openai"
+def _module(file: str) -> Any:
+    """Import a file beside this one."""
+    name = f"kastra_tests_{file}"
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("mock_openai.py"))
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{file}.py"))
         assert spec is not None
         assert spec.loader is not None
         sys.modules[name] = importlib.util.module_from_spec(spec)
@@ -29,7 +30,7 @@ def _mock_module() -> Any:
 
 @pytest.fixture(scope="session")
 def _mock_openai_server() -> Iterator[Any]:
-    with _mock_module().ThreadedServer() as server:
+    with _module("mock_openai").ThreadedServer() as server:
         yield server
 
 
@@ -41,3 +42,19 @@ def mock_openai(_mock_openai_server: Any) -> Any:
     """
     _mock_openai_server.reset()
     return _mock_openai_server
+
+
+@pytest.fixture(scope="session")
+def hrana() -> Any:
+    """The module ``hrana_server``: ``HranaServer`` for the test's event loop, ``HranaProcess`` for another process."""
+    return _module("hrana_server")
+
+
+@pytest.fixture
+async def hrana_server(hrana: Any, tmp_path: Path) -> AsyncIterator[Any]:
+    """A LibSQL server that accepts any token, in the test's event loop: ``.url(scheme)``, ``.faults``, ``.requests``.
+
+    The head of ``hrana_server.py`` tells what it does; for other options make one with ``hrana.HranaServer``.
+    """
+    async with hrana.HranaServer(tmp_path / "hrana.db") as server:
+        yield server
