@@ -13,7 +13,7 @@ from kastra_core.plugins import PluginManager
 from kastra_core.testing.kind import KindConformance
 from kastra_core.testing.plugin import PluginConformance
 
-PLUGINS = ("agent", "libsql", "litellm", "local", "openai", "tool")
+PLUGINS = ("agent", "libsql", "litellm", "local", "openai", "retention", "tool")
 """Entry points of the plugins in ``plugins/``."""
 
 
@@ -35,6 +35,10 @@ class TestLocalPlugin(PluginConformance):
 
 class TestOpenaiPlugin(PluginConformance):
     entry_point = "openai"
+
+
+class TestRetentionPlugin(PluginConformance):
+    entry_point = "retention"
 
 
 class TestToolPlugin(PluginConformance):

@@ -1,0 +1,161 @@
+"""What a RetentionPolicy may say, and what is told of one that is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kastra_core.api.kind import ResourceKind
+from kastra_core.api.meta import JsonObject
+from kastra_core.api.registry import KindRegistry
+from kastra_core.decoding import decode
+from kastra_core.errors import ValidationError
+from kastra_core.plugins import PluginManager
+from kastra_core.serde import FieldError, structure
+from kastra_core.testing.controller import ControllerConformance
+from kastra_core.testing.kind import KindConformance
+from kastra_core.testing.plugin import PluginConformance
+from kastra_plugin_retention.controller import RetentionController
+from kastra_plugin_retention.durations import Duration
+from kastra_plugin_retention.spec import RetentionPolicySpec
+
+DAY_S = 86400.0
+
+
+def kind_of_policies() -> ResourceKind:
+    kinds: list[ResourceKind] = [record for _, record in PluginManager().records("kastra_resource_kinds")]
+    return next(kind for kind in kinds if kind.kind == "RetentionPolicy")
+
+
+def manifest(spec: Any = None) -> JsonObject:
+    out: JsonObject = {"apiVersion": "mastra.ai/v1", "kind": "RetentionPolicy", "metadata": {"name": "sample"}}
+    return out if spec is None else {**out, "spec": spec}
+
+
+FULL = {
+    "interval": "10m",
+    "namespaces": ["default", "cooking"],
+    "dryRun": True,
+    "runs": [
+        {
+            "phases": ["Succeeded"],
+            "selector": {
+                "matchLabels": {"app.example/name": "kitchen"},
+                "matchExpressions": [
+                    {"key": "tier", "operator": "In", "values": ["a", "b"]},
+                    {"key": "keep", "operator": "DoesNotExist"},
+                ],
+            },
+            "ttl": "7d",
+            "maxCount": 1000,
+        },
+        {"phases": ["Failed", "Cancelled"], "ttl": "30d"},
+    ],
+    "events": {"ttl": "1h", "maxCount": 10000},
+    "threads": {"ttl": "90d", "maxCount": 500},
+}
+
+
+class TestRetentionPlugin(PluginConformance):
+    entry_point = "retention"
+
+
+class TestRetentionPolicyKind(KindConformance):
+    @pytest.fixture
+    def kind(self) -> ResourceKind:
+        return kind_of_policies()
+
+    @pytest.fixture
+    def valid(self) -> Sequence[JsonObject]:
+        return [manifest({"runs": [{"ttl": "7d"}]}), manifest({"events": {"maxCount": 1}}), manifest(FULL)]
+
+    @pytest.fixture
+    def invalid(self) -> Sequence[tuple[JsonObject, str]]:
+        runs = "spec.runs[0]"
+        return [
+            (manifest(), "spec"),
+            (manifest({"interval": "5m"}), "spec"),
+            (manifest({**FULL, "interval": 0}), "spec.interval"),
+            (manifest({**FULL, "interval": "10 minutes"}), "spec.interval"),
+            (manifest({**FULL, "namespaces": []}), "spec.namespaces"),
+            (manifest({**FULL, "namespaces": ["a", "A"]}), "spec.namespaces[1]"),
+            (manifest({**FULL, "namespaces": ["a", "a"]}), "spec.namespaces[1]"),
+            (manifest({**FULL, "dryRun": "yes"}), "spec.dryRun"),
+            (manifest({"runs": [{}]}), runs),
+            (manifest({"runs": [{"ttl": 0}]}), f"{runs}.ttl"),
+            (manifest({"runs": [{"ttl": -5}]}), f"{runs}.ttl"),
+            (manifest({"runs": [{"ttl": "-5d"}]}), f"{runs}.ttl"),
+            (manifest({"runs": [{"maxCount": 0}]}), f"{runs}.maxCount"),
+            (manifest({"runs": [{"maxCount": True}]}), f"{runs}.maxCount"),
+            (manifest({"runs": [{"tll": "7d"}]}), f"{runs}.tll"),
+            (manifest({"runs": [{"ttl": "7d", "phases": ["Running"]}]}), f"{runs}.phases[0]"),
+            (manifest({"runs": [{"ttl": "7d", "phases": []}]}), f"{runs}.phases"),
+            (manifest({"runs": [{"ttl": "7d", "phases": ["Failed", "Failed"]}]}), f"{runs}.phases"),
+            (manifest({"runs": [{"ttl": "7d", "selector": {}}]}), f"{runs}.selector"),
+            (manifest({"runs": [{"ttl": "7d", "selector": "a=b"}]}), f"{runs}.selector"),
+            (
+                manifest({"runs": [{"ttl": 1, "selector": {"matchLabels": {"a b": "x"}}}]}),
+                f"{runs}.selector.matchLabels",
+            ),
+            (
+                manifest({"runs": [{"ttl": 1, "selector": {"matchExpressions": [{"key": "a", "operator": "In"}]}}]}),
+                f"{runs}.selector.matchExpressions[0].values",
+            ),
+            (manifest({"events": {}}), "spec.events"),
+            (manifest({"threads": {"ttl": "1d", "maxMessages": 5}}), "spec.threads.maxMessages"),
+            ({**manifest(FULL), "metadata": {"name": "x", "namespace": "n"}}, "metadata.namespace"),
+        ]
+
+
+class TestRetentionController(ControllerConformance):
+    @pytest.fixture
+    def kinds(self) -> Sequence[ResourceKind]:
+        return [kind_of_policies()]
+
+    @pytest.fixture
+    def make_controller(self) -> Callable[[Any], RetentionController]:
+        return RetentionController
+
+    @pytest.fixture
+    def manifest(self) -> JsonObject:
+        return manifest(FULL)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("90s", 90.0), ("10m", 600.0), ("12h", 43200.0), ("7d", 7 * DAY_S), ("2w", 14 * DAY_S), ("1d12h", 1.5 * DAY_S)],
+)
+def test_a_duration_is_read_with_its_unit(text: str, seconds: float) -> None:
+    assert Duration.read(text) == seconds
+
+
+@given(st.one_of(st.text(max_size=80), st.floats(), st.integers(), st.none(), st.booleans(), st.binary()))
+def test_a_duration_is_finite_and_not_negative_or_refused(value: Any) -> None:
+    try:
+        seconds = Duration.read(value)
+    except FieldError:
+        return
+    assert 0 <= seconds < float("inf")
+
+
+def test_durations_of_a_spec_are_seconds() -> None:
+    spec = structure(FULL, RetentionPolicySpec)
+    assert (spec.interval_s, spec.runs[1].ttl_s) == (600.0, 30 * DAY_S)
+
+
+def test_an_empty_policy_is_told_what_to_write() -> None:
+    registry = KindRegistry()
+    registry.register(kind_of_policies())
+    with pytest.raises(ValidationError, match=r"says nothing about what goes; write runs, events or threads"):
+        decode(registry, manifest({}))
+
+
+def test_a_misspelt_field_is_told_its_name() -> None:
+    registry = KindRegistry()
+    registry.register(kind_of_policies())
+    with pytest.raises(ValidationError, match=r"spec\.runs\[0\]\.maxCuont.*did you mean 'maxCount'"):
+        decode(registry, manifest({"runs": [{"maxCuont": 5}]}))
