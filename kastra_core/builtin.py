@@ -17,6 +17,7 @@ RUN = ResourceKind(
     plural="runs",
     categories=(),
     ephemeral=True,
+    deletion="kastra_core.execution.children:deletion",
     description="One execution of an agent, a tool or another executable resource.",
     printer_columns=(
         PrinterColumn(name="KIND", json_path=".spec.target.kind", priority=1),

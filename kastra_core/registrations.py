@@ -39,6 +39,8 @@ class ControllerRegistration:
     factory: Lazy[Callable[[Any], Any]]
     workers: int = 16
     """Reconciles that may be under way at once (never two of one resource)."""
+    periodic: bool = False
+    """Has work that time brings. Commands that run something and no controllers reconcile its resources once, aside."""
 
 
 @attrs.frozen(kw_only=True)

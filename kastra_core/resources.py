@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 
 from kastra_core.api.kind import ResourceKind
+from kastra_core.api.lazy import load
 from kastra_core.api.merge import FieldSet, Merged, field_set, merge, same_json
 from kastra_core.api.meta import JsonObject, ManagedFields, OwnerReference, Resource, ResourceKey, rfc3339
 from kastra_core.api.registry import KindRegistry
@@ -64,7 +65,6 @@ class ResourceClient:
 
     def __init__(self, store: Store, registry: KindRegistry, *, clock: Callable[[], float] = time.time) -> None:
         self.store, self.registry, self._clock = store, registry, clock
-        self._on_delete: dict[tuple[str, str], Callable[[Resource], Sequence[Operation]]] = {}
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -320,10 +320,6 @@ class ResourceClient:
 
     # ------------------------------------------------------------------------------------------ deletion
 
-    def on_delete(self, group: str, kind: str, operations: Callable[[Resource], Sequence[Operation]]) -> None:
-        """Add operations to the commit that removes a resource of that kind (a run's journal goes with the run)."""
-        self._on_delete[(group, kind)] = operations
-
     async def delete(
         self,
         key: ResourceKey,
@@ -454,9 +450,9 @@ class ResourceClient:
         owners: MutableSequence[ResourceKey] = []
         for current, version in gone.values():
             operations.append(DeleteResource(current.key, current.metadata.uid, version))
-            more = self._on_delete.get((current.group, current.kind))
-            if more is not None:
-                operations.extend(more(current))
+            kind = self.registry.get(current.group, current.kind)
+            if kind is not None and kind.deletion is not None:
+                operations.extend(load(kind.deletion)(current))
             owners.extend(self._owner_keys(current))
         for child in staying.values():
             meta = child.metadata

@@ -25,6 +25,8 @@ from kastra_core.registrations import StoreRegistration
 from kastra_core.resources import Applied, ResourceClient
 
 if TYPE_CHECKING:
+    import asyncio
+
     from kastra_core.controller_manager import ControllerManager
     from kastra_core.events import EventBus
     from kastra_core.execution.models import Models
@@ -109,6 +111,7 @@ class RuntimeManager:
         self.clock = clock
         self.client = ResourceClient(store, registry, clock=clock)
         self._controllers_started = False
+        self._tending: asyncio.Task[None] | None = None
         self._closed = False
 
     # ------------------------------------------------------------------------------------ opening and closing
@@ -157,6 +160,28 @@ class RuntimeManager:
             self._controllers_started = True
             await self.controllers.start()
 
+    def tend(self) -> None:
+        """Have periodic controllers look at their resources once, in the background; for a process without controllers.
+
+        Safe to call twice; what goes wrong is logged.
+        """
+        import asyncio
+
+        if self._tending is None and not self._controllers_started:
+            self._tending = asyncio.get_running_loop().create_task(self._tend(), name="kastra tend")
+
+    async def _tend(self) -> None:
+        for _, record in self.plugins.records("kastra_controllers"):
+            if not record.periodic:
+                continue
+            try:
+                for resource in (await self.store.resources.list(record.group, record.kind)).items:
+                    await self.controllers.reconcile_now(resource.key)
+            except Exception as error:
+                import logging
+
+                logging.getLogger(__name__).warning("controller %s: %s", record.name, error)
+
     async def aclose(self) -> None:
         """Give up runs, stop controllers, close models and the store. Safe to call twice."""
         if self._closed:
@@ -165,6 +190,11 @@ class RuntimeManager:
         made = self.__dict__
         if "runs" in made:
             await self.runs.aclose()
+        if self._tending is not None:
+            import asyncio
+
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
         if "controllers" in made:
             await self.controllers.stop()
         if "models" in made:

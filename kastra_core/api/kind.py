@@ -6,7 +6,7 @@ loaded on first use (:mod:`kastra_core.api.lazy`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -17,6 +17,7 @@ from kastra_core.errors import Problem
 
 if TYPE_CHECKING:
     from kastra_core.api.references import Reference
+    from kastra_core.protocols.store import Operation
 
 __all__ = ["MAIN_GROUP", "GroupVersionKind", "PrinterColumn", "ResourceKind"]
 
@@ -60,6 +61,8 @@ SpecValidator = Callable[[Resource], Iterable[Problem]]
 """Rules beyond the structure; paths are from the resource's root ("spec.steps[2].next")."""
 ReferencesOf = Callable[[Resource], "Iterable[Reference]"]
 """What a resource refers to; namespaces filled in from the resource."""
+OperationsOnDeletion = Callable[[Resource], "Sequence[Operation]"]
+"""Further operations of the store for the commit that removes a resource."""
 Converter = Callable[[JsonObject], JsonObject]
 """A manifest of an older version to one of the kind's version."""
 
@@ -105,6 +108,8 @@ class ResourceKind:
     """Class of the object that ``runtime.get_<singular>()`` returns; called with (runtime, reference)."""
     pinned_status: tuple[str, ...] = ()
     """Fields of status that a run pins together with spec."""
+    deletion: Lazy[OperationsOnDeletion] | None = None
+    """What else goes in the commit that removes a resource: what it keeps in other facets of the store."""
     ephemeral: bool = False
     """Bookkeeping of the runtime (Run, Event): left out of ``export`` and of ``get all``."""
 

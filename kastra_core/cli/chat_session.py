@@ -77,6 +77,7 @@ class ChatSession:
         self.model = model
         # A chat serves its own turns; interrupted runs are left to `kastra run`.
         await runtime.runs.start(recover=False)
+        runtime.tend()
         if not is_true(self._target):
             await runtime.controllers.reconcile_closure(self._target.key)
             self._target = await runtime.client.require(self._target.key)

@@ -96,6 +96,7 @@ class RunSession:
         """Become a worker and tell which runs were taken over from dead ones."""
         self._main = asyncio.current_task()
         await self.runtime.runs.start(recover=recover)
+        self.runtime.tend()
         self._tell_resumed()
 
     def follow(self, key: ResourceKey) -> None:

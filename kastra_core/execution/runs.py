@@ -26,7 +26,7 @@ from kastra_core.errors import (
     UserError,
     nearest,
 )
-from kastra_core.execution.children import CANCEL_SIGNAL, RUN_KIND, Children, deletion
+from kastra_core.execution.children import CANCEL_SIGNAL, RUN_KIND, Children
 from kastra_core.execution.context import Context, Suspend
 from kastra_core.execution.handle import ActiveRun, RunHandle, RunOptions
 from kastra_core.execution.pins import PinBoard
@@ -107,7 +107,6 @@ class RunManager:
         self._runners: dict[tuple[str, str], Any] = {}
         self._started = False
         self._starting = asyncio.Lock()
-        runtime.client.on_delete(MAIN_GROUP, RUN_KIND, deletion)
 
     # ------------------------------------------------------------------------------------ life
 

@@ -548,11 +548,13 @@ async def test_a_cluster_scoped_owner_in_the_foreground_goes_after_its_namespace
     assert await client.get(key("r", "Region")) is None
 
 
-async def test_operations_on_delete_are_in_the_commit_that_removes(client: ResourceClient, store: SlowStore) -> None:
+async def test_operations_of_a_kind_are_in_the_commit_that_removes(store: SlowStore) -> None:
     def more(resource: Resource) -> list[Operation]:
         return [SetState(scope="gone", values={resource.metadata.name: True}), PutBlob(b"x")]
 
-    client.on_delete("mastra.ai", "Widget", more)
+    registry = KindRegistry()
+    registry.register(attrs.evolve(WIDGET, deletion=more))
+    client = ResourceClient(store, registry)
     a = await made(client, "a", finalizers=("f",))
     await made(client, "b", a)
     await client.delete(key("a"))

@@ -745,6 +745,20 @@ async def test_deleting_a_run_removes_its_journal_and_stops_it(lab: Lab) -> None
     assert list(await runtime.store.journal.claims()) == []
 
 
+async def test_a_process_that_runs_nothing_deletes_a_run_with_all_that_it_has(lab: Lab) -> None:
+    async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+        return (await ctx.perform("note", {"name": "one"}))["did"]
+
+    runtime, run = await started(lab, program)
+    await run.result()
+    digest = (await stored(runtime, run)).spec["pinned"]
+    assert list(await lab.store.journal.records(run.uid))
+    other = await lab.runtime()
+    await other.client.delete(run.key)
+    assert list(await lab.store.journal.records(run.uid)) == []
+    assert not await lab.store.blobs.has(digest)
+
+
 async def test_what_a_run_pins_stays_as_long_as_a_run_needs_it(lab: Lab) -> None:
     async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
         return target.metadata.name

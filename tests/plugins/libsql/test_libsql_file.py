@@ -47,7 +47,7 @@ def python(code: str, *arguments: object, **options: Any) -> subprocess.Complete
 
 def test_the_hook_offers_the_scheme_file() -> None:
     [registration] = kastra_stores()
-    assert registration.schemes == ("file",)
+    assert "file" in registration.schemes
     assert load(registration.factory) is open_store
 
 
@@ -76,7 +76,7 @@ async def test_each_form_of_url_names_the_same_file(form: str, tmp_path: Path, m
         ("file:x.db?timeout_s=1&timeout_s=2", "twice"),
         ("file:x.db#f", "fragment"),
         ("file::memory:", "memory:"),
-        ("http://localhost/x", "file: URLs"),
+        ("ftp://localhost/x", "file: URLs"),
     ],
 )
 async def test_a_wrong_url_is_a_config_error_that_says_what_is_allowed(
@@ -107,7 +107,7 @@ async def test_a_newer_schema_is_refused_and_its_writer_named(tmp_path: Path) ->
     connection.execute("PRAGMA user_version = 99; UPDATE meta SET value = 'acme 9.9' WHERE key = 'written_by'")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(SchemaVersionError, match=r"schema 99, written by acme 9\.9.*knows schemas up to 1"):
+    with pytest.raises(SchemaVersionError, match=r"schema 99, written by acme 9\.9.*knows schemas up to 2"):
         await open_store(f"file:{path}", {})
     assert path.read_bytes() == before
 

@@ -10,37 +10,47 @@ from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import NotFoundError
 from kastra_core.protocols.store import PutBlob, SetState, StoredMessage, ThreadInfo
 from kastra_plugin_libsql._database import Database
-from kastra_plugin_libsql._operations import prepare
+from kastra_plugin_libsql._operations import digest_of, prepare
+from kastra_plugin_libsql._payloads import resolved
 from kastra_plugin_libsql._transaction import Transaction
 from kastra_plugin_libsql._watch import Hub
 from kastra_plugin_libsql._writer import Writer
 
 __all__ = ["Blobs", "State", "Threads"]
 
+_LIVE = "(expires IS NULL OR expires > ?)"
+_VALUE = f"SELECT {resolved('value')} FROM state WHERE scope = ? AND key = ? AND {_LIVE}"  # noqa: S608 - a column's name
+_STATE = f"SELECT key, {resolved('value')} FROM state WHERE scope = ? AND {_LIVE} ORDER BY key"  # noqa: S608 - a column's name
+_MESSAGES = (
+    f"SELECT id, {resolved('message')}, run, time FROM messages WHERE id > ? AND id <= ?"  # noqa: S608 - a column's name
+    " ORDER BY id DESC LIMIT ?"
+)
+
 
 class State:
     def __init__(self, database: Database, writer: Writer, hub: Hub) -> None:
         self._db, self._writer, self._hub = database, writer, hub
+        self._inline_bytes = database.settings.inline_bytes
 
     async def get_value(self, scope: str, key: str) -> JsonValue:
         row = self._db.first(
-            "SELECT value FROM state WHERE scope = ? AND key = ? AND (expires IS NULL OR expires > ?)",
+            _VALUE,
             (scope, key, self._db.settings.clock()),
         )
         return orjson.loads(row[0]) if row else None
 
     async def set_value(self, scope: str, key: str, value: JsonValue, *, ttl_s: float | None = None) -> None:
-        await self._writer.submit([prepare(SetState(scope, {key: value}, ttl_s))])
+        await self._writer.submit([prepare(SetState(scope, {key: value}, ttl_s), self._inline_bytes)])
 
     async def update_values(self, scope: str, values: Mapping[str, JsonValue], *, ttl_s: float | None = None) -> None:
-        await self._writer.submit([prepare(SetState(scope, values, ttl_s))])
+        await self._writer.submit([prepare(SetState(scope, values, ttl_s), self._inline_bytes)])
 
     async def get_state(self, scope: str) -> JsonObject:
         return self._now(scope)
 
     def _now(self, scope: str) -> JsonObject:
         rows = self._db.rows(
-            "SELECT key, value FROM state WHERE scope = ? AND (expires IS NULL OR expires > ?) ORDER BY key",
+            _STATE,
             (scope, self._db.settings.clock()),
         )
         return {key: orjson.loads(body) for key, body in rows}
@@ -66,7 +76,7 @@ class Threads:
         first = row[0] << 32
         end = 0xFFFFFFFF if up_to is None else max(0, min(up_to, 0xFFFFFFFF))
         rows = self._db.rows(
-            "SELECT id, message, run, time FROM messages WHERE id > ? AND id <= ? ORDER BY id DESC LIMIT ?",
+            _MESSAGES,
             (first, first + end, -1 if last is None else max(last, 0)),
         )
         return [StoredMessage(at - first, orjson.loads(body), run, time_s) for at, body, run, time_s in reversed(rows)]
@@ -80,14 +90,6 @@ class Threads:
         return [ThreadInfo(*row) for row in rows]
 
 
-def _digest(text: str) -> bytes | None:
-    kind, _, digits = text.partition(":")
-    try:
-        return bytes.fromhex(digits) if kind == "sha256" else None
-    except ValueError:
-        return None
-
-
 class Blobs:
     def __init__(self, database: Database, writer: Writer) -> None:
         self._db, self._writer = database, writer
@@ -97,17 +99,21 @@ class Blobs:
         return str(digest)
 
     async def get(self, digest: str) -> bytes:
-        row = self._db.first("SELECT data FROM blobs WHERE digest = ?", (_digest(digest),))
+        row = self._db.first("SELECT data FROM blobs WHERE digest = ?", (digest_of(digest),))
         if row is None:
             raise NotFoundError(f"blob {digest}")
         return bytes(row[0])
 
     async def has(self, digest: str) -> bool:
-        return self._db.first("SELECT 1 FROM blobs WHERE digest = ?", (_digest(digest),)) is not None
+        return self._db.first("SELECT 1 FROM blobs WHERE digest = ?", (digest_of(digest),)) is not None
 
     async def delete(self, digest: str) -> bool:
         def step(tx: Transaction) -> bool:
-            tx.execute("DELETE FROM blobs WHERE digest = ?", (_digest(digest),))
+            # The bytes go by a trigger, when nobody else holds them.
+            tx.execute(
+                "DELETE FROM holds WHERE holder = '' AND blob = (SELECT id FROM blobs WHERE digest = ?)",
+                (digest_of(digest),),
+            )
             return tx.changes() > 0
 
         [deleted] = await self._writer.submit([step])

@@ -11,6 +11,7 @@ from kastra_core.api.meta import JsonObject, ResourceKey
 from kastra_core.protocols.store import Claim, Lease, Record, Signal
 from kastra_plugin_libsql._database import Database
 from kastra_plugin_libsql._operations import encode
+from kastra_plugin_libsql._payloads import resolved
 from kastra_plugin_libsql._transaction import Transaction
 from kastra_plugin_libsql._watch import Hub
 from kastra_plugin_libsql._writer import Writer
@@ -20,6 +21,12 @@ __all__ = ["Journal", "Leases"]
 _CLAIMS = (
     "SELECT r.uid, c.grp, c.kind, c.namespace, c.name, c.holder, r.epoch, c.wake_at"
     " FROM claims c CROSS JOIN runs r ON r.id = c.run"
+)
+
+_RECORDS = f"SELECT path, {resolved('record')}, id, time FROM journal WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - a column's name
+_SIGNALS = (
+    f"SELECT s.seq, s.name, {resolved('s.payload')}, s.signal_id FROM signals s JOIN runs r ON r.id = s.run"  # noqa: S608 - a column's name
+    " WHERE r.uid = ? ORDER BY s.seq"
 )
 
 
@@ -43,7 +50,7 @@ class Journal:
             return []
         first = row[0] << 32
         rows = self._db.rows(
-            "SELECT path, record, id, time FROM journal WHERE id BETWEEN ? AND ? ORDER BY id",
+            _RECORDS,
             (first, first | 0xFFFFFFFF),
         )
         return [Record(path, orjson.loads(body), at & 0xFFFFFFFF, time_s) for path, body, at, time_s in rows]
@@ -57,8 +64,7 @@ class Journal:
 
     async def signals(self, run: str) -> Sequence[Signal]:
         rows = self._db.rows(
-            "SELECT s.seq, s.name, s.payload, s.signal_id FROM signals s JOIN runs r ON r.id = s.run"
-            " WHERE r.uid = ? ORDER BY s.seq",
+            _SIGNALS,
             (run,),
         )
         return [Signal(run, seq, name, orjson.loads(payload), signal_id) for seq, name, payload, signal_id in rows]

@@ -6,7 +6,7 @@ there; the step that it returns runs a few statements of some microseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from random import getrandbits
 from typing import Any
 
@@ -28,17 +28,20 @@ from kastra_core.protocols.store import (
     DeleteResource,
     DeleteThread,
     DropJournal,
+    HoldBlob,
     Operation,
     PutBlob,
+    ReleaseBlobs,
     ReleaseRun,
     SendSignal,
     SetState,
     UpdateResource,
 )
 from kastra_plugin_libsql._database import resource_of
+from kastra_plugin_libsql._payloads import INLINE_BYTES, holder_name, resolved, row_holder, split
 from kastra_plugin_libsql._transaction import ADDED, DELETED, MODIFIED, Step, Transaction
 
-__all__ = ["MAX_VALUE_BYTES", "encode", "prepare"]
+__all__ = ["MAX_VALUE_BYTES", "digest_of", "encode", "prepare"]
 
 MAX_VALUE_BYTES = 900_000_000
 """Largest single value; SQLite's own limit is 1,000,000,000 for a row."""
@@ -55,13 +58,13 @@ def encode(value: JsonValue, what: object) -> bytes:
     return body
 
 
-def prepare(operation: Operation) -> Step:
-    """Raises: TypeError, StoreError."""
+def prepare(operation: Operation, inline_bytes: int = INLINE_BYTES) -> Step:
+    """A payload of more than ``inline_bytes`` of JSON will be kept outside its row. Raises: TypeError, StoreError."""
     try:
         make = _PREPARE[type(operation)]
     except KeyError:
         raise TypeError(f"{type(operation).__name__} is no operation of a store") from None
-    return make(operation)
+    return make(operation, inline_bytes)
 
 
 # ------------------------------------------------------------------------------------------------- resources
@@ -89,7 +92,7 @@ def _disown(tx: Transaction, owners: str | None, *key: Any) -> None:
         tx.execute("DELETE FROM owners WHERE owner = ? AND kind = ? AND namespace = ? AND name = ?", (owner, *key))
 
 
-def _create(op: CreateResource) -> Step:
+def _create(op: CreateResource, _: int) -> Step:
     resource = op.resource
     group, kind, namespace, name = key = resource.key
     body, labels, owners = _columns(resource)
@@ -120,7 +123,7 @@ def _check(key: Any, row: Any, uid: str | None, expected: str | None) -> None:
         raise ConflictError(str(key))
 
 
-def _update(op: UpdateResource) -> Step:
+def _update(op: UpdateResource, _: int) -> Step:
     resource, expected = op.resource, op.expected
     group, kind, namespace, name = key = resource.key
     body, labels, owners = _columns(resource)
@@ -146,7 +149,7 @@ def _update(op: UpdateResource) -> Step:
     return step
 
 
-def _delete(op: DeleteResource) -> Step:
+def _delete(op: DeleteResource, _: int) -> Step:
     group, kind, namespace, name = key = op.key
 
     def step(tx: Transaction) -> Resource:
@@ -169,7 +172,7 @@ def _delete(op: DeleteResource) -> Step:
 # ------------------------------------------------------------------------------------------------- journal
 
 
-def _claim(op: ClaimRun) -> Step:
+def _claim(op: ClaimRun, _: int) -> Step:
     def step(tx: Transaction) -> int:
         row = tx.first(
             "SELECT r.id, r.epoch, c.run FROM runs r LEFT JOIN claims c ON c.run = r.id WHERE r.uid = ?", (op.run,)
@@ -201,7 +204,7 @@ def _fence(tx: Transaction, run: str, epoch: int) -> int:
     return int(row[0])
 
 
-def _release(op: ReleaseRun) -> Step:
+def _release(op: ReleaseRun, _: int) -> Step:
     def step(tx: Transaction) -> None:
         run = _fence(tx, op.run, op.epoch)
         if op.finished:
@@ -212,8 +215,11 @@ def _release(op: ReleaseRun) -> Step:
     return step
 
 
-def _append_record(op: AppendRecord) -> Step:
-    body = encode(op.record, f"record {op.path} of run {op.run}")
+_RECORD_AT = f"SELECT {resolved('record')} FROM journal WHERE run = ? AND path = ?"  # noqa: S608 - a column's name
+
+
+def _append_record(op: AppendRecord, inline_bytes: int) -> Step:
+    body, payload = split(encode(op.record, f"record {op.path} of run {op.run}"), inline_bytes)
 
     def step(tx: Transaction) -> JsonValue:
         run = _fence(tx, op.run, op.epoch)
@@ -225,20 +231,24 @@ def _append_record(op: AppendRecord) -> Step:
             (first, first | 0xFFFFFFFF, run, op.path, tx.now, body),
         )
         if tx.changes():
+            if payload is not None:
+                tx.keep(body[1:], payload, row_holder("journal", tx.inserted()))
             return None
-        row = tx.first("SELECT record FROM journal WHERE run = ? AND path = ?", (run, op.path))
+        row = tx.first(_RECORD_AT, (run, op.path))
         return orjson.loads(row[0])
 
     return step
 
 
-def _drop_journal(op: DropJournal) -> Step:
-    def step(tx: Transaction) -> None:
+def _drop_journal(op: DropJournal, _: int) -> Step:
+    holder = holder_name(op.run)
+
+    def step(tx: Transaction) -> Generator[None, None, None]:
+        tx.let_go(holder)
         row = tx.first("SELECT id FROM runs WHERE uid = ?", (op.run,))
         if row is None:
             return
-        first = row[0] << 32
-        tx.execute("DELETE FROM journal WHERE id BETWEEN ? AND ?", (first, first | 0xFFFFFFFF))
+        yield from tx.delete_all("journal", row[0])
         tx.execute("DELETE FROM signals WHERE run = ?", row)
         tx.execute("DELETE FROM claims WHERE run = ?", row)
         tx.execute("DELETE FROM runs WHERE id = ?", row)
@@ -246,8 +256,8 @@ def _drop_journal(op: DropJournal) -> Step:
     return step
 
 
-def _send_signal(op: SendSignal) -> Step:
-    body = encode(op.payload, f"signal {op.name} to run {op.run}")
+def _send_signal(op: SendSignal, inline_bytes: int) -> Step:
+    body, payload = split(encode(op.payload, f"signal {op.name} to run {op.run}"), inline_bytes)
 
     def step(tx: Transaction) -> bool:
         if op.signal_id and tx.first(
@@ -259,6 +269,8 @@ def _send_signal(op: SendSignal) -> Step:
             "INSERT INTO signals (run, signal_id, name, payload) VALUES (?, ?, ?, ?)",
             (tx.run(op.run), op.signal_id, op.name, body),
         )
+        if payload is not None:
+            tx.keep(body[1:], payload, row_holder("signal", tx.inserted()))
         tx.signals = True
         return True
 
@@ -268,22 +280,30 @@ def _send_signal(op: SendSignal) -> Step:
 # ------------------------------------------------------------------------------------------------- the rest
 
 
-def _set_state(op: SetState) -> Step:
+def _set_state(op: SetState, inline_bytes: int) -> Step:
     scope = op.scope
-    bodies = {key: None if value is None else encode(value, f"{key} of {scope}") for key, value in op.values.items()}
+    bodies = {
+        key: None if value is None else split(encode(value, f"{key} of {scope}"), inline_bytes)
+        for key, value in op.values.items()
+    }
 
     def step(tx: Transaction) -> None:
         expires = None if op.ttl_s is None else tx.now + op.ttl_s
-        tx.execute("DELETE FROM state WHERE scope = ? AND expires <= ?", (scope, tx.now))
-        for key, body in bodies.items():
-            if body is None:
+        # Of all scopes: an index finds them, while those of one scope are found by reading all its keys.
+        tx.execute("DELETE FROM state WHERE expires <= ?", (tx.now,))
+        for key, value in bodies.items():
+            if value is None:
                 tx.execute("DELETE FROM state WHERE scope = ? AND key = ?", (scope, key))
-            else:
-                tx.execute(
-                    "INSERT INTO state (scope, key, expires, value) VALUES (?, ?, ?, ?)"
-                    " ON CONFLICT (scope, key) DO UPDATE SET expires = excluded.expires, value = excluded.value",
-                    (scope, key, expires, body),
-                )
+                continue
+            body, payload = value
+            tx.execute(
+                "INSERT INTO state (scope, key, expires, value) VALUES (?, ?, ?, ?)"
+                " ON CONFLICT (scope, key) DO UPDATE SET expires = excluded.expires, value = excluded.value",
+                (scope, key, expires, body),
+            )
+            if payload is not None:
+                [row] = tx.first("SELECT id FROM state WHERE scope = ? AND key = ?", (scope, key))
+                tx.keep(body[1:], payload, row_holder("state", row))
         # Random, so that a scope which was emptied, forgotten and used again does not look unchanged to a watch.
         tx.execute("INSERT OR REPLACE INTO scopes (scope, token) VALUES (?, ?)", (scope, getrandbits(62)))
         if not tx.first("SELECT 1 FROM state WHERE scope = ? LIMIT 1", (scope,)):
@@ -293,9 +313,9 @@ def _set_state(op: SetState) -> Step:
     return step
 
 
-def _append_messages(op: AppendMessages) -> Step:
+def _append_messages(op: AppendMessages, inline_bytes: int) -> Step:
     what = f"thread {op.namespace}/{op.thread}"
-    bodies = [encode(message, f"message of {what}") for message in op.messages]
+    bodies = [split(encode(message, f"message of {what}"), inline_bytes) for message in op.messages]
 
     def step(tx: Transaction) -> int:
         row = tx.first("SELECT id, last_seq FROM threads WHERE namespace = ? AND thread = ?", (op.namespace, op.thread))
@@ -309,12 +329,14 @@ def _append_messages(op: AppendMessages) -> Step:
                 (op.namespace, op.thread, tx.now, tx.now),
             )
         first = row[0] << 32
-        for body in bodies:
+        for body, payload in bodies:
             last += 1
             tx.execute(
                 "INSERT INTO messages (id, time, run, message) VALUES (?, ?, ?, ?)",
                 (first + last, tx.now, op.run, body),
             )
+            if payload is not None:
+                tx.keep(body[1:], payload, row_holder("message", first + last))
         tx.execute(
             "UPDATE threads SET messages = messages + ?, last_seq = ?, updated = ? WHERE id = ?",
             (len(bodies), last, tx.now, row[0]),
@@ -324,34 +346,59 @@ def _append_messages(op: AppendMessages) -> Step:
     return step
 
 
-def _delete_thread(op: DeleteThread) -> Step:
-    def step(tx: Transaction) -> bool:
+def _delete_thread(op: DeleteThread, _: int) -> Step:
+    def step(tx: Transaction) -> Generator[None, None, bool]:
         row = tx.first("DELETE FROM threads WHERE namespace = ? AND thread = ? RETURNING id", (op.namespace, op.thread))
         if row is None:
             return False
-        first = row[0] << 32
-        tx.execute("DELETE FROM messages WHERE id BETWEEN ? AND ?", (first, first | 0xFFFFFFFF))
+        yield from tx.delete_all("messages", row[0])
         return True
 
     return step
 
 
-def _put_blob(op: PutBlob) -> Step:
+def _put_blob(op: PutBlob, _: int) -> Step:
     data = bytes(op.data)
     if len(data) > MAX_VALUE_BYTES:
         raise StoreError(f"a blob of {len(data)} bytes; at most {MAX_VALUE_BYTES} can be kept")
     import hashlib  # reading commands start faster without it
 
     digest = hashlib.sha256(data)
+    holder = holder_name(op.holder)
 
     def step(tx: Transaction) -> str:
-        tx.execute("INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest.digest(), data))
+        tx.keep(digest.digest(), data, holder)
         return f"sha256:{digest.hexdigest()}"
 
     return step
 
 
-_PREPARE: dict[type, Callable[[Any], Step]] = {
+def digest_of(text: str) -> bytes | None:
+    """The bytes of ``"sha256:<hex>"``, None for what is no digest."""
+    kind, _, digits = text.partition(":")
+    try:
+        return bytes.fromhex(digits) if kind == "sha256" else None
+    except ValueError:
+        return None
+
+
+def _hold_blob(op: HoldBlob, _: int) -> Step:
+    digest, holder = digest_of(op.digest), holder_name(op.holder)
+
+    def step(tx: Transaction) -> None:
+        if digest is None or not tx.first("SELECT 1 FROM blobs WHERE digest = ?", (digest,)):
+            raise NotFoundError(f"blob {op.digest}")
+        tx.hold(digest, holder)
+
+    return step
+
+
+def _release_blobs(op: ReleaseBlobs, _: int) -> Step:
+    holder = holder_name(op.holder)
+    return lambda tx: tx.let_go(holder)
+
+
+_PREPARE: dict[type, Callable[[Any, int], Step]] = {
     CreateResource: _create,
     UpdateResource: _update,
     DeleteResource: _delete,
@@ -364,4 +411,6 @@ _PREPARE: dict[type, Callable[[Any], Step]] = {
     AppendMessages: _append_messages,
     DeleteThread: _delete_thread,
     PutBlob: _put_blob,
+    HoldBlob: _hold_blob,
+    ReleaseBlobs: _release_blobs,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Generator, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 import apsw
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Resources"]
 
-_SLICE = 256
-"""Rows looked at before the loop's other tasks get a turn."""
+_SLICE_S = 0.002
+"""The loop's other tasks get a turn after this long."""
+_SLICE_ROWS = 512
+"""One of so many rows comes back although it does not fit, so that between rows that do the loop gets its turns."""
 _GET = (
     "SELECT l.rv, l.body FROM resources r JOIN log l ON l.rv = r.rv WHERE r.kind = ? AND r.namespace = ? AND r.name = ?"
 )
@@ -53,7 +56,13 @@ class Resources:
     async def get_many(self, keys: Sequence[ResourceKey]) -> dict[ResourceKey, Resource]:
         found = {}
         database = self._db
+        deadline = perf_counter() + _SLICE_S
         for key in keys:
+            if perf_counter() > deadline and loop_is_running():
+                from asyncio import sleep
+
+                await sleep(0)
+                deadline = perf_counter() + _SLICE_S
             row = database.first(_GET, (database.kind_id(key[0], key[1]), key[2], key[3]))
             if row:
                 found[key] = database.resource(*row)
@@ -91,7 +100,11 @@ class Resources:
                 terms.append("k.grp = ?")
                 bindings.append(group)
         version, after = _read_token(continue_token)
-        if after:
+        if after and namespace == after[0] and len(kinds) == 1:
+            # Else SQLite would start at the beginning of the namespace.
+            terms.append("r.name > ?")
+            bindings.append(after[1])
+        elif after:
             several = len(kinds) != 1
             terms.append(
                 "(r.namespace, r.name, k.grp, k.kind) > (?, ?, ?, ?)" if several else "(r.namespace, r.name) > (?, ?)"
@@ -100,9 +113,10 @@ class Resources:
         if namespace is not None:
             terms.append("r.namespace = ?")
             bindings.append(namespace)
-        for term, values in (*_label_terms(labels), *_field_terms(fields)):
-            terms.append(term)
-            bindings += values
+        filters = [*_label_terms(labels), *_field_terms(fields)]
+        if filters:
+            terms.append(f"({' AND '.join(term for term, _ in filters)} OR random() % {_SLICE_ROWS} = 0)")
+            bindings += [value for _, values in filters for value in values]
         # CROSS JOIN: the resources in the order of their key, each with its row of the log; no sorting.
         sql = (
             f"SELECT l.rv, l.body, r.kind, r.namespace, r.name FROM {source} CROSS JOIN log l ON l.rv = r.rv"  # noqa: S608
@@ -150,7 +164,8 @@ class Resources:
             version = query.version
         items: list[Resource] = []
         place: tuple[Any, ...] = ()
-        for count, (rv, body, *at) in enumerate(connection.execute(query.sql, query.bindings), 1):
+        deadline = perf_counter() + _SLICE_S
+        for rv, body, *at in connection.execute(query.sql, query.bindings):
             resource = self._db.resource(rv, body)
             if (query.labels is None or query.labels.matches(resource.metadata.labels)) and (
                 query.fields is None or query.fields.matches(resource)
@@ -161,8 +176,9 @@ class Resources:
                     return ResourceList(tuple(items), str(version), token)
                 items.append(resource)
                 place = tuple(at)
-            if count % _SLICE == 0:
+            if perf_counter() > deadline:
                 yield
+                deadline = perf_counter() + _SLICE_S
         return ResourceList(tuple(items), str(version))
 
     def watch(
@@ -172,8 +188,7 @@ class Resources:
 
     async def counts(self) -> dict[tuple[str, str], int]:
         rows = self._db.rows(
-            "SELECT k.grp, k.kind, n FROM (SELECT kind, count(*) AS n FROM resources GROUP BY kind) c"
-            " JOIN kinds k ON k.id = c.kind"
+            "SELECT k.grp, k.kind, c.resources FROM counts c JOIN kinds k ON k.id = c.kind WHERE c.resources > 0"
         )
         return {(group, kind): count for group, kind, count in rows}
 

@@ -5,81 +5,30 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import apsw
 
 from kastra_core.errors import SchemaVersionError, StoreError, StoreUnavailableError
 from kastra_plugin_libsql._errors import store_error
 
-__all__ = ["MIGRATIONS", "SCHEMA_VERSION", "connect", "open_database"]
+__all__ = [
+    "APPLICATION_ID",
+    "SCHEMA_VERSION",
+    "check_schema",
+    "connect",
+    "found_schema",
+    "number",
+    "open_database",
+    "take_steps",
+    "write_ahead",
+]
 
-_APPLICATION_ID = 0x4B415354  # "KAST"
+APPLICATION_ID = 0x4B415354
+"""PRAGMA application_id of our files: "KAST"."""
 
-# A resource's JSON is kept once, in the log: `resources` points at the row of its present version. So a write
-# is one insert and one small update, and a watch is a scan of the log. Tables whose rows may be large have an
-# integer key (a large row in a WITHOUT ROWID table leaves most of its page empty); `journal.id` and `messages.id`
-# are (owner's id << 32) + number within the owner, so the rows of one run or thread lie together and in order.
-_FIRST = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-INSERT INTO meta VALUES ('horizon', 0), ('lease_epoch', 0);
-CREATE TABLE kinds (id INTEGER PRIMARY KEY, grp TEXT NOT NULL, kind TEXT NOT NULL, UNIQUE (grp, kind)) STRICT;
-CREATE TABLE log (
-    rv INTEGER PRIMARY KEY, type INTEGER NOT NULL, kind INTEGER NOT NULL, time INTEGER NOT NULL,
-    namespace TEXT NOT NULL, name TEXT NOT NULL, body BLOB NOT NULL
-) STRICT;
-CREATE TABLE resources (
-    kind INTEGER NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL, rv INTEGER NOT NULL,
-    uid TEXT NOT NULL, labels TEXT, owners TEXT,
-    PRIMARY KEY (kind, namespace, name)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE owners (
-    owner TEXT NOT NULL, kind INTEGER NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
-    PRIMARY KEY (owner, kind, namespace, name)
-) STRICT, WITHOUT ROWID;
-CREATE TABLE runs (id INTEGER PRIMARY KEY, uid TEXT NOT NULL UNIQUE, epoch INTEGER NOT NULL) STRICT;
-CREATE TABLE claims (
-    run INTEGER PRIMARY KEY, grp TEXT NOT NULL, kind TEXT NOT NULL, namespace TEXT NOT NULL, name TEXT NOT NULL,
-    holder TEXT NOT NULL, wake_at REAL
-) STRICT;
-CREATE TABLE journal (
-    id INTEGER PRIMARY KEY, run INTEGER NOT NULL, path TEXT NOT NULL, time REAL NOT NULL, record BLOB NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX journal_path ON journal (run, path);
-CREATE TABLE signals (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT, run INTEGER NOT NULL, signal_id TEXT NOT NULL, name TEXT NOT NULL,
-    payload BLOB NOT NULL
-) STRICT;
-CREATE INDEX signals_run ON signals (run, signal_id);
-CREATE TABLE leases (
-    name TEXT PRIMARY KEY, holder TEXT NOT NULL, expires REAL NOT NULL, epoch INTEGER NOT NULL, data BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
-CREATE TABLE scopes (scope TEXT PRIMARY KEY, token INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE state (
-    id INTEGER PRIMARY KEY, scope TEXT NOT NULL, key TEXT NOT NULL, expires REAL, value BLOB NOT NULL,
-    UNIQUE (scope, key)
-) STRICT;
-CREATE INDEX state_expires ON state (expires) WHERE expires IS NOT NULL;
-CREATE TABLE threads (
-    id INTEGER PRIMARY KEY, namespace TEXT NOT NULL, thread TEXT NOT NULL, messages INTEGER NOT NULL,
-    last_seq INTEGER NOT NULL, created REAL NOT NULL, updated REAL NOT NULL,
-    UNIQUE (namespace, thread)
-) STRICT;
-CREATE TABLE messages (
-    id INTEGER PRIMARY KEY, time REAL NOT NULL, run TEXT NOT NULL, message BLOB NOT NULL
-) STRICT;
-CREATE TABLE blobs (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, data BLOB NOT NULL) STRICT;
-CREATE TABLE collections (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, length INTEGER NOT NULL) STRICT;
-CREATE TABLE vectors (
-    id INTEGER PRIMARY KEY, collection INTEGER NOT NULL, name TEXT NOT NULL, metadata TEXT NOT NULL,
-    vector BLOB NOT NULL,
-    UNIQUE (collection, name)
-) STRICT;
-"""
-
-MIGRATIONS: tuple[str, ...] = (_FIRST,)
-"""Number n (from 1) brings a database of schema n-1 to schema n."""
-
-SCHEMA_VERSION = len(MIGRATIONS)
+SCHEMA_VERSION = 2
+"""The newest schema that this program knows; ``_migrations`` has the steps to it."""
 
 
 def connect(path: Path, timeout_s: float) -> apsw.Connection:
@@ -101,6 +50,8 @@ def open_database(path: Path, timeout_s: float) -> apsw.Connection:
             f"store {path}: the directory {path.parent} cannot be made ({err.strerror}); "
             "name another place or make it writable"
         ) from err
+    if not _size(path):
+        _check_log(path)
     if not path.exists():
         # Conversations lie in it, for their owner only; what SQLite puts beside it has the same mode.
         with suppress(OSError):  # a better message comes when it is opened
@@ -108,8 +59,8 @@ def open_database(path: Path, timeout_s: float) -> apsw.Connection:
     connection = None
     try:
         connection = connect(path, timeout_s)
-        if _number(connection, "user_version") != SCHEMA_VERSION:
-            _migrate(connection, path, timeout_s)
+        if number(connection, "user_version") != SCHEMA_VERSION:
+            _bring_up(connection, path, timeout_s)
         connection.execute("PRAGMA query_only = 1; PRAGMA cache_size = -8000")
     except BaseException as err:
         if connection is not None:
@@ -120,47 +71,124 @@ def open_database(path: Path, timeout_s: float) -> apsw.Connection:
     return connection
 
 
-def _number(connection: apsw.Connection, pragma: str) -> int:
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # a better message comes when it is opened
+        return 0
+
+
+def _check_log(path: Path) -> None:
+    """Raise StoreError when a write-ahead log lies beside an empty file: SQLite would remove it with all that is in it."""
+    log = path.with_name(f"{path.name}-wal")
+    # Who makes a file writes to it before the log: it has a size now, if the log is of one that is just being made.
+    if _size(log) and not _size(path):
+        raise StoreError(
+            f"store {path}: the file is empty or removed, its write-ahead log {log.name} is not; "
+            "put the file back beside it, or move the log away and restore the file from a backup"
+        )
+
+
+def check_schema(connection: apsw.Connection, path: Path) -> None:
+    """Raise SchemaVersionError when another program has changed the schema since the file was opened.
+
+    Takes a microsecond. Inside a transaction the answer holds until its end.
+    """
+    [[version]] = connection.execute("PRAGMA user_version")
+    if version != SCHEMA_VERSION:
+        raise SchemaVersionError(
+            f"store {path} was brought from schema {SCHEMA_VERSION} to {version} while it was open here; "
+            "end this program and start it again, with the version of kastra-plugin-libsql that the others have"
+        )
+
+
+def number(connection: apsw.Connection, pragma: str) -> int:
+    """A pragma whose answer is one whole number."""
     [[value]] = connection.execute(f"PRAGMA {pragma}")
     return int(value)
 
 
-def _check(connection: apsw.Connection, path: Path) -> int:
-    """The schema version found. Raises when this program must not touch the file."""
-    version = _number(connection, "user_version")
+def found_schema(connection: apsw.Connection, path: Path) -> int:
+    """The schema version found, 0 in an empty file. Raises when this program must not touch the file.
+
+    Raises: SchemaVersionError, StoreError.
+    """
+    with connection:  # one look: another process may be making the tables just now
+        version = number(connection, "user_version")
+        ours = number(connection, "application_id") == APPLICATION_ID
+        used = any(connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall())
+    if not ours and used:
+        if version > SCHEMA_VERSION:
+            raise SchemaVersionError(_too_new(path, version, ""))
+        raise StoreError(f"store {path} is a database of another program; name another file")
     if version > SCHEMA_VERSION:
         writer = ""
-        if _number(connection, "application_id") == _APPLICATION_ID:
+        if ours:
             for (by,) in connection.execute("SELECT value FROM meta WHERE key = 'written_by'"):
                 writer = f", written by {by}"
-        raise SchemaVersionError(
-            f"store {path} has schema {version}{writer}; this program knows schemas up to {SCHEMA_VERSION}: "
-            "install that version of kastra-plugin-libsql or a newer one, or name another file"
-        )
-    foreign = _number(connection, "application_id") != _APPLICATION_ID
-    if foreign and any(connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1")):
-        raise StoreError(f"store {path} is a database of another program; name another file")
+        raise SchemaVersionError(_too_new(path, version, writer))
     return version
 
 
-def _migrate(connection: apsw.Connection, path: Path, timeout_s: float) -> None:
-    from importlib.metadata import version as version_of
+def _too_new(path: Path, version: int, writer: str) -> str:
+    return (
+        f"store {path} has schema {version}{writer}; this program knows schemas up to {SCHEMA_VERSION}: "
+        "install that version of kastra-plugin-libsql or a newer one, or name another file"
+    )
 
-    _check(connection, path)
-    _write_ahead(connection, timeout_s)
+
+def _bring_up(connection: apsw.Connection, path: Path, timeout_s: float) -> None:
+    found_schema(connection, path)
+    write_ahead(connection, timeout_s)
     connection.execute("BEGIN IMMEDIATE")
     # Again, under the lock: another process may have done it meanwhile.
-    version = _check(connection, path)
-    if version < SCHEMA_VERSION:
-        for migration in MIGRATIONS[version:]:
-            connection.execute(migration)
-        writer = f"kastra-plugin-libsql {version_of('kastra-plugin-libsql')}"
-        connection.execute("INSERT OR REPLACE INTO meta VALUES ('written_by', ?)", (writer,))
-        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
+    version = found_schema(connection, path)
+    backup: Path | None = None
+    try:
+        if version < SCHEMA_VERSION:
+            if version:
+                from kastra_plugin_libsql._admin_backup import backup_before_migration
+
+                backup = backup_before_migration(path, version).path
+            take_steps(connection, version, SCHEMA_VERSION)
+        connection.execute("COMMIT")
+    except BaseException:
+        if backup is not None:
+            _drop_backup(connection, version, backup)
+        raise
 
 
-def _write_ahead(connection: apsw.Connection, timeout_s: float) -> None:
+def _drop_backup(connection: apsw.Connection, version: int, backup: Path) -> None:
+    """After steps that failed: nobody needs the copy of a file that is as it was, and the disk may be full."""
+    with suppress(apsw.Error, OSError):
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if number(connection, "user_version") == version:
+            backup.unlink()
+
+
+def take_steps(connection: apsw.Connection, before: int, after: int) -> None:
+    """Bring the schema from ``before`` to ``after`` inside the open transaction. Raises: ValueError, apsw.Error."""
+    from importlib.metadata import version as version_of
+
+    from kastra_plugin_libsql._migrations import path_between
+
+    def run(sql: str, bindings: tuple[Any, ...]) -> list[Any]:
+        rows: list[Any] = connection.execute(sql, bindings).fetchall()
+        return rows
+
+    for step in path_between(before, after):
+        for statement in step.up if before < after else step.down:
+            connection.execute(statement)
+        if before < after and step.carry is not None:
+            step.carry(run)
+    writer = f"kastra-plugin-libsql {version_of('kastra-plugin-libsql')}"
+    connection.execute("INSERT OR REPLACE INTO meta VALUES ('written_by', ?)", (writer,))
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {after}")
+
+
+def write_ahead(connection: apsw.Connection, timeout_s: float) -> None:
+    """Switch the file to a write-ahead log."""
     # SQLite does not wait by itself when two processes switch a new file to WAL at once.
     deadline = time.monotonic() + timeout_s
     while True:

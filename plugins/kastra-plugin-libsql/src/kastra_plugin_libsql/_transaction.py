@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Any, TypeAlias
 
 import apsw
@@ -11,6 +11,11 @@ __all__ = ["ADDED", "DELETED", "MODIFIED", "EventRow", "Step", "Transaction"]
 
 ADDED, MODIFIED, DELETED = 0, 1, 2
 
+_DELETE_ROWS = 256
+_LEASES_KEPT_S = 86_400.0
+_COMMITS_KEPT_S = 3600.0
+"""Much longer than anybody tries to learn how a commit ended."""
+
 EventRow: TypeAlias = tuple[int, int, int, str, bytes]
 """rv, type, id of the kind, namespace, JSON of the resource without resourceVersion."""
 
@@ -18,19 +23,41 @@ EventRow: TypeAlias = tuple[int, int, int, str, bytes]
 class Transaction:
     """The open transaction of the writer. Counters live here until it ends; a failed commit sets them back."""
 
-    __slots__ = ("changes", "events", "execute", "horizon", "kinds", "new_kinds", "now", "rv", "scopes", "signals")
+    __slots__ = (
+        "changes",
+        "events",
+        "execute",
+        "horizon",
+        "inserted",
+        "kinds",
+        "new_kinds",
+        "now",
+        "rv",
+        "scopes",
+        "signals",
+    )
 
-    def __init__(self, connection: apsw.Connection, kinds: dict[tuple[str, str], int], now: float) -> None:
+    def __init__(
+        self,
+        connection: apsw.Connection,
+        kinds: dict[tuple[str, str], int],
+        now: float,
+        counters: tuple[int, int] | None = None,
+    ) -> None:
+        """``counters``: ``rv`` and ``horizon`` as the last commit left them, when it is known that it was this one."""
         self.execute = connection.execute
         self.changes = connection.changes
+        self.inserted = connection.last_insert_rowid
         self.kinds, self.now = kinds, now
         self.new_kinds: dict[tuple[str, str], int] = {}
         self.events: list[EventRow] = []
         self.scopes = self.signals = False
-        # The write lock is held: nobody else hands out numbers until the end.
-        [(rv, horizon)] = self.execute("SELECT (SELECT max(rv) FROM log), value FROM meta WHERE key = 'horizon'")
-        self.rv: int = max(rv or 0, horizon)
-        self.horizon: int = horizon
+        if counters is None:
+            # The write lock is held: nobody else hands out numbers until the end.
+            [(rv, horizon)] = self.execute("SELECT (SELECT max(rv) FROM log), value FROM meta WHERE key = 'horizon'")
+            counters = max(rv or 0, horizon), horizon
+        self.rv: int = counters[0]
+        self.horizon: int = counters[1]
 
     def first(self, sql: str, bindings: tuple[Any, ...] = ()) -> Any:
         """The first row, or None."""
@@ -69,6 +96,39 @@ class Transaction:
         if rv <= self.horizon:
             self.execute("DELETE FROM log WHERE rv = ?", (rv,))
 
+    def keep(self, digest: bytes, data: bytes, holder: str) -> None:
+        """Keep bytes once, and let ``holder`` hold them."""
+        self.execute("INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, data))
+        self.hold(digest, holder)
+
+    def hold(self, digest: bytes, holder: str) -> None:
+        """Let ``holder`` hold bytes that are there."""
+        self.execute(
+            "INSERT INTO holds (holder, blob) SELECT ?, id FROM blobs WHERE digest = ? ON CONFLICT DO NOTHING",
+            (holder, digest),
+        )
+
+    def let_go(self, holder: str) -> int:
+        """Release all that ``holder`` holds; what nobody holds any more goes by a trigger. Returns how many it held."""
+        self.execute("DELETE FROM holds WHERE holder = ?", (holder,))
+        return int(self.changes())
+
+    def delete_all(self, table: str, owner: int) -> Generator[None, None, None]:
+        """Delete the rows that belong to one run or thread, a few hundred at a time."""
+        first = owner << 32
+        [last] = self.first(f"SELECT max(id) FROM {table} WHERE id BETWEEN ? AND ?", (first, first | 0xFFFFFFFF))  # noqa: S608 - a table's name
+        for at in range(first, (last or 0) + 1, _DELETE_ROWS):
+            self.execute(f"DELETE FROM {table} WHERE id BETWEEN ? AND ?", (at, min(at + _DELETE_ROWS - 1, last)))  # noqa: S608
+            yield
+
+    def sweep_leases(self) -> None:
+        """Remove leases that expired more than a day ago: nobody asks any more who had them."""
+        self.execute("DELETE FROM leases WHERE expires < ?", (self.now - _LEASES_KEPT_S,))
+
+    def sweep_commits(self) -> None:
+        """Remove the answers of commits that nobody asks for any more."""
+        self.execute("DELETE FROM commits WHERE time < ?", (self.now - _COMMITS_KEPT_S,))
+
     def compact(self, rv: int) -> None:
         """Move the horizon up to ``rv``: events up to it that are nobody's present version go."""
         self.execute(
@@ -81,4 +141,7 @@ class Transaction:
 
 
 Step: TypeAlias = Callable[[Transaction], Any]
-"""A prepared operation. It checks all its conditions before its first write, so alone it needs no savepoint."""
+"""A prepared operation. It checks all its conditions before its first write, so alone it needs no savepoint.
+
+A long one is a generator that yields every few hundred rows, so that the loop gets its turns, and returns the result.
+"""

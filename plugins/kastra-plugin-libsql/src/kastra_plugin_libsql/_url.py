@@ -6,14 +6,20 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
 from kastra_core.errors import ConfigError, nearest
 
-__all__ = ["Settings", "settings_of"]
+__all__ = ["READERS", "SERVER_SCHEMES", "Reader", "Settings", "at_least", "read_option", "settings_of"]
+
+SERVER_SCHEMES = ("libsql", "https", "http", "wss", "ws")
+"""URLs with these are of a server; ``_remote`` reads them."""
+
+Reader: TypeAlias = Callable[[Any], Any]
+"""From what was given to a value; its docstring says what is allowed. Raises: TypeError, ValueError."""
 
 
 @attrs.frozen(kw_only=True)
@@ -30,11 +36,15 @@ class Settings:
     """A watch can go back by about this many events,"""
     history_s: float = 3600.0
     """and by this long."""
+    inline_bytes: int = 65_536
+    """A payload of more JSON is kept among the blobs, once, and only named in its row."""
     clock: Callable[[], float] = time.time
     """Unix seconds; decides about leases, TTLs, times of records and the age of events."""
 
 
-def _at_least(kind: Callable[[Any], Any], least: float, what: str) -> Callable[[Any], Any]:
+def at_least(kind: Callable[[Any], Any], least: float, what: str) -> Reader:
+    """A reader of numbers from ``least`` on; ``what`` says so."""
+
     def read(value: Any) -> Any:
         number = kind(value)
         if not number >= least:
@@ -52,11 +62,12 @@ def _durability(value: Any) -> str:
     return str(value)
 
 
-_READERS: dict[str, Callable[[Any], Any]] = {
+READERS: dict[str, Reader] = {
     "durability": _durability,
-    "history_events": _at_least(int, 1, "a whole number from 1"),
-    "history_s": _at_least(float, 0.0, "seconds, not negative"),
-    "timeout_s": _at_least(float, 0.0, "seconds, not negative"),
+    "history_events": at_least(int, 1, "a whole number from 1"),
+    "history_s": at_least(float, 0.0, "seconds, not negative"),
+    "inline_bytes": at_least(int, 1, "a whole number from 1"),
+    "timeout_s": at_least(float, 0.0, "seconds, not negative"),
 }
 
 
@@ -86,19 +97,20 @@ def settings_of(url: str, options: Mapping[str, Any]) -> Settings:
         if key in given:
             raise ConfigError(f"store URL {url!r}: {key} is given twice")
         given[key] = value
-    found = {key: _read(url, key, value) for key, value in given.items()}
+    found = {key: read_option(url, key, value, READERS) for key, value in given.items()}
     clock = options.get("clock", time.time)
-    found.update({key: _read(url, key, value) for key, value in options.items() if key != "clock"})
+    found.update({key: read_option(url, key, value, READERS) for key, value in options.items() if key != "clock"})
     # abspath, not resolve: a link stays what the user named, and a missing file is no error here.
     return Settings(url=url, path=Path(os.path.abspath(name)), clock=clock, **found)  # noqa: PTH100
 
 
-def _read(url: str, key: str, value: Any) -> Any:
-    if key not in _READERS:
-        near = nearest(key, tuple(_READERS))
-        hint = f"did you mean {near!r}?" if near else f"allowed are {', '.join(_READERS)}"
+def read_option(url: str, key: str, value: Any, readers: Mapping[str, Reader]) -> Any:
+    """The value of an option; ``url`` is for the message. Raises: ConfigError."""
+    if key not in readers:
+        near = nearest(key, tuple(readers))
+        hint = f"did you mean {near!r}?" if near else f"allowed are {', '.join(readers)}"
         raise ConfigError(f"store URL {url!r}: unknown option {key!r}; {hint}")
     try:
-        return _READERS[key](value)
+        return readers[key](value)
     except (TypeError, ValueError):
-        raise ConfigError(f"store URL {url!r}: {key} must be {_READERS[key].__doc__}, found {value!r}") from None
+        raise ConfigError(f"store URL {url!r}: {key} must be {readers[key].__doc__}, found {value!r}") from None

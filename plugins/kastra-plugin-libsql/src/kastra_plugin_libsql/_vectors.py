@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -22,6 +22,9 @@ from kastra_plugin_libsql._worker import Worker
 from kastra_plugin_libsql._writer import Writer
 
 __all__ = ["Vectors"]
+
+_SLICE_ROWS = 128
+"""Rows written before the loop's other tasks may get a turn."""
 
 
 def _fits(metadata: JsonObject, where: Mapping[str, Any] | None) -> bool:
@@ -43,6 +46,23 @@ def _prefilter(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
     return terms, values
 
 
+def _slices(
+    tx: Transaction, condition: str, bindings: tuple[Any, ...], names: Sequence[str] | None
+) -> Iterator[list[Any]]:
+    """(id, name, metadata) of the vectors that fit, some at a time: of all, or of those named."""
+    sql = f"SELECT id, name, metadata FROM vectors WHERE {condition}"  # noqa: S608
+    for name in names or ():
+        yield tx.execute(f"{sql} AND name = ?", (*bindings, name)).fetchall()
+    above, last = ">=", ""
+    while names is None:
+        page = f"{sql} AND name {above} ? ORDER BY name LIMIT {_SLICE_ROWS}"
+        found: list[Any] = tx.execute(page, (*bindings, last)).fetchall()
+        if not found:
+            return
+        yield found
+        above, last = ">", found[-1][1]
+
+
 class Vectors:
     def __init__(self, database: Database, writer: Writer) -> None:
         self._db, self._writer = database, writer
@@ -60,14 +80,16 @@ class Vectors:
         for row in rows:
             _check_length(collection, row[1], length)
 
-        def step(tx: Transaction) -> None:
+        def step(tx: Transaction) -> Generator[None, None, None]:
             row = tx.first("SELECT id, length FROM collections WHERE name = ?", (collection,))
             if row is None:
                 row = tx.first(
                     "INSERT INTO collections (name, length) VALUES (?, ?) RETURNING id, length", (collection, length)
                 )
             _check_length(collection, length, row[1])
-            for name, _, vector, metadata in rows:
+            for count, (name, _, vector, metadata) in enumerate(rows, 1):
+                if count % _SLICE_ROWS == 0:
+                    yield
                 tx.execute(
                     "INSERT INTO vectors (collection, name, metadata, vector) VALUES (?, ?, ?, ?)"
                     " ON CONFLICT (collection, name) DO UPDATE SET metadata = excluded.metadata,"
@@ -80,25 +102,22 @@ class Vectors:
     async def delete(
         self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
     ) -> int:
-        chosen = None if ids is None else set(ids)
         terms, values = _prefilter(where)
 
-        def step(tx: Transaction) -> int:
+        def step(tx: Transaction) -> Generator[None, None, int]:
             row = tx.first("SELECT id FROM collections WHERE name = ?", (collection,))
             if row is None:
                 return 0
-            sql = f"SELECT id, name, metadata FROM vectors WHERE collection = ?{terms}"  # noqa: S608
-            found: list[Any] = tx.execute(sql, (row[0], *values)).fetchall()
-            gone = [
-                (at,)
-                for at, name, metadata in found
-                if (chosen is None or name in chosen) and _fits(orjson.loads(metadata), where)
-            ]
-            for at in gone:
-                tx.execute("DELETE FROM vectors WHERE id = ?", at)
+            deleted = 0
+            for found in _slices(tx, f"collection = ?{terms}", (row[0], *values), ids):
+                for at, _, metadata in found:
+                    if _fits(orjson.loads(metadata), where):
+                        tx.execute("DELETE FROM vectors WHERE id = ?", (at,))
+                        deleted += 1
+                yield
             if not tx.first("SELECT 1 FROM vectors WHERE collection = ? LIMIT 1", row):
                 tx.execute("DELETE FROM collections WHERE id = ?", row)
-            return len(gone)
+            return deleted
 
         [deleted] = await self._writer.submit([step])
         return int(deleted)

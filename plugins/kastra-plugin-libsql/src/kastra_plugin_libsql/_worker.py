@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
-from time import perf_counter
+from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ __all__ = ["Worker"]
 _LATE_S = 0.001
 _HELD_JOBS = 64
 _HOLD_S = 0.002
+_NUDGE_S = 0.001
+_PAUSE_S = 0.0001
 
 _Job: TypeAlias = (
     "tuple[asyncio.AbstractEventLoop, Callable[[], Any], Callable[[Any, BaseException | None], object], float, bool]"
@@ -26,8 +28,10 @@ _Job: TypeAlias = (
 class Worker:
     """Started at its first job. A daemon, so a program that forgets to close its store still ends.
 
-    A loop that is never idle gives up the interpreter lock only every 5 ms (``sys.getswitchinterval``), and so late
-    would a job start. When that is seen, the loop hands the next jobs over by hand: it waits, some 50 us, until the
+    A loop that is never idle may keep the interpreter lock from the thread: for 5 ms (``sys.getswitchinterval``) when
+    its turns are long, for seconds when they are short, since it takes the lock back sooner than the thread wakes up.
+    So while a job is under way the loop sleeps 0.1 ms every millisecond, which lets the thread have the lock. When
+    jobs are seen to start late, the loop hands the next ones over by hand as well: it waits, some 50 us, until the
     thread has taken the job.
     """
 
@@ -37,6 +41,8 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._hold = 0
         self._taken = threading.Semaphore(0)
+        self._given = self._done = 0
+        self._nudger: asyncio.TimerHandle | None = None
 
     def do(
         self,
@@ -51,10 +57,19 @@ class Worker:
         hold = self._hold > 0
         while hold and self._taken.acquire(blocking=False):
             pass  # left over from a wait that ended early
+        self._given += 1
         self._jobs.put((loop, job, done, perf_counter(), hold))
         if hold:
             self._hold -= 1
             self._taken.acquire(timeout=_HOLD_S)
+        if self._nudger is None:
+            self._nudger = loop.call_later(_NUDGE_S, self._nudge, loop)
+
+    def _nudge(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._nudger = None
+        if self._done < self._given:
+            sleep(_PAUSE_S)
+            self._nudger = loop.call_later(_NUDGE_S, self._nudge, loop)
 
     async def call(self, job: Callable[[], Any]) -> Any:
         """Await ``job()`` done in the thread."""
@@ -76,6 +91,9 @@ class Worker:
 
     def stop(self) -> None:
         """End the thread after the jobs given so far."""
+        if self._nudger is not None:
+            self._nudger.cancel()
+            self._nudger = None
         if self._thread is not None:
             self._jobs.put(None)
             self._thread.join()
@@ -93,6 +111,7 @@ class Worker:
                 result = job()
             except BaseException as err:
                 error = err
+            self._done += 1
             with suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
                 loop.call_soon_threadsafe(done, result, error)
             del item, loop, job, done, result, error

@@ -2,24 +2,25 @@
 
 The statements of a group, some microseconds each, run in the event loop's thread: handing them to a thread would cost
 more in switches than they take, since each statement gives up the interpreter lock. Only what may block goes to
-the thread: waiting for the write lock when another program has it, COMMIT (it waits for the disk) and checkpoints. A
-lone COMMIT on a disk that proved quick stays in the loop's thread too.
-While a group is being made durable, the next one gathers.
+the thread: waiting for the write lock when another program has it, COMMIT (it waits for the disk) and checkpoints.
+While a group is being made durable, the next one gathers. A small COMMIT on a disk that proved quick stays in the
+loop's thread too, and a commit that nobody would join is done before ``submit`` returns, without a turn of the loop.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
 from time import perf_counter
+from types import GeneratorType
 from typing import TYPE_CHECKING, Any
 
 import apsw
 
 from kastra_core.errors import StoreError, StoreUnavailableError
 from kastra_plugin_libsql._errors import store_error
-from kastra_plugin_libsql._schema import connect
+from kastra_plugin_libsql._schema import check_schema, connect
 from kastra_plugin_libsql._transaction import Step, Transaction
 from kastra_plugin_libsql._worker import Worker
 
@@ -36,7 +37,15 @@ _GROUP_STEPS = 4096
 _SLICE_S = 0.002
 """The loop's other tasks get a turn after this long."""
 _QUICK_S = 0.0004
-"""A disk that has lately made a commit durable in less than this is waited for in the loop's own thread."""
+"""A disk that makes commits durable in less than this, by and large, is waited for in the loop's own thread."""
+_MAYBE_QUICK_S = 0.002
+"""What the thread measures may be its wait for the interpreter lock: up to here a try in the loop tells more."""
+_SLOWEST_S = 0.0025
+"""A slower commit counts as this one: a hiccup of the disk does not make it a slow disk."""
+_TRY_COMMITS = 32
+"""Commits between two such tries."""
+_COMPANY = 16
+"""After commits of two tasks met, so many lone ones must follow before one is begun without waiting for company."""
 _CHECKPOINT_PAGES = 1000
 """Pages written to the write-ahead log between two checkpoints: SQLite's own default."""
 _COMPACT_EVENTS = 256
@@ -46,7 +55,7 @@ _SWEEP_S = 60.0
 
 
 class _Commit:
-    __slots__ = ("at", "future", "mark", "results", "savepoint", "steps")
+    __slots__ = ("at", "future", "mark", "results", "savepoint", "slices", "steps")
 
     def __init__(self, steps: Sequence[Step], future: asyncio.Future[list[Any]]) -> None:
         self.steps, self.future = steps, future
@@ -54,6 +63,11 @@ class _Commit:
         self.at = 0
         self.mark = (0, 0)  # resourceVersion and number of events before it
         self.savepoint = False
+        self.slices: Generator[None, None, Any] | None = None  # of a long step that has begun
+
+    @property
+    def has_begun(self) -> bool:
+        return bool(self.at or self.savepoint or self.slices)
 
 
 class Writer:
@@ -62,6 +76,10 @@ class Writer:
     def __init__(self, database: Database, hub: Hub) -> None:
         self._db, self._hub = database, hub
         self._connection: apsw.Connection | None = None
+        self._execute: Callable[[str], Iterable[Any]]
+        self._counters: tuple[int, int] | None = None
+        """rv and horizon after the last commit of this store, true while PRAGMA data_version is ``_data_version``."""
+        self._data_version = -1
         self._worker = Worker("kastra-libsql-writer")
         self._queue: deque[_Commit] = deque()
         self._group: list[_Commit] = []
@@ -69,7 +87,12 @@ class Writer:
         self._busy = False
         self._closed = False
         self._written = 0
-        self._commit_s = 1.0
+        self._is_long = False
+        self._commit_s = 0.0
+        self._in_thread = 0
+        self._turn_of: object = None
+        self._turn_ends = 0.0
+        self._company = 0
         self._next_sweep = perf_counter() + _SWEEP_S
         self._idle: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop
@@ -81,16 +104,33 @@ class Writer:
             raise StoreUnavailableError(f"store {self._db.settings.url} is closed; open it again")
         if not steps:
             return []
-        from asyncio import get_running_loop
+        from asyncio import current_task, get_running_loop
 
         loop = get_running_loop()
         future: asyncio.Future[list[Any]] = loop.create_future()
         self._queue.append(_Commit(steps, future))
         if not self._busy:
             self._busy, self._loop = True, loop
-            # Not at once: the tasks that are ready now join the group.
-            loop.call_soon(self._begin)
+            if self._is_alone(current_task(loop)):
+                self._begin()
+            else:
+                # Not at once: the tasks that are ready now join the group.
+                loop.call_soon(self._begin)
         return await future
+
+    def _is_alone(self, task: object) -> bool:
+        """Whether lately nobody would have joined a commit of ``task``. False from time to time: others get a turn."""
+        if self._turn_of is None:
+            self._turn_of, self._turn_ends = task, perf_counter() + _SLICE_S
+            self._loop.call_soon(self._turned)
+        elif self._turn_of is not task:
+            self._company = _COMPANY
+        elif perf_counter() > self._turn_ends:
+            return False
+        return not self._company
+
+    def _turned(self) -> None:
+        self._turn_of = None
 
     async def aclose(self) -> None:
         """Finish what was submitted, then close."""
@@ -110,7 +150,7 @@ class Writer:
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
             self._worker.do(self._loop, self._wait_and_begin, self._begun)
         except Exception as err:
@@ -119,28 +159,35 @@ class Writer:
             self._begun(None, None)
 
     def _connect(self) -> apsw.Connection:
+        self._data_version = -1
         connection = connect(self._db.settings.path, 0)
         full = self._db.settings.durability == "full"
         connection.execute(
             f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}; PRAGMA foreign_keys = 1; PRAGMA cache_size = -8000"
         )
         connection.wal_autocheckpoint(0)
+        self._execute = connection.cursor().execute  # a cursor of its own costs each of the others 0.5 us
         return connection
 
     def _wait_and_begin(self) -> None:
         assert self._connection is not None
         self._connection.set_busy_timeout(int(self._db.settings.timeout_s * 1000))
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
+            self._execute("BEGIN IMMEDIATE")
         finally:
             self._connection.set_busy_timeout(0)
 
     def _begun(self, _: object, error: BaseException | None) -> None:
-        self._group, self._size = [], 0
+        self._group, self._size, self._is_long = [], 0, False
         if error is None:
             assert self._connection is not None
             try:
-                self._tx = Transaction(self._connection, self._db.kinds, self._db.settings.clock())
+                [[version]] = self._execute("PRAGMA data_version")
+                if version != self._data_version:
+                    # Somebody else wrote since the last commit.
+                    check_schema(self._connection, self._db.settings.path)
+                    self._data_version, self._counters = version, None
+                self._tx = Transaction(self._connection, self._db.kinds, self._db.settings.clock(), self._counters)
             except Exception as err:
                 error = err
         if error is not None:
@@ -157,15 +204,17 @@ class Writer:
         deadline = perf_counter() + _SLICE_S
         try:
             while self._queue and self._size < _GROUP_STEPS:
-                if perf_counter() > deadline:
-                    self._loop.call_soon(self._work)
-                    return
                 commit = self._queue[0]
-                if commit.future.done():  # its task was cancelled before its turn
+                if commit.future.done() and commit.slices is None:  # its task was cancelled before its turn
                     self._abandon(commit)
                     self._queue.popleft()
                 elif self._advance(commit, deadline):
                     self._queue.popleft()
+                if perf_counter() > deadline:
+                    self._is_long = True
+                    if self._queue:
+                        self._loop.call_soon(self._work)
+                        return
             self._finish()
         except Exception as err:
             self._fail(err)
@@ -173,28 +222,48 @@ class Writer:
     def _advance(self, commit: _Commit, deadline: float) -> bool:
         """Do steps of a commit until its end or the deadline; True at its end."""
         tx, steps = self._tx, commit.steps
-        if not commit.at:
+        if not commit.has_begun:
             commit.mark = (tx.rv, len(tx.events))
             if len(steps) > 1:
                 tx.execute("SAVEPOINT one")
                 commit.savepoint = True
         try:
             while commit.at < len(steps):
-                if commit.at and perf_counter() > deadline:
+                if not self._step(commit, deadline):
                     return False
-                commit.results.append(steps[commit.at](tx))
                 commit.at += 1
+                if perf_counter() > deadline and commit.at < len(steps):
+                    return False
         except apsw.Error:
             raise
         except Exception as err:
             self._abandon(commit)
-            commit.future.set_exception(err)
+            if not commit.future.done():
+                commit.future.set_exception(err)
             return True
         if commit.savepoint:
             tx.execute("RELEASE one")
         self._size += len(steps)
         self._group.append(commit)
         return True
+
+    def _step(self, commit: _Commit, deadline: float) -> bool:
+        """Do a step, or of a long one what fits before the deadline; True at its end."""
+        if commit.slices is None:
+            result = commit.steps[commit.at](self._tx)
+            if not isinstance(result, GeneratorType):
+                commit.results.append(result)
+                return True
+            commit.slices = result
+        try:
+            while True:
+                next(commit.slices)
+                if perf_counter() > deadline:
+                    return False
+        except StopIteration as end:
+            commit.slices = None
+            commit.results.append(end.value)
+            return True
 
     def _abandon(self, commit: _Commit) -> None:
         """Undo in the shared transaction what a commit did so far."""
@@ -227,9 +296,16 @@ class Writer:
     def _is_quick(self) -> bool:
         """Whether a COMMIT now costs the loop less than two switches of threads would.
 
-        Only for a lone commit: where there are several, other tasks want the loop while the disk works.
+        What took long to write also has many pages to make durable.
         """
-        return len(self._group) == 1 and not self._queue and self._commit_s < _QUICK_S
+        if self._is_long:
+            return False
+        if self._commit_s > _QUICK_S:
+            self._in_thread += 1
+            if self._in_thread % _TRY_COMMITS or self._commit_s > _MAYBE_QUICK_S:
+                return False
+            self._commit_s = 0.0
+        return True
 
     def _maintain(self) -> None:
         tx, settings = self._tx, self._db.settings
@@ -239,7 +315,9 @@ class Writer:
             tx.compact(tx.horizon + min(excess, chunk))
         if perf_counter() < self._next_sweep:
             return
-        tx.execute("DELETE FROM state WHERE expires <= ?", (tx.now,))
+        tx.execute("DELETE FROM state WHERE id IN (SELECT id FROM state WHERE expires <= ? LIMIT 1000)", (tx.now,))
+        tx.sweep_leases()
+        tx.sweep_commits()
         [old] = tx.first(
             "SELECT max(rv) FROM (SELECT rv, time FROM log WHERE rv > ? ORDER BY rv LIMIT ?) WHERE time < ?",
             (tx.horizon, chunk, tx.now - settings.history_s),
@@ -253,10 +331,8 @@ class Writer:
     def _commit(self) -> None:
         assert self._connection is not None
         began = perf_counter()
-        self._connection.execute("COMMIT")
-        # Slow ones count at once, quick ones only when there are many of them.
-        took = perf_counter() - began
-        self._commit_s = max(took, 0.9 * self._commit_s + 0.1 * took)
+        self._execute("COMMIT")
+        self._commit_s += (min(perf_counter() - began, _SLOWEST_S) - self._commit_s) / 10
 
     def _committed(self, _: object, error: BaseException | None) -> None:
         if error is not None:
@@ -265,9 +341,14 @@ class Writer:
         assert self._connection is not None
         group, tx = self._group, self._tx
         self._group = []
+        if len(group) > 1 or self._queue:
+            self._company = _COMPANY
+        elif self._company:
+            self._company -= 1
         for commit in group:
             if not commit.future.done():
                 commit.future.set_result(commit.results)
+        self._counters = tx.rv, tx.horizon
         self._db.kinds.update(tx.new_kinds)
         with suppress(StoreError):  # the watchers learn of it at their next look
             self._hub.committed(tx)
@@ -297,9 +378,10 @@ class Writer:
 
     def _fail(self, error: BaseException) -> None:
         """Nothing of the group was kept: each of its commits learns so."""
+        self._data_version = -1
         self._rollback()
         group, self._group = self._group, []
-        if self._queue and (self._queue[0].at or self._queue[0].savepoint or not group):
+        if self._queue and (self._queue[0].has_begun or not group):
             group.append(self._queue.popleft())
         reason = store_error(self._db.settings.path, error)
         if reason is not error:

@@ -1,4 +1,4 @@
-"""What the plugin offers: the store for ``file:`` URLs."""
+"""What the plugin offers: the store for ``file:`` URLs and for those of LibSQL servers."""
 
 from __future__ import annotations
 
@@ -14,4 +14,9 @@ KASTRA_API_VERSION = 1
 
 @hookimpl
 def kastra_stores() -> Iterable[StoreRegistration]:
-    yield StoreRegistration(name="libsql", schemes=("file",), factory="kastra_plugin_libsql.store:open_store")
+    yield StoreRegistration(
+        name="libsql",
+        schemes=("file", "libsql", "http", "https", "ws", "wss"),
+        factory="kastra_plugin_libsql.store:open_store",
+        admin="kastra_plugin_libsql.admin:open_admin",
+    )

@@ -12,7 +12,7 @@ import attrs
 from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import Resource, ResourceKey
 from kastra_core.errors import ConflictError, ExpiredError, NotFoundError, StoreError
-from kastra_core.execution.children import RUN_KIND, deletion
+from kastra_core.execution.children import RUN_KIND
 from kastra_core.protocols.store import AppendMessages, DeleteThread, ThreadInfo
 from kastra_core.resources import ResourceClient
 from kastra_plugin_retention.relatives import InUse, family_of, is_finished
@@ -110,8 +110,6 @@ class Pass:
         """
         began = time.monotonic()
         spec = self._spec
-        # What goes with a Run, also in a process that has no run of its own.
-        self._client.on_delete(MAIN_GROUP, RUN_KIND, deletion)
         await self._in_use.note_claimed(self._store)
         if spec.runs:
             await self._runs([rule_of_runs(rule) for rule in spec.runs])

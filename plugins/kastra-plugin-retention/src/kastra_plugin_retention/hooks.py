@@ -40,5 +40,8 @@ def kastra_resource_kinds() -> Iterable[ResourceKind]:
 @hookimpl
 def kastra_controllers() -> Iterable[ControllerRegistration]:
     yield ControllerRegistration(
-        name="retention", kind="RetentionPolicy", factory="kastra_plugin_retention.controller:RetentionController"
+        name="retention",
+        kind="RetentionPolicy",
+        factory="kastra_plugin_retention.controller:RetentionController",
+        periodic=True,
     )

@@ -1,0 +1,201 @@
+"""One server, through ``libsql-client``: requests with a time limit, new connections for broken ones, tries repeated.
+
+The library's futures are never cancelled, only left alone: one that was cancelled makes it lose the others when the
+connection breaks. Whatever went wrong on a connection, the client object is replaced by a new one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from random import random
+from time import monotonic
+from typing import Any, TypeAlias
+
+from libsql_client import Client, LibsqlError, create_client  # type: ignore[import-untyped]  # it has no py.typed
+
+from kastra_core.errors import ConfigError, StoreError, StoreUnavailableError
+from kastra_plugin_libsql._remote.errors import Busy, Guarded, Lost, SqlFailed, classify
+from kastra_plugin_libsql._remote.settings import RemoteSettings
+
+__all__ = ["Backoff", "Row", "Server", "Statement"]
+
+Statement: TypeAlias = tuple[str, tuple[Any, ...]]
+"""SQL and its bindings."""
+Row: TypeAlias = tuple[Any, ...]
+
+_IDLE_S = 30.0
+"""A connection that was silent for this long may have been dropped on the way: a new one takes its place."""
+_CLOSE_S = 2.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 2.0
+
+
+class Backoff:
+    """Waits between tries, doubling, until ``timeout_s`` are over."""
+
+    def __init__(self, timeout_s: float) -> None:
+        self._end = monotonic() + timeout_s
+        self._wait_s = _FIRST_WAIT_S
+
+    @property
+    def left_s(self) -> float:
+        return self._end - monotonic()
+
+    async def wait(self) -> bool:
+        """Wait before the next try; False when there is no time for one."""
+        wait_s = self._wait_s * (0.5 + random())  # noqa: S311 - spreads clients, guards nothing
+        self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
+        if wait_s >= self.left_s:
+            return False
+        await asyncio.sleep(wait_s)
+        return True
+
+
+class Server:
+    """What a store's parts ask; used by one event loop."""
+
+    def __init__(self, settings: RemoteSettings) -> None:
+        self.settings = settings
+        self.requests = 0
+        """Requests sent so far, those of repeated tries included."""
+        self._client: Client | None = None
+        self._used = 0.0
+        self._running: set[asyncio.Future[Any]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    # --------------------------------------------------------------------------------------------- requests
+
+    async def read(self, *statements: Statement) -> list[list[Row]]:
+        """The rows of each statement, all as of one moment; tried again until ``timeout_s`` are over.
+
+        Raises: StoreUnavailableError, StoreError.
+        """
+        return await self.repeat(statements, Backoff(self.settings.timeout_s))
+
+    async def rows(self, sql: str, *bindings: Any) -> list[Row]:
+        """The rows of one statement."""
+        [rows] = await self.read((sql, bindings))
+        return rows
+
+    async def first(self, sql: str, *bindings: Any) -> Row | None:
+        rows = await self.rows(sql, *bindings)
+        return rows[0] if rows else None
+
+    async def repeat(self, statements: Sequence[Statement], backoff: Backoff) -> list[list[Row]]:
+        """Carry out what may safely be done twice, until there is an answer."""
+        while True:
+            try:
+                return await self.once(statements, backoff.left_s)
+            except (Lost, Busy) as err:
+                if not await backoff.wait():
+                    raise self.unavailable(err) from err
+            except SqlFailed as err:
+                raise self.failed(err) from err
+
+    async def once(self, statements: Sequence[Statement], timeout_s: float) -> list[list[Row]]:
+        """One request for all statements, in one transaction when they are several.
+
+        Raises:
+            Lost: no answer; whether it was done is not known.
+            Busy, Guarded, SqlFailed: nothing was done.
+            StoreUnavailableError, StoreError: it makes no sense to try again.
+        """
+        if self._closed:
+            raise StoreUnavailableError(f"store {self.settings.url} is closed; open it again")
+        client = self._open()
+        self.requests += 1
+        asking = asyncio.ensure_future(_ask(client, statements))
+        self._running.add(asking)
+        asking.add_done_callback(self._answered)
+        await asyncio.wait((asking,), timeout=max(timeout_s, 0.001))
+        if not asking.done():
+            self._drop(client)
+            raise Lost(f"no answer within {timeout_s:.3g} s")
+        error = None if asking.cancelled() else asking.exception()
+        if asking.cancelled():
+            raise Lost("the connection was closed")
+        if error is None:
+            self._used = monotonic()
+            return asking.result()
+        answer = classify(self.settings, error)
+        if not isinstance(answer, (Busy, Guarded, SqlFailed)):
+            self._drop(client)
+        raise answer from error
+
+    def unavailable(self, err: Exception) -> StoreUnavailableError:
+        """The error for a server that did not answer in time."""
+        return StoreUnavailableError(
+            f"store {self.settings.url}: no answer within {self.settings.timeout_s:g} s ({err}); check that the server "
+            "runs and can be reached"
+        )
+
+    def failed(self, err: SqlFailed) -> StoreError:
+        return StoreError(f"store {self.settings.url}: the server says {err} ({err.code})")
+
+    # --------------------------------------------------------------------------------------------- connections
+
+    def _open(self) -> Client:
+        client = self._client
+        if client is not None and monotonic() - self._used > _IDLE_S and not self._running:
+            self._drop(client)
+            client = None
+        if client is None:
+            settings = self.settings
+            try:
+                client = create_client(settings.target, auth_token=settings.auth_token, tls=settings.tls)
+            except LibsqlError as err:
+                raise ConfigError(f"store URL {settings.url!r}: {err.explanation}") from None
+            self._client, self._used = client, monotonic()
+        return client
+
+    def transaction(self) -> Any:
+        """An interactive transaction of the library, None where the server's form of URL has none."""
+        if self.settings.target.startswith("http"):
+            return None
+        return self._open().transaction()
+
+    def _answered(self, asking: asyncio.Future[Any]) -> None:
+        self._running.discard(asking)
+        if not asking.cancelled():
+            asking.exception()  # seen, also when nobody waits for it any more
+
+    def _drop(self, client: Client) -> None:
+        """Do not use a client again; whoever waits for it learns that it is lost."""
+        if self._client is client:
+            self._client = None
+            task = asyncio.ensure_future(_close(client))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def aclose(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if self._client is not None:
+            self._drop(self._client)
+        while self._closing or self._running:
+            _, late = await asyncio.wait((*self._closing, *self._running), timeout=2 * _CLOSE_S)
+            for task in late:
+                task.cancel()
+
+
+async def _ask(client: Client, statements: Sequence[Statement]) -> list[list[Row]]:
+    if len(statements) == 1:
+        [(sql, bindings)] = statements
+        return [[row.astuple() for row in await client.execute(sql, bindings)]]
+    # aiohttp would rather be given large bodies in another way, which the library does not know.
+    warnings.filterwarnings("ignore", "Sending a large body directly", ResourceWarning)
+    results = await client.batch(list(statements))
+    return [[row.astuple() for row in result] for result in results]
+
+
+async def _close(client: Client) -> None:
+    with suppress(Exception):
+        try:
+            # The library waits long for a peer that says nothing.
+            await asyncio.wait_for(client.close(), _CLOSE_S)
+        except TimeoutError:
+            await client.close()

@@ -1,0 +1,177 @@
+"""Writes of claims, journals and signals as SQL."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from kastra_core.errors import FencedError
+from kastra_core.protocols.store import AppendRecord, ClaimRun, DropJournal, ReleaseRun, SendSignal
+from kastra_plugin_libsql._operations import encode
+from kastra_plugin_libsql._payloads import holder_name
+from kastra_plugin_libsql._remote.script import LARGE_BYTES, Answers, Script
+from kastra_plugin_libsql._remote.steps import RUN, RUN_ROWS, Large, Own, RemoteStep, divided, keep
+
+__all__ = ["Append", "Claim", "Drop", "Release", "Send"]
+
+
+
+class _RunStep(RemoteStep):
+    def __init__(self, run: str) -> None:
+        self.run = run
+
+    def fence(self, script: Script, epoch: int) -> None:
+        claim = "SELECT 1 FROM runs r JOIN claims c ON c.run = r.id WHERE r.uid = ?1 AND r.epoch = ?2"
+        script.guard(
+            (("fenced", f"NOT EXISTS ({claim})"),),
+            self.run,
+            epoch,
+        )
+
+    def error(self, code: str, detail: str) -> Exception:
+        return FencedError(self.run)
+
+
+class Claim(_RunStep):
+    def __init__(self, op: ClaimRun, _: int) -> None:
+        super().__init__(op.run)
+        self.op = op
+
+    def write(self, script: Script) -> None:
+        op = self.op
+        epoch = "SELECT r.epoch FROM runs r JOIN claims c ON c.run = r.id WHERE r.uid = ?1"
+        script.guard(
+            (("fenced", f"coalesce(({epoch}), 0) <> ?2"),),
+            op.run,
+            op.expected_epoch,
+        )
+        script.add(
+            "INSERT INTO runs (uid, epoch) VALUES (?, 1) ON CONFLICT (uid) DO UPDATE SET epoch = epoch + 1", op.run
+        )
+        script.add(
+            "INSERT OR REPLACE INTO claims (run, grp, kind, namespace, name, holder, wake_at)"  # noqa: S608
+            f" VALUES ({RUN}, ?2, ?3, ?4, ?5, ?6, ?7)",
+            op.run,
+            *op.key,
+            op.holder,
+            op.wake_at_s,
+        )
+        script.ask("(SELECT epoch FROM runs WHERE uid = ?1)", op.run)
+
+    def result(self, answer: Answers, own: Own) -> int:
+        return int(answer.value())
+
+
+class Release(_RunStep):
+    def __init__(self, op: ReleaseRun, _: int) -> None:
+        super().__init__(op.run)
+        self.op = op
+
+    def write(self, script: Script) -> None:
+        op = self.op
+        self.fence(script, op.epoch)
+        if op.finished:
+            script.add(f"DELETE FROM claims WHERE run = {RUN}", op.run)  # noqa: S608 - our own SQL
+        else:
+            script.add(f"UPDATE claims SET holder = '', wake_at = ?2 WHERE run = {RUN}", op.run, op.wake_at_s)  # noqa: S608
+
+
+class Append(_RunStep):
+    def __init__(self, op: AppendRecord, inline_bytes: int) -> None:
+        super().__init__(op.run)
+        self.op = op
+        self.body, self.payload = divided(encode(op.record, f"record {op.path} of run {op.run}"), inline_bytes)
+        self.small_bytes = len(self.body)
+        self.data = () if self.payload is None else (self.payload,)
+
+    def write(self, script: Script) -> None:
+        op = self.op
+        self.fence(script, op.epoch)
+        script.add(
+            "INSERT INTO journal (id, run, path, time, record)"
+            " SELECT coalesce((SELECT max(id) FROM journal WHERE id BETWEEN r.id << 32 AND (r.id << 32) | 4294967295),"
+            " r.id << 32) + 1, r.id, ?2, ?3, ?4 FROM runs r WHERE r.uid = ?1 ON CONFLICT DO NOTHING",
+            op.run,
+            op.path,
+            script.now,
+            self.body,
+        )
+        index = script.ask("changes()")
+        keep(
+            script,
+            self.body,
+            self.payload,
+            f"SELECT char(1) || 'journal/' || id AS name FROM journal WHERE run = {RUN} AND path = ?2 AND record = ?3",  # noqa: S608
+            op.run,
+            op.path,
+            self.body,
+        )
+        script.read(
+            f"SELECT id, iif(length(record) <= {LARGE_BYTES}, record, NULL) FROM journal"  # noqa: S608 - our own SQL
+            f" WHERE {script.value_sql(index, 3)} = 0"
+            f" AND run = {RUN} AND path = ?2",
+            op.run,
+            op.path,
+            script.token,
+        )
+
+    def result(self, answer: Answers, own: Own) -> Any:
+        inserted, rows = answer.value(), answer.rows()
+        if inserted or not rows:
+            return None
+        [(at, body)] = rows
+        if body is None:
+            return Large("journal", "record", "id = ?1", at, orjson.loads)
+        if body[0] == 0:
+            return Large("blobs", "data", "digest = ?1", body[1:], orjson.loads)
+        return orjson.loads(body)
+
+
+class Drop(_RunStep):
+    def __init__(self, op: DropJournal, _: int) -> None:
+        super().__init__(op.run)
+
+    def write(self, script: Script) -> None:
+        script.add(f"DELETE FROM journal WHERE {RUN_ROWS}", self.run)  # noqa: S608 - our own SQL
+        script.add(f"DELETE FROM signals WHERE run = {RUN}", self.run)  # noqa: S608 - our own SQL
+        script.add(f"DELETE FROM claims WHERE run = {RUN}", self.run)  # noqa: S608 - our own SQL
+        script.add("DELETE FROM runs WHERE uid = ?", self.run)
+        script.add("DELETE FROM holds WHERE holder = ?", holder_name(self.run))
+
+
+class Send(_RunStep):
+    def __init__(self, op: SendSignal, inline_bytes: int) -> None:
+        super().__init__(op.run)
+        self.op = op
+        self.body, self.payload = divided(encode(op.payload, f"signal {op.name} to run {op.run}"), inline_bytes)
+        self.small_bytes = len(self.body)
+        self.data = () if self.payload is None else (self.payload,)
+
+    def write(self, script: Script) -> None:
+        op = self.op
+        script.add("INSERT INTO runs (uid, epoch) VALUES (?, 0) ON CONFLICT DO NOTHING", op.run)
+        repeated = f"?2 <> '' AND EXISTS (SELECT 1 FROM signals WHERE run = {RUN} AND signal_id = ?2)"  # noqa: S608
+        script.add(
+            "INSERT INTO signals (run, signal_id, name, payload)"
+            f" SELECT {RUN}, ?2, ?3, ?4 WHERE NOT ({repeated})",
+            op.run,
+            op.signal_id,
+            op.name,
+            self.body,
+        )
+        last = f"(SELECT max(seq) FROM signals WHERE run = {RUN})"  # noqa: S608 - our own SQL
+        script.ask(f"CASE WHEN changes() THEN {last} ELSE 0 END", op.run)
+        keep(
+            script,
+            self.body,
+            self.payload,
+            f"SELECT char(1) || 'signal/' || seq AS name FROM signals WHERE seq = {last} AND payload = ?2",  # noqa: S608
+            op.run,
+            self.body,
+        )
+
+    def result(self, answer: Answers, own: Own) -> bool:
+        seq = int(answer.value())
+        own.signals = max(own.signals, seq)
+        return seq > 0

@@ -1,0 +1,267 @@
+"""The vector facet of a server's store: exact search by the server where it can, else by the client."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from collections.abc import Mapping, Sequence
+from operator import mul
+from typing import Any
+
+import orjson
+
+from kastra_core.api.meta import JsonObject
+from kastra_core.errors import StoreError, StoreUnavailableError
+from kastra_core.protocols.store import VectorMatch
+from kastra_plugin_libsql._operations import encode
+from kastra_plugin_libsql._remote.client import Server
+from kastra_plugin_libsql._remote.commits import Writer
+from kastra_plugin_libsql._remote.errors import Busy, Lost, SqlFailed
+from kastra_plugin_libsql._remote.reads import PAGE_BYTES, PAGE_ROWS, pages_by_key, read_whole
+from kastra_plugin_libsql._remote.script import LARGE_BYTES, Answers, Script
+from kastra_plugin_libsql._remote.steps import Own, RemoteStep
+from kastra_plugin_libsql._remote.vector_index import VectorIndex
+from kastra_plugin_libsql._vectors import _fits as fits
+from kastra_plugin_libsql._vectors import _prefilter as prefilter
+
+__all__ = ["Vectors"]
+
+_CHUNK_BYTES = 2_000_000
+_CHUNK_ROWS = 256
+_AT_LEAST = 64
+"""Neighbours asked of an index, when ``k`` is small."""
+_OVERSAMPLING = 4
+
+
+class _Upsert(RemoteStep):
+    def __init__(self, collection: str, length: int, rows: Sequence[tuple[str, bytes, str]]) -> None:
+        self.collection, self.length, self.rows = collection, length, rows
+        self.small_bytes = sum(len(vector) + len(metadata) for _, vector, metadata in rows)
+
+    def write(self, script: Script) -> None:
+        known = "(SELECT length FROM collections WHERE name = ?1)"
+        script.guard((("length", f"{known} <> ?2"),), self.collection, self.length, detail=known)
+        script.add(
+            "INSERT INTO collections (name, length) VALUES (?, ?) ON CONFLICT DO NOTHING", self.collection, self.length
+        )
+        for name, vector, metadata in self.rows:
+            script.add(
+                "INSERT INTO vectors (collection, name, metadata, vector)"
+                " SELECT id, ?2, ?3, ?4 FROM collections WHERE name = ?1"
+                " ON CONFLICT (collection, name) DO UPDATE SET metadata = excluded.metadata, vector = excluded.vector",
+                self.collection,
+                name,
+                metadata,
+                vector,
+            )
+
+    def error(self, code: str, detail: str) -> Exception:
+        return _wrong_length(self.collection, self.length, detail)
+
+
+class _Remove(RemoteStep):
+    """Result: how many of the rows, given as id and metadata, were there and are gone."""
+
+    def __init__(self, collection: str, rows: Sequence[tuple[int, str]]) -> None:
+        self.collection = collection
+        self.rows = orjson.dumps(list(rows)).decode()
+        self.small_bytes = len(self.rows)
+
+    def write(self, script: Script) -> None:
+        script.add(
+            "DELETE FROM vectors WHERE (id, metadata) IN"
+            " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))",
+            self.rows,
+        )
+        script.ask("changes()")
+        script.add(
+            "DELETE FROM collections WHERE name = ?"
+            " AND NOT EXISTS (SELECT 1 FROM vectors WHERE collection = collections.id)",
+            self.collection,
+        )
+
+    def result(self, answer: Answers, own: Own) -> int:
+        return int(answer.value())
+
+
+class Vectors:
+    """``vector_index``: searches go through the server's index, where it can make one; see :class:`VectorIndex`."""
+
+    def __init__(self, server: Server, writer: Writer) -> None:
+        self._server, self._writer = server, writer
+        self._measures: bool | None = None
+        """Whether the server has ``vector_distance_cos``; None until it was asked."""
+        self._index = VectorIndex(server) if server.settings.vector_index else None
+
+    async def upsert(self, collection: str, items: Sequence[tuple[str, Sequence[float], JsonObject]]) -> None:
+        """More than 2 MB go in several commits, one after the other."""
+        rows = [
+            (name, array("f", vector).tobytes(), encode(metadata, f"metadata of {name}").decode())
+            for name, vector, metadata in items
+        ]
+        if not rows:
+            return
+        length = len(items[0][1])
+        for _, vector, _ in items:
+            if len(vector) != length:
+                raise _wrong_length(collection, len(vector), length)
+        chunk: list[tuple[str, bytes, str]] = []
+        size = 0
+        for row in rows:
+            size += len(row[1]) + len(row[2])
+            if chunk and (size > _CHUNK_BYTES or len(chunk) == _CHUNK_ROWS):
+                await self._writer.submit([_Upsert(collection, length, chunk)])
+                chunk, size = [], len(row[1]) + len(row[2])
+            chunk.append(row)
+        await self._writer.submit([_Upsert(collection, length, chunk)])
+        if self._index is not None:
+            await self._index.make(collection)
+
+    async def delete(
+        self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
+    ) -> int:
+        terms, values = prefilter(where)
+        condition = f"collection = (SELECT id FROM collections WHERE name = ?){terms}"
+        if ids is not None:
+            condition += " AND name IN (SELECT value FROM json_each(?))"
+            values = [*values, orjson.dumps(list(ids)).decode()]
+        deleted = 0
+        pages = pages_by_key(self._server, "vectors", "id", "CAST(metadata AS BLOB)", "name", condition, collection, *values)
+        found = [
+            (at, metadata.decode())
+            async for page in pages
+            for at, _, metadata in page
+            if fits(orjson.loads(metadata), where)
+        ]
+        for start in range(0, len(found), _CHUNK_ROWS):
+            [count] = await self._writer.submit([_Remove(collection, found[start : start + _CHUNK_ROWS])])
+            deleted += count
+        return deleted
+
+    async def query(
+        self, collection: str, vector: Sequence[float], *, k: int = 10, where: Mapping[str, Any] | None = None
+    ) -> Sequence[VectorMatch]:
+        row = await self._server.first("SELECT id, length FROM collections WHERE name = ?", collection)
+        if row is None:
+            return []
+        at, length = row
+        if len(vector) != length:
+            raise _wrong_length(collection, len(vector), length)
+        if k <= 0:
+            return []
+        wanted = array("f", vector).tobytes()
+        if self._measures is None:
+            self._measures = await self._probe()
+        if self._measures and self._index is not None:
+            near = await self._index.near(at, length, wanted, max(_OVERSAMPLING * k, _AT_LEAST))
+            if near is not None:
+                found = await self._measured(at, wanted, k, where, near)
+                if len(found) == k:
+                    return found
+        if self._measures:
+            return await self._measured(at, wanted, k, where, None)
+        return await self._compared(at, vector, k, where)
+
+    async def _probe(self) -> bool:
+        one = array("f", [1.0]).tobytes()
+        try:
+            await self._server.once([("SELECT vector_distance_cos(?, ?)", (one, one))], self._server.settings.timeout_s)
+        except SqlFailed:
+            return False
+        except (Lost, Busy):
+            return await self._probe_again(one)
+        return True
+
+    async def _probe_again(self, one: bytes) -> bool:
+        try:
+            await self._server.read(("SELECT vector_distance_cos(?, ?)", (one, one)))
+        except StoreUnavailableError:
+            raise
+        except StoreError:
+            return False
+        return True
+
+    async def _measured(
+        self, collection: int, wanted: bytes, k: int, where: Mapping[str, Any] | None, among: list[int] | None
+    ) -> list[VectorMatch]:
+        """The nearest by the server's exact distance, of all or of ``among``."""
+        terms, values = prefilter(where)
+        bindings: list[Any] = [wanted, collection, *values]
+        if among is not None:
+            terms += " AND id IN (SELECT value FROM json_each(?))"
+            bindings.append(orjson.dumps(among).decode())
+        found: list[VectorMatch] = []
+        offset = 0
+        while True:
+            # A vector of zeros has no direction: similarity 0.
+            rows = await self._server.rows(
+                f"SELECT p.seen, v.id, p.distance, v.name, iif(p.size <= {LARGE_BYTES}, CAST(v.metadata AS BLOB), NULL) FROM"  # noqa: S608
+                " (SELECT at, id, distance, size, count(*) OVER () AS seen, sum(size) OVER (ORDER BY at) - size AS before"
+                " FROM (SELECT row_number() OVER () AS at, id, distance, size FROM"
+                " (SELECT id, coalesce(vector_distance_cos(vector, ?), 1.0) AS distance, length(CAST(metadata AS BLOB)) AS size"
+                f" FROM vectors WHERE collection = ?{terms}"
+                f" ORDER BY distance, name LIMIT {min(k, PAGE_ROWS)} OFFSET {offset}))) p"
+                f" CROSS JOIN vectors v ON v.id = p.id WHERE p.before < {PAGE_BYTES} ORDER BY p.at",
+                *bindings,
+            )
+            for _, at, distance, name, metadata in rows:
+                match = await self._match(at, name, distance, metadata, where)
+                if match is not None:
+                    found.append(match)
+                    if len(found) == k:
+                        return found
+            if not rows or (len(rows) == rows[0][0] and len(rows) < min(k, PAGE_ROWS)):
+                return found
+            offset += len(rows)
+
+    async def _match(
+        self, at: int, name: str, distance: float, metadata: bytes | None, where: Mapping[str, Any] | None
+    ) -> VectorMatch | None:
+        if metadata is None:
+            metadata = await read_whole(self._server, "vectors", "CAST(metadata AS BLOB)", "id = ?1", at)
+            if metadata is None:
+                return None
+        fields = orjson.loads(metadata)
+        return VectorMatch(name, max(-1.0, min(1.0, 1.0 - distance)), fields) if fits(fields, where) else None
+
+    async def _compared(
+        self, collection: int, vector: Sequence[float], k: int, where: Mapping[str, Any] | None
+    ) -> list[VectorMatch]:
+        """The nearest of all, by this program's own arithmetic: the server has none."""
+        terms, values = prefilter(where)
+        wanted = array("f", vector)
+        norm = math.sqrt(sumprod(wanted, wanted))
+        near: list[tuple[float, str, int]] = []
+        pages = pages_by_key(
+            self._server, "vectors", "id", "vector", "name", f"collection = ?{terms}", collection, *values
+        )
+        async for page in pages:
+            for at, name, body in page:
+                other = array("f", body)
+                size = norm * math.sqrt(sumprod(other, other))
+                near.append((1.0 - sumprod(wanted, other) / size if size else 1.0, name, at))
+        near.sort()
+        found: list[VectorMatch] = []
+        for start in range(0, len(near), max(k, _AT_LEAST)):
+            part = near[start : start + max(k, _AT_LEAST)]
+            numbers = orjson.dumps([at for _, _, at in part]).decode()
+            pages = pages_by_key(
+                self._server, "vectors", "id", "CAST(metadata AS BLOB)", "name", "id IN (SELECT value FROM json_each(?))", numbers
+            )
+            metadata = {at: body async for page in pages for at, _, body in page}
+            for distance, name, at in part:
+                if at in metadata:
+                    match = await self._match(at, name, distance, metadata[at], where)
+                    if match is not None:
+                        found.append(match)
+                    if len(found) == k:
+                        return found
+        return found
+
+
+def sumprod(a: Sequence[float], b: Sequence[float]) -> float:
+    return math.fsum(map(mul, a, b))
+
+
+def _wrong_length(collection: str, found: int, expected: int | str) -> ValueError:
+    return ValueError(f"collection {collection!r} holds vectors of length {expected}, found one of length {found}")
