@@ -124,11 +124,14 @@ async def test_runs_of_the_command_line_go_with_all_that_they_left(project: Path
         await store.aclose()
 
 
-async def test_any_apply_enforces_a_policy_that_is_due(
-    project: Path, kastra: Callable[..., str], clock: Any, world_of: Callable[..., Any]
+@pytest.mark.parametrize(
+    "words", [("apply", "-f", "tool.yaml"), ("run", "tool/shout", "--set", "text=hi")], ids=["apply", "run"]
+)
+async def test_a_command_enforces_a_policy_that_is_due(
+    words: tuple[str, ...], project: Path, kastra: Callable[..., str], clock: Any, world_of: Callable[..., Any]
 ) -> None:
     """The pass runs beside the command; what it does not get done is done by the next one."""
-    kastra("apply", "-f", "policy.yaml")
+    kastra("apply", "-f", "policy.yaml", "-f", "tool.yaml")
     store = await open_store(f"file:{project}/.kastra/kastra.db", {})
     try:
         world = world_of(store, clock)
@@ -139,12 +142,14 @@ async def test_any_apply_enforces_a_policy_that_is_due(
             await world.run(f"r{number}", age_s=60 * number)
     finally:
         await store.aclose()
+    old = {f"r{number}" for number in range(5)}
     for _ in range(20):
-        kastra("apply", "-f", "tool.yaml")
-        left = names(kastra("get", "runs", "-o", "name").replace("run.mastra.ai/", ""))
-        if left == ["r0", "r1"]:
+        kastra(*words)
+        left = old & set(names(kastra("get", "runs", "-o", "name").replace("run.mastra.ai/", "")))
+        if left <= {"r0", "r1"}:
             break
-    assert left == ["r0", "r1"]
+    assert left <= {"r0", "r1"}
+    assert "lastRunTime: '2020" not in kastra("get", "retention", "default", "-o", "yaml")
 
 
 def test_a_wrong_policy_is_refused_with_file_line_and_column(project: Path, kastra: Callable[..., str]) -> None:
