@@ -61,7 +61,7 @@ class StoreStatus:
     """A watch can begin after this resourceVersion and later ones."""
     facets: tuple[FacetStatus, ...] = ()
     workers: tuple[str, ...] = ()
-    """Workers whose lease has not expired: somebody uses the store."""
+    """Workers whose lease (named ``worker/...``) has not expired: somebody uses the store."""
     details: Mapping[str, JsonValue] = attrs.field(factory=dict)
     """What only this store knows: path, durability, journal mode."""
     problems: tuple[str, ...] = ()

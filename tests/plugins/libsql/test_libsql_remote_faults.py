@@ -313,9 +313,18 @@ async def test_a_watch_of_what_another_client_cut_away_is_expired(server: Any, c
     watch = store.resources.watch("", "")
     for _ in range(80):
         await other.commit([UpdateResource(made)] * 5)
+    # What the store saw before comes first; of what is gone nothing, and nothing after a gap.
+    seen = int(made.metadata.resource_version) - 1
+
+    async def drain() -> None:
+        nonlocal seen
+        async for event in watch:
+            seen += 1
+            assert int(event.resource.metadata.resource_version) == seen
+
     with pytest.raises(ExpiredError):
-        while True:
-            await take(watch, 1)
+        await drain()
+    assert seen < int(made.metadata.resource_version) + 400
 
 
 async def test_state_of_another_client_is_seen_after_a_cut(server: Any, connect: Open) -> None:
@@ -333,8 +342,9 @@ async def test_state_of_another_client_is_seen_after_a_cut(server: Any, connect:
 
 @pytest.mark.parametrize("token", [None, "wr0ng-" + SECRET])
 async def test_a_refused_token_is_an_error_that_says_how_to_set_it(
-    server: Any, scheme: str, token: str | None, caplog: pytest.LogCaptureFixture
+    server: Any, scheme: str, token: str | None, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.delenv("KASTRA_STORE_AUTH_TOKEN", raising=False)
     caplog.set_level(logging.DEBUG)
     with pytest.raises(StoreUnavailableError, match="token") as caught:
         await open_store(server.url(scheme), {"auth_token": token})
@@ -368,12 +378,29 @@ async def test_a_token_that_is_refused_later_ends_the_commit_at_once(
         f"wss://h.example/?x=1&jwt={SECRET}",
         f"https://user:{SECRET}@h.example",
         f"ws://{SECRET}@h.example:80",
+        f"ws://h.example:80?authtoken={SECRET}",
     ],
 )
 async def test_a_secret_in_the_url_is_refused_and_not_repeated(url: str) -> None:
     with pytest.raises(ConfigError, match=r"does not belong in a URL.*KASTRA_STORE_AUTH_TOKEN") as caught:
         await open_store(url, {})
     assert SECRET not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", [f"ws://h.example?key={SECRET}", f"ws://h.example:{SECRET}"])
+async def test_what_may_be_a_secret_is_not_repeated_either(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        await open_store(url, {})
+    assert SECRET not in str(caught.value)
+
+
+async def test_the_token_may_come_from_the_environment(
+    server: Any, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KASTRA_STORE_AUTH_TOKEN", SECRET)
+    store = await open_store(server.url(scheme), {})
+    assert await store.resources.counts() == {}
+    await store.aclose()
 
 
 # ------------------------------------------------------------------------------------------ settings

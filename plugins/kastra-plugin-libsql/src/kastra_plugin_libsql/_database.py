@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from time import perf_counter
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 import apsw
 import orjson
 
 from kastra_core.api.meta import Resource
+from kastra_core.errors import StoreUnavailableError
 from kastra_plugin_libsql._errors import store_error
 from kastra_plugin_libsql._schema import connect
 from kastra_plugin_libsql._url import Settings
@@ -26,6 +29,10 @@ def loop_is_running() -> bool:
     return asyncio is not None and asyncio._get_running_loop() is not None
 
 
+T = TypeVar("T")
+
+_SLICE_S = 0.002
+"""The loop's other tasks get a turn after this long."""
 _RECENT = 1024
 """Resources that were read last and are kept although nobody holds them: what is written is soon read."""
 
@@ -51,8 +58,38 @@ class Database:
         self._reader = reader
         self._spare: list[apsw.Connection] = []
         self._closed = False
+        self._files = settings.path, f"{settings.path}-wal"
+        self._place = self._found_place()
         self._known: WeakValueDictionary[int, Resource] = WeakValueDictionary()
         self._recent: deque[Resource] = deque(maxlen=_RECENT)
+
+    def _found_place(self) -> tuple[tuple[int, int] | None, ...]:
+        found: list[tuple[int, int] | None] = []
+        for file in self._files:
+            try:
+                status = os.stat(file)  # noqa: PTH116 - half the time of a Path's
+            except OSError:
+                found.append(None)
+            else:
+                found.append((status.st_dev, status.st_ino))
+        return tuple(found)
+
+    def check_place(self) -> None:
+        """Raise StoreUnavailableError when the file or its write-ahead log is not the one that was opened.
+
+        What is written to a file that was moved, replaced or removed nobody would find. Takes 4 us.
+        """
+        place = self._found_place()
+        if place == self._place:
+            return
+        if self._place[1] is None and place[0] == self._place[0]:
+            self._place = place  # the log was made by the first write
+            return
+        which = self._files[0] if place[0] != self._place[0] else self._files[1]
+        raise StoreUnavailableError(
+            f"store {self.settings.path}: {which} was moved, replaced or removed while it was open here; "
+            "nothing was written, end this program or open the store again"
+        )
 
     def resource(self, rv: int, body: bytes) -> Resource:
         """The resource that a row of the log keeps.
@@ -71,6 +108,31 @@ class Database:
             return self._reader.execute(sql, bindings).fetchall()
         except apsw.Error as err:
             raise store_error(self.settings.path, err) from err
+
+    async def each(self, make: Callable[..., T], sql: str, bindings: tuple[Any, ...] = ()) -> list[T]:
+        """What ``make`` makes of each row. The loop's other tasks get their turns when there are many."""
+        made: list[T] = []
+        try:
+            deadline = perf_counter() + _SLICE_S
+            for row in self._reader.execute(sql, bindings):
+                made.append(make(*row))
+                if perf_counter() > deadline and loop_is_running():
+                    break
+            else:
+                return made
+        except apsw.Error as err:
+            raise store_error(self.settings.path, err) from err
+        from asyncio import sleep
+
+        # Once more: the shared connection must not stay in one statement while other tasks run.
+        made.clear()
+        with self.snapshot(own=True) as connection:
+            for row in connection.execute(sql, bindings):
+                made.append(make(*row))
+                if perf_counter() > deadline:
+                    await sleep(0)
+                    deadline = perf_counter() + _SLICE_S
+        return made
 
     def first(self, sql: str, bindings: tuple[Any, ...] = ()) -> Any:
         """The first row, or None."""

@@ -5,20 +5,34 @@ from __future__ import annotations
 from pathlib import Path
 
 import apsw
+import orjson
 
 from kastra_core.errors import StoreError, StoreUnavailableError
 
-__all__ = ["store_error"]
+__all__ = ["DAMAGED", "damaged", "store_error"]
+
+DAMAGED = (orjson.JSONDecodeError, UnicodeDecodeError)
+"""What reading a value raises that was overwritten: SQLite has no checksums of its pages."""
 
 
 def store_error(path: Path, err: BaseException) -> BaseException:
     """Return what to raise for ``err``: names the file, the fact and the remedy."""
+    if isinstance(err, DAMAGED):
+        return damaged(path, err)
     if not isinstance(err, apsw.Error):
         return err
     for kind, words in _WORDS:
         if isinstance(err, kind):
             return StoreUnavailableError(f"store {path}: {words} ({err})")
     return StoreError(f"store {path}: {type(err).__name__}: {err}")
+
+
+def damaged(path: Path, err: BaseException) -> StoreError:
+    """A value was read and is not what was written."""
+    return StoreError(
+        f"store {path}: the file is damaged, a value in it cannot be read ({type(err).__name__}: {err});"
+        " `kastra store check` says where, `kastra store restore BACKUP` mends it"
+    )
 
 
 _WORDS: tuple[tuple[type[apsw.Error], str], ...] = (

@@ -75,11 +75,14 @@ class Threads:
             return []
         first = row[0] << 32
         end = 0xFFFFFFFF if up_to is None else max(0, min(up_to, 0xFFFFFFFF))
-        rows = self._db.rows(
-            _MESSAGES,
-            (first, first + end, -1 if last is None else max(last, 0)),
-        )
-        return [StoredMessage(at - first, orjson.loads(body), run, time_s) for at, body, run, time_s in reversed(rows)]
+
+        def message(at: int, body: bytes, run: str, time_s: float) -> StoredMessage:
+            return StoredMessage(at - first, orjson.loads(body), run, time_s)
+
+        count = -1 if last is None else max(last, 0)
+        found = await self._db.each(message, _MESSAGES, (first, first + end, count))
+        found.reverse()
+        return found
 
     async def list(self, namespace: str | None = None) -> Sequence[ThreadInfo]:
         rows = self._db.rows(

@@ -49,11 +49,11 @@ class Journal:
         if row is None:
             return []
         first = row[0] << 32
-        rows = self._db.rows(
-            _RECORDS,
-            (first, first | 0xFFFFFFFF),
-        )
-        return [Record(path, orjson.loads(body), at & 0xFFFFFFFF, time_s) for path, body, at, time_s in rows]
+
+        def record(path: str, body: bytes, at: int, time_s: float) -> Record:
+            return Record(path, orjson.loads(body), at & 0xFFFFFFFF, time_s)
+
+        return await self._db.each(record, _RECORDS, (first, first | 0xFFFFFFFF))
 
     async def claims(self) -> Sequence[Claim]:
         return [_claim(row) for row in self._db.rows(_CLAIMS)]

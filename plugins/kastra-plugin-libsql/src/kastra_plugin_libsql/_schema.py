@@ -79,7 +79,7 @@ def _size(path: Path) -> int:
 
 
 def _check_log(path: Path) -> None:
-    """Raise StoreError when a write-ahead log lies beside an empty file: SQLite would remove it with all that is in it."""
+    """Raise StoreError when a write-ahead log lies beside an empty file: SQLite would delete it unread."""
     log = path.with_name(f"{path.name}-wal")
     # Who makes a file writes to it before the log: it has a size now, if the log is of one that is just being made.
     if _size(log) and not _size(path):

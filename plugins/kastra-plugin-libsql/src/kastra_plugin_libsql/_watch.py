@@ -321,6 +321,7 @@ class Hub:
         if not waiting:
             return
         try:
+            self.database.check_place()
             self.look()
         except StoreError as err:
             for watch in waiting:

@@ -89,14 +89,15 @@ class Worker:
         self.do(loop, job, done)
         return await future
 
-    def stop(self) -> None:
-        """End the thread after the jobs given so far."""
+    def stop(self, *, wait: bool = True) -> None:
+        """End the thread after the jobs given so far; ``wait`` until then."""
         if self._nudger is not None:
             self._nudger.cancel()
             self._nudger = None
         if self._thread is not None:
             self._jobs.put(None)
-            self._thread.join()
+            if wait:
+                self._thread.join()
             self._thread = None
 
     def _run(self) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from kastra_core.errors import StoreError, StoreUnavailableError
+from kastra_core.errors import KastraError, StoreError, StoreUnavailableError
 from kastra_plugin_libsql._errors import store_error
 from kastra_plugin_libsql._schema import check_schema, connect
 from kastra_plugin_libsql._transaction import Step, Transaction
@@ -44,6 +44,8 @@ _SLOWEST_S = 0.0025
 """A slower commit counts as this one: a hiccup of the disk does not make it a slow disk."""
 _TRY_COMMITS = 32
 """Commits between two such tries."""
+_PLACE_S = 0.001
+"""With ``durability=relaxed``, how often to look whether the file is still in its place; with ``full`` at each commit."""
 _COMPANY = 16
 """After commits of two tasks met, so many lone ones must follow before one is begun without waiting for company."""
 _CHECKPOINT_PAGES = 1000
@@ -68,6 +70,13 @@ class _Commit:
     @property
     def has_begun(self) -> bool:
         return bool(self.at or self.savepoint or self.slices)
+
+    def begin_anew(self) -> None:
+        self.results, self.at, self.savepoint, self.slices = [], 0, False, None
+
+
+class _Spoiled(Exception):  # noqa: N818 - nobody outside sees it
+    """The transaction holds a part of an operation that failed, and that cannot be taken out of it."""
 
 
 class Writer:
@@ -94,6 +103,7 @@ class Writer:
         self._turn_ends = 0.0
         self._company = 0
         self._next_sweep = perf_counter() + _SWEEP_S
+        self._next_look = 0.0
         self._idle: asyncio.Future[None] | None = None
         self._loop: asyncio.AbstractEventLoop
         self._tx: Transaction
@@ -150,6 +160,9 @@ class Writer:
         try:
             if self._connection is None:
                 self._connection = self._connect()
+            if self._db.settings.durability == "full" or perf_counter() > self._next_look:
+                self._db.check_place()
+                self._next_look = perf_counter() + _PLACE_S
             self._execute("BEGIN IMMEDIATE")
         except apsw.BusyError:
             self._worker.do(self._loop, self._wait_and_begin, self._begun)
@@ -216,6 +229,8 @@ class Writer:
                         self._loop.call_soon(self._work)
                         return
             self._finish()
+        except _Spoiled:
+            self._begin_anew()
         except Exception as err:
             self._fail(err)
 
@@ -237,9 +252,12 @@ class Writer:
         except apsw.Error:
             raise
         except Exception as err:
-            self._abandon(commit)
             if not commit.future.done():
                 commit.future.set_exception(err)
+            # A step checks its conditions before it writes, but what the database cannot take it learns at any time.
+            if not commit.savepoint and not isinstance(err, KastraError):
+                raise _Spoiled from err
+            self._abandon(commit)
             return True
         if commit.savepoint:
             tx.execute("RELEASE one")
@@ -264,6 +282,17 @@ class Writer:
             commit.slices = None
             commit.results.append(end.value)
             return True
+
+    def _begin_anew(self) -> None:
+        """Leave out the commit that failed and do those before it in another transaction."""
+        self._data_version = -1
+        self._rollback()
+        self._queue.popleft()
+        for commit in reversed(self._group):
+            commit.begin_anew()
+            self._queue.appendleft(commit)
+        self._group = []
+        self._next()
 
     def _abandon(self, commit: _Commit) -> None:
         """Undo in the shared transaction what a commit did so far."""

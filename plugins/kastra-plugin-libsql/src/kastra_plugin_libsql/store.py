@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kastra_core.protocols.store import Operation, Store
-from kastra_plugin_libsql._database import Database
+from kastra_plugin_libsql._database import Database, loop_is_running
 from kastra_plugin_libsql._facets import Blobs, State, Threads
 from kastra_plugin_libsql._journal import Journal, Leases
 from kastra_plugin_libsql._operations import prepare
@@ -15,6 +15,7 @@ from kastra_plugin_libsql._schema import open_database
 from kastra_plugin_libsql._url import SERVER_SCHEMES, settings_of
 from kastra_plugin_libsql._vectors import Vectors
 from kastra_plugin_libsql._watch import Hub
+from kastra_plugin_libsql._worker import Worker
 from kastra_plugin_libsql._writer import Writer
 
 __all__ = ["LibsqlStore", "open_store"]
@@ -40,7 +41,15 @@ async def open_store(url: str, options: Mapping[str, Any]) -> Store:
 
         return await open_remote(url, options)
     settings = settings_of(url, options)
-    return LibsqlStore(Database(settings, open_database(settings.path, settings.timeout_s)))
+    if not loop_is_running():
+        return LibsqlStore(Database(settings, open_database(settings.path, settings.timeout_s)))
+    # Another process may have it locked while it makes the tables, and an older schema is brought up here.
+    worker = Worker("kastra-libsql-open")
+    try:
+        reader = await worker.call(lambda: open_database(settings.path, settings.timeout_s))
+    finally:
+        worker.stop(wait=False)
+    return LibsqlStore(Database(settings, reader))
 
 
 class LibsqlStore:

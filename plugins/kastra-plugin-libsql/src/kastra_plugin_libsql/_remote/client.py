@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from random import random
 from time import monotonic
 from typing import Any, TypeAlias
@@ -20,7 +20,7 @@ from kastra_core.errors import ConfigError, StoreError, StoreUnavailableError
 from kastra_plugin_libsql._remote.errors import Busy, Guarded, Lost, SqlFailed, classify
 from kastra_plugin_libsql._remote.settings import RemoteSettings
 
-__all__ = ["Backoff", "Row", "Server", "Statement"]
+__all__ = ["Backoff", "Row", "Server", "Snapshot", "Statement"]
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 """SQL and its bindings."""
@@ -108,8 +108,7 @@ class Server:
         client = self._open()
         self.requests += 1
         asking = asyncio.ensure_future(_ask(client, statements))
-        self._running.add(asking)
-        asking.add_done_callback(self._answered)
+        self.watch(asking)
         await asyncio.wait((asking,), timeout=max(timeout_s, 0.001))
         if not asking.done():
             self._drop(client)
@@ -151,11 +150,20 @@ class Server:
             self._client, self._used = client, monotonic()
         return client
 
-    def transaction(self) -> Any:
-        """An interactive transaction of the library, None where the server's form of URL has none."""
-        if self.settings.target.startswith("http"):
-            return None
-        return self._open().transaction()
+    @asynccontextmanager
+    async def snapshot(self) -> AsyncIterator[Snapshot]:
+        """One state of the database for the length of the block; only over a WebSocket. Nothing is tried again."""
+        client = self._open()
+        transaction = client.transaction()
+        try:
+            yield Snapshot(self, transaction)
+        finally:
+            transaction.close()
+
+    def watch(self, asking: asyncio.Future[Any]) -> None:
+        """Keep a request until it ends, whoever waits for it."""
+        self._running.add(asking)
+        asking.add_done_callback(self._answered)
 
     def _answered(self, asking: asyncio.Future[Any]) -> None:
         self._running.discard(asking)
@@ -180,6 +188,33 @@ class Server:
             _, late = await asyncio.wait((*self._closing, *self._running), timeout=2 * _CLOSE_S)
             for task in late:
                 task.cancel()
+
+
+class Snapshot:
+    """Reads in one transaction of the library."""
+
+    def __init__(self, server: Server, transaction: Any) -> None:
+        self._server, self._transaction = server, transaction
+
+    async def rows(self, sql: str, *bindings: Any) -> list[Row]:
+        """Raises: StoreUnavailableError, StoreError."""
+        server = self._server
+        server.requests += 1
+        asking = asyncio.ensure_future(self._transaction.execute(sql, bindings))
+        server.watch(asking)
+        await asyncio.wait((asking,), timeout=server.settings.timeout_s)
+        if not asking.done():
+            raise server.unavailable(Lost("the server does not answer"))
+        error = asking.exception()
+        if error is None:
+            return [row.astuple() for row in asking.result()]
+        answer = classify(server.settings, error)
+        if isinstance(answer, (Busy, Lost)):
+            raise StoreUnavailableError(
+                f"store {server.settings.url}: the server ended the transaction ({answer}); "
+                "try again when it has less to do"
+            ) from error
+        raise (server.failed(answer) if isinstance(answer, SqlFailed) else answer) from error
 
 
 async def _ask(client: Client, statements: Sequence[Statement]) -> list[list[Row]]:

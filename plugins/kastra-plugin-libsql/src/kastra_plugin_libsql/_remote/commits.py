@@ -5,6 +5,8 @@ again without it. When no answer comes, the server is asked how the batch ended,
 sure that a batch which did not arrive yet never will happen, so each commit is carried out once or not at all.
 """
 
+# ruff: noqa: S608 - the names put into statements are this package's own
+
 from __future__ import annotations
 
 import asyncio
@@ -24,7 +26,7 @@ from kastra_plugin_libsql._remote.uploads import MAX_INLINE_BYTES, Upload, expir
 if TYPE_CHECKING:
     from kastra_plugin_libsql._remote.watch import Hub
 
-__all__ = ["Writer"]
+__all__ = ["Writer", "carry_out", "compact"]
 
 _GROUP_STEPS = 256
 _GROUP_BYTES = 500_000
@@ -46,9 +48,7 @@ _HORIZON = "(SELECT value FROM meta WHERE key = 'horizon')"
 class _Commit:
     __slots__ = ("future", "size_bytes", "steps", "upload")
 
-    def __init__(
-        self, steps: Sequence[RemoteStep], future: asyncio.Future[list[Any]], upload: Upload | None
-    ) -> None:
+    def __init__(self, steps: Sequence[RemoteStep], future: asyncio.Future[list[Any]], upload: Upload | None) -> None:
         self.steps, self.future, self.upload = steps, future, upload
         self.size_bytes = sum(step.size_bytes for step in steps)
 
@@ -101,8 +101,8 @@ class Writer:
         commit = _Commit(steps, future, upload)
         if commit.size_bytes > _MAX_BYTES or len(steps) > _MAX_STEPS:
             raise StoreError(
-                f"store {self._settings.url}: a commit of {len(steps)} operations and {commit.size_bytes} bytes of small"
-                f" values; at most {_MAX_STEPS} and {_MAX_BYTES} can be sent at once, make several of it"
+                f"store {self._settings.url}: a commit of {len(steps)} operations and {commit.size_bytes} bytes of "
+                f"small values; at most {_MAX_STEPS} and {_MAX_BYTES} can be sent at once, make several of it"
             )
         self._queue.append(commit)
         if self._sending is None:
@@ -199,9 +199,7 @@ class Writer:
         for commit in group:
             await self._send([commit])
 
-    async def _inquire(
-        self, script: Script, group: list[_Commit], backoff: Backoff, err: Exception
-    ) -> Answers | None:
+    async def _inquire(self, script: Script, group: list[_Commit], backoff: Backoff, err: Exception) -> Answers | None:
         """Learn how a batch ended. None: it did not happen (or nobody waits for it any more)."""
         try:
             if not await backoff.wait():
@@ -254,7 +252,7 @@ class Writer:
         chunk = _COMPACT_EVENTS + 2 * events
         excess = self._hub.known_rv + events - self._hub.horizon - settings.history_events
         if excess >= min(_COMPACT_EVENTS, settings.history_events):
-            _compact(script, f"min({_HORIZON} + {chunk}, (SELECT max(rv) FROM log) - {settings.history_events})")
+            compact(script, f"min({_HORIZON} + {chunk}, (SELECT max(rv) FROM log) - {settings.history_events})")
         if monotonic() >= self._next_sweep:
             self._next_sweep = monotonic() + _SWEEP_S
             script.add("DELETE FROM state WHERE expires <= ?", script.now)
@@ -263,22 +261,41 @@ class Writer:
             sql, bindings = expire_uploads(script.now - _KEPT_S)
             script.add(sql, *bindings)
             old = (
-                "SELECT max(rv) FROM"  # noqa: S608 - our own SQL
+                "SELECT max(rv) FROM"
                 f" (SELECT rv, time FROM log WHERE rv > {_HORIZON} ORDER BY rv LIMIT {_SWEEP_EVENTS})"
                 f" WHERE time < {int(script.now - settings.history_s)}"
             )
             # The newest event stays: its number is the store's version.
-            _compact(script, f"coalesce(min(({old}), (SELECT max(rv) FROM log) - 1), 0)")
+            compact(script, f"coalesce(min(({old}), (SELECT max(rv) FROM log) - 1), 0)")
         script.read("SELECT value FROM meta WHERE key = 'horizon'")
 
 
-def _compact(script: Script, limit: str) -> None:
+def compact(script: Script, limit: str) -> None:
     """Move the horizon up to ``limit``: events up to it that are nobody's present version go."""
     script.add(
-        f"DELETE FROM log WHERE rv > {_HORIZON} AND rv <= {limit} AND rv IS NOT (SELECT r.rv FROM resources r"  # noqa: S608
+        f"DELETE FROM log WHERE rv > {_HORIZON} AND rv <= {limit} AND rv IS NOT (SELECT r.rv FROM resources r"
         " WHERE r.kind = log.kind AND r.namespace = log.namespace AND r.name = log.name)"
     )
-    script.add(f"UPDATE meta SET value = {limit} WHERE key = 'horizon' AND {limit} > value")  # noqa: S608
+    script.add(f"UPDATE meta SET value = {limit} WHERE key = 'horizon' AND {limit} > value")
+
+
+async def carry_out(server: Server, script: Script) -> Answers:
+    """One batch, once or not at all. Raises: Guarded, StoreUnavailableError, StoreError."""
+    backoff = Backoff(server.settings.timeout_s)
+    while True:
+        try:
+            return script.answers(await server.once(script.statements, backoff.left_s))
+        except Lost as err:
+            # The whole time again for the question: work for an operator may take long.
+            found = looked_up(await server.repeat(script.inquiry, Backoff(server.settings.timeout_s)))
+            if found is not None:
+                return found
+            raise server.unavailable(err) from err
+        except Busy as err:
+            if not await backoff.wait():
+                raise server.unavailable(err) from err
+        except SqlFailed as err:
+            raise server.failed(err) from err
 
 
 def _fail(group: Sequence[_Commit], error: BaseException) -> None:

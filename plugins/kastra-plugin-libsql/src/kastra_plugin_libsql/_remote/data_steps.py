@@ -1,5 +1,7 @@
 """Writes of state, threads, blobs and leases as SQL."""
 
+# ruff: noqa: S608 - the names put into statements are this package's own
+
 from __future__ import annotations
 
 import hashlib
@@ -35,7 +37,6 @@ __all__ = [
     "ReleaseLease",
     "SetStateStep",
 ]
-
 
 
 class SetStateStep(RemoteStep):
@@ -88,7 +89,7 @@ class AppendMessagesStep(RemoteStep):
         op = self.op
         at = "namespace = ?1 AND thread = ?2"
         if op.expected_seq is not None:
-            last = f"coalesce((SELECT last_seq FROM threads WHERE {at}), 0)"  # noqa: S608 - our own SQL
+            last = f"coalesce((SELECT last_seq FROM threads WHERE {at}), 0)"
             script.guard((("end", f"{last} <> ?3"),), op.namespace, op.thread, op.expected_seq, detail=last)
         script.add(
             "INSERT INTO threads (namespace, thread, messages, last_seq, created, updated)"
@@ -99,7 +100,7 @@ class AppendMessagesStep(RemoteStep):
         )
         for number, (body, payload) in enumerate(self.bodies, 1):
             script.add(
-                "INSERT INTO messages (id, time, run, message)"  # noqa: S608 - our own SQL
+                "INSERT INTO messages (id, time, run, message)"
                 f" SELECT (id << 32) + last_seq + ?3, ?4, ?5, ?6 FROM threads WHERE {at}",
                 op.namespace,
                 op.thread,
@@ -112,20 +113,19 @@ class AppendMessagesStep(RemoteStep):
                 script,
                 body,
                 payload,
-                f"SELECT char(1) || 'message/' || ((id << 32) + last_seq + ?3) AS name FROM threads WHERE {at}",  # noqa: S608
+                f"SELECT char(1) || 'message/' || ((id << 32) + last_seq + ?3) AS name FROM threads WHERE {at}",
                 op.namespace,
                 op.thread,
                 number,
             )
         script.add(
-            "UPDATE threads SET messages = messages + ?3, last_seq = last_seq + ?3, updated = ?4"  # noqa: S608
-            f" WHERE {at}",
+            f"UPDATE threads SET messages = messages + ?3, last_seq = last_seq + ?3, updated = ?4 WHERE {at}",
             op.namespace,
             op.thread,
             len(self.bodies),
             script.now,
         )
-        script.ask(f"(SELECT last_seq FROM threads WHERE {at})", op.namespace, op.thread)  # noqa: S608 - our own SQL
+        script.ask(f"(SELECT last_seq FROM threads WHERE {at})", op.namespace, op.thread)
 
     def error(self, code: str, detail: str) -> Exception:
         return ConflictError(self.what, f"it ends at message {detail}, not {self.op.expected_seq}")
@@ -142,7 +142,7 @@ class DeleteThreadStep(RemoteStep):
         place = (self.op.namespace, self.op.thread)
         thread = "(SELECT id FROM threads WHERE namespace = ?1 AND thread = ?2)"
         script.add(
-            f"DELETE FROM messages WHERE id BETWEEN {thread} << 32 AND ({thread} << 32) | 4294967295",  # noqa: S608
+            f"DELETE FROM messages WHERE id BETWEEN {thread} << 32 AND ({thread} << 32) | 4294967295",
             *place,
         )
         script.add("DELETE FROM threads WHERE namespace = ? AND thread = ?", *place)
@@ -162,7 +162,7 @@ class PutBlobStep(RemoteStep):
     def write(self, script: Script) -> None:
         digest = self.digest.digest()
         script.add(
-            f"INSERT INTO blobs (digest, data) VALUES (?1, {self.blob.sql(2)}) ON CONFLICT DO NOTHING",  # noqa: S608
+            f"INSERT INTO blobs (digest, data) VALUES (?1, {self.blob.sql(2)}) ON CONFLICT DO NOTHING",
             digest,
             *self.blob.bindings,
         )

@@ -91,7 +91,9 @@ def _of_status(settings: RemoteSettings, status: int, text: str) -> BaseExceptio
         return _refused(settings)
     if status in _RETRIED_STATUS:
         return Lost(f"HTTP status {status}")
-    return StoreError(f"store {settings.url}: the server answered with HTTP status {status} ({text}); is it a LibSQL server?")
+    return StoreError(
+        f"store {settings.url}: the server answered with HTTP status {status} ({text}); is it a LibSQL server?"
+    )
 
 
 def _refused(settings: RemoteSettings) -> StoreUnavailableError:

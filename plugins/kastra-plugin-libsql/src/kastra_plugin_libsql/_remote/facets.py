@@ -1,5 +1,7 @@
 """The facets of a server's store for journals, leases, state, threads and blobs."""
 
+# ruff: noqa: S608 - the names put into statements are this package's own
+
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -30,9 +32,10 @@ _LIVE = "(expires IS NULL OR expires > ?2)"
 _STATE_TRIES = 10
 _SCOPE = "SELECT token FROM scopes WHERE scope = ?"
 _STATE = (
-    f"SELECT p.seen, s.key, iif(p.size <= {LARGE_BYTES}, s.value, NULL) FROM"  # noqa: S608 - our own SQL
+    f"SELECT p.seen, s.key, iif(p.size <= {LARGE_BYTES}, s.value, NULL) FROM"
     " (SELECT id, size, count(*) OVER () AS seen, sum(size) OVER (ORDER BY key) - size AS before FROM"
-    f" (SELECT id, key, length(value) AS size FROM state WHERE scope = ?1 AND {_LIVE} ORDER BY key LIMIT {PAGE_ROWS + 1})) p"
+    f" (SELECT id, key, length(value) AS size FROM state WHERE scope = ?1 AND {_LIVE}"
+    f" ORDER BY key LIMIT {PAGE_ROWS + 1})) p"
     f" CROSS JOIN state s ON s.id = p.id WHERE p.before < {PAGE_BYTES} ORDER BY s.key LIMIT {PAGE_ROWS}"
 )
 
@@ -78,9 +81,7 @@ class Journal:
         return _claim(row) if row else None
 
     async def signals(self, run: str) -> Sequence[Signal]:
-        rows = await rows_by_key(
-            self._server, "signals", "seq", "payload", "name, signal_id", f"run = {RUN}", run
-        )
+        rows = await rows_by_key(self._server, "signals", "seq", "payload", "name, signal_id", f"run = {RUN}", run)
         return [Signal(run, seq, name, orjson.loads(body), signal_id) for seq, name, signal_id, body in rows]
 
     def watch_signals(self) -> AsyncIterator[Signal]:
@@ -126,7 +127,7 @@ class State:
 
     async def get_value(self, scope: str, key: str) -> JsonValue:
         row = await self._server.first(
-            f"SELECT iif(length(value) <= {LARGE_BYTES}, value, NULL), id FROM state"  # noqa: S608 - our own SQL
+            f"SELECT iif(length(value) <= {LARGE_BYTES}, value, NULL), id FROM state"
             f" WHERE scope = ?1 AND key = ?3 AND {_LIVE}",
             scope,
             self._settings.clock(),
@@ -210,7 +211,7 @@ class Threads:
         place: tuple[str, str] = ("", "")
         while True:
             rows = await self._server.rows(
-                "SELECT namespace, thread, messages, last_seq, created, updated FROM threads"  # noqa: S608 - our own SQL
+                "SELECT namespace, thread, messages, last_seq, created, updated FROM threads"
                 " WHERE (?1 IS NULL OR namespace = ?1) AND (?4 OR (namespace, thread) > (?2, ?3))"
                 f" ORDER BY namespace, thread LIMIT {PAGE_ROWS}",
                 namespace,

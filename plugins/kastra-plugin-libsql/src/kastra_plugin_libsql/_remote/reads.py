@@ -3,11 +3,13 @@
 Rows come in pages by their size; a value too large for any page comes in parts.
 """
 
+# ruff: noqa: S608 - the names put into statements are this package's own
+
 from __future__ import annotations
 
 from asyncio import gather
 from collections.abc import AsyncIterator, Iterable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
@@ -15,7 +17,7 @@ from kastra_core.errors import StoreError
 from kastra_plugin_libsql._remote.client import Row, Server
 from kastra_plugin_libsql._remote.script import LARGE_BYTES
 
-__all__ = ["PAGE_BYTES", "PAGE_ROWS", "bodies", "pages_by_key", "payloads", "read_whole", "rows_by_key"]
+__all__ = ["PAGE_BYTES", "PAGE_ROWS", "Source", "bodies", "pages_by_key", "payloads", "read_whole", "rows_by_key"]
 
 PAGE_BYTES = 1_000_000
 """A page ends with the row that reaches this."""
@@ -24,14 +26,20 @@ _PART_BYTES = 2_000_000
 _AT_ONCE = 4
 
 
-async def read_whole(server: Server, table: str, column: str, condition: str, *bindings: Any) -> bytes | None:
+class Source(Protocol):
+    """A server, or one state of it."""
+
+    async def rows(self, sql: str, *bindings: Any) -> list[Row]: ...
+
+
+async def read_whole(server: Source, table: str, column: str, condition: str, *bindings: Any) -> bytes | None:
     """A BLOB of any size; None when there is no such row. The row must never change, as those of log and blobs do."""
     mark = len(bindings) + 1
     parts: list[bytes] = []
     size = 0
     while True:
         rows = await server.rows(
-            f"SELECT substr({column}, ?{mark}, {_PART_BYTES}), length({column}) FROM {table} WHERE {condition}",  # noqa: S608
+            f"SELECT substr({column}, ?{mark}, {_PART_BYTES}), length({column}) FROM {table} WHERE {condition}",
             *bindings,
             size + 1,
         )
@@ -45,7 +53,7 @@ async def read_whole(server: Server, table: str, column: str, condition: str, *b
 
 
 async def pages_by_key(
-    server: Server,
+    server: Source,
     table: str,
     key: str,
     value: str,
@@ -70,12 +78,13 @@ async def pages_by_key(
         limit = PAGE_ROWS if left is None else min(left, PAGE_ROWS)
         after = "" if last is None else f" AND {key} {beyond} ?{mark}"
         inner = (
-            f"SELECT {key} AS at, length({value}) AS size FROM {table} WHERE {condition}{after}"  # noqa: S608
+            f"SELECT {key} AS at, length({value}) AS size FROM {table} WHERE {condition}{after}"
             f" ORDER BY {key} {order} LIMIT {limit}"
         )
         rows = await server.rows(
-            f"SELECT p.seen, {key}, {columns}, iif(length({value}) <= {LARGE_BYTES}, {value}, NULL) FROM"  # noqa: S608
-            f" (SELECT at, count(*) OVER () AS seen, sum(size) OVER (ORDER BY at {order}) - size AS before FROM ({inner})) p"
+            f"SELECT p.seen, {key}, {columns}, iif(length({value}) <= {LARGE_BYTES}, {value}, NULL) FROM"
+            f" (SELECT at, count(*) OVER () AS seen, sum(size) OVER (ORDER BY at {order}) - size AS before"
+            f" FROM ({inner})) p"
             f" CROSS JOIN {table} ON {key} = p.at WHERE p.before < {PAGE_BYTES} ORDER BY p.at {order}",
             *bindings,
             *(() if last is None else (last,)),
@@ -128,8 +137,8 @@ def _payload(server: Server, column: bytes, found: dict[bytes, bytes | None]) ->
     body = found[column[1:]]
     if body is None:
         raise StoreError(
-            f"store {server.settings.url}: a payload (sha256:{column[1:].hex()}) is not there; was it removed just now? "
-            "read again, or look with `kastra store check`"
+            f"store {server.settings.url}: a payload (sha256:{column[1:].hex()}) is not there; "
+            "was it removed just now? read again, or look with `kastra store check`"
         )
     return body
 
@@ -141,9 +150,10 @@ async def bodies(server: Server, versions: Iterable[int]) -> dict[int, bytes]:
     while left:
         part = left[:PAGE_ROWS]
         rows = await server.rows(
-            f"SELECT l.rv, iif(p.size <= {LARGE_BYTES}, l.body, NULL) FROM"  # noqa: S608 - our own SQL
+            f"SELECT l.rv, iif(p.size <= {LARGE_BYTES}, l.body, NULL) FROM"
             " (SELECT at, rv, size, sum(size) OVER (ORDER BY at) - size AS before FROM"
-            " (SELECT w.key AS at, b.rv, length(b.body) AS size FROM json_each(?1) w CROSS JOIN log b ON b.rv = w.value)) p"
+            " (SELECT w.key AS at, b.rv, length(b.body) AS size FROM json_each(?1) w"
+            " CROSS JOIN log b ON b.rv = w.value)) p"
             f" CROSS JOIN log l ON l.rv = p.rv WHERE p.before < {PAGE_BYTES} ORDER BY p.at",
             orjson.dumps(part).decode(),
         )

@@ -1,5 +1,7 @@
 """Writes of resources as SQL."""
 
+# ruff: noqa: S608 - the names put into statements are this package's own
+
 from __future__ import annotations
 
 import orjson
@@ -42,7 +44,7 @@ class _ResourceStep(RemoteStep):
         cases = (("missing", "r.rv IS NULL"), ("uid", "r.uid <> ?6"), ("version", "CAST(r.rv AS TEXT) <> ?7"))
         value = "(SELECT body FROM log WHERE rv = r.rv)" if body is None else body.sql(9)
         script.add(
-            "INSERT INTO log (rv, type, kind, time, namespace, name, body)"  # noqa: S608 - our own SQL
+            "INSERT INTO log (rv, type, kind, time, namespace, name, body)"
             f" SELECT CASE {script.failing(cases, 8)} ELSE {LAST_RV} + 1 END, {type_}, {KIND}, ?5, ?3, ?4, {value}"
             f" FROM (SELECT 1) LEFT JOIN resources r ON r.kind = {KIND} AND r.namespace = ?3 AND r.name = ?4",
             *self.key,
@@ -55,7 +57,7 @@ class _ResourceStep(RemoteStep):
 
     def disown(self, script: Script) -> None:
         script.add(
-            "DELETE FROM owners WHERE (owner, kind, namespace, name) IN (SELECT e.value, r.kind, r.namespace, r.name"  # noqa: S608
+            "DELETE FROM owners WHERE (owner, kind, namespace, name) IN (SELECT e.value, r.kind, r.namespace, r.name"
             f" FROM resources r, json_each(r.owners) e WHERE r.kind = {KIND} AND r.namespace = ?3 AND r.name = ?4)",
             *self.key,
         )
@@ -63,8 +65,7 @@ class _ResourceStep(RemoteStep):
     def own(self, script: Script, owners: str | None) -> None:
         if owners:
             script.add(
-                "INSERT INTO owners (owner, kind, namespace, name)"  # noqa: S608 - our own SQL
-                f" SELECT value, {KIND}, ?3, ?4 FROM json_each(?5)",
+                f"INSERT INTO owners (owner, kind, namespace, name) SELECT value, {KIND}, ?3, ?4 FROM json_each(?5)",
                 *self.key,
                 owners,
             )
@@ -72,7 +73,7 @@ class _ResourceStep(RemoteStep):
     def forget(self, script: Script) -> None:
         """Remove the version so far, when the log does not need it any more. Before the row is changed."""
         script.add(
-            f"DELETE FROM log WHERE rv = (SELECT rv FROM resources WHERE {AT})"  # noqa: S608 - our own SQL
+            f"DELETE FROM log WHERE rv = (SELECT rv FROM resources WHERE {AT})"
             " AND rv <= (SELECT value FROM meta WHERE key = 'horizon')",
             *self.key,
         )
@@ -118,17 +119,18 @@ class Create(_Write):
         if script.first_use(self.key.group, self.key.kind):
             script.add("INSERT INTO kinds (grp, kind) VALUES (?, ?) ON CONFLICT DO NOTHING", *self.key[:2])
         self.event = script.event()
-        cases = (("exists", f"EXISTS (SELECT 1 FROM resources WHERE {AT})"),)  # noqa: S608 - our own SQL
+        cases = (("exists", f"EXISTS (SELECT 1 FROM resources WHERE {AT})"),)
         script.add(
-            "INSERT INTO log (rv, type, kind, time, namespace, name, body)"  # noqa: S608 - our own SQL
-            f" VALUES (CASE {script.failing(cases, 6)} ELSE {LAST_RV} + 1 END, {ADDED}, {KIND}, ?5, ?3, ?4, {self.body.sql(7)})",
+            "INSERT INTO log (rv, type, kind, time, namespace, name, body)"
+            f" VALUES (CASE {script.failing(cases, 6)} ELSE {LAST_RV} + 1 END, {ADDED}, {KIND}, ?5, ?3, ?4,"
+            f" {self.body.sql(7)})",
             *self.key,
             int(script.now),
             script.place,
             *self.body.bindings,
         )
         script.add(
-            "INSERT INTO resources (kind, namespace, name, rv, uid, labels, owners)"  # noqa: S608 - our own SQL
+            "INSERT INTO resources (kind, namespace, name, rv, uid, labels, owners)"
             f" VALUES ({KIND}, ?3, ?4, {NEW_RV}, ?5, ?6, ?7)",
             *self.key,
             self.resource.metadata.uid,
@@ -151,7 +153,7 @@ class Update(_Write):
         self.own(script, self.owners)
         self.forget(script)
         script.add(
-            f"UPDATE resources SET rv = {NEW_RV}, labels = ?5, owners = ?6 WHERE {AT}",  # noqa: S608 - our own SQL
+            f"UPDATE resources SET rv = {NEW_RV}, labels = ?5, owners = ?6 WHERE {AT}",
             *self.key,
             self.labels,
             self.owners,
@@ -167,9 +169,9 @@ class Delete(_ResourceStep):
         self.log(script, DELETED, self.uid, self.expected, None)
         self.disown(script)
         self.forget(script)
-        script.add(f"DELETE FROM resources WHERE {AT}", *self.key)  # noqa: S608 - our own SQL
+        script.add(f"DELETE FROM resources WHERE {AT}", *self.key)
         script.read(
-            f"SELECT iif(length(body) <= {LARGE_BYTES}, body, NULL) FROM log"  # noqa: S608 - our own SQL
+            f"SELECT iif(length(body) <= {LARGE_BYTES}, body, NULL) FROM log"
             f" WHERE rv = {script.value_sql(0, 1)} + {self.event}",
             script.token,
         )

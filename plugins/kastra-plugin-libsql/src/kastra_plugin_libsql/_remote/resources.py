@@ -1,5 +1,7 @@
 """The resource facet of a server's store."""
 
+# ruff: noqa: S608 - the names put into statements are this package's own
+
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
@@ -35,7 +37,7 @@ _MAX_ROWS = 200_000
 _TRIES = 5
 _VERSION = "SELECT coalesce((SELECT max(rv) FROM log), 0), (SELECT value FROM meta WHERE key = 'horizon')"
 _GET = (
-    f"SELECT l.rv, iif(length(l.body) <= {LARGE_BYTES}, l.body, NULL) FROM resources r JOIN log l ON l.rv = r.rv"  # noqa: S608
+    f"SELECT l.rv, iif(length(l.body) <= {LARGE_BYTES}, l.body, NULL) FROM resources r JOIN log l ON l.rv = r.rv"
     " WHERE r.kind = (SELECT id FROM kinds WHERE grp = ? AND kind = ?) AND r.namespace = ? AND r.name = ?"
 )
 _GET_MANY = (
@@ -49,7 +51,7 @@ _GET_MANY = (
 def _first_bodies(versions: str, limit: int) -> str:
     """SQL for the first bodies of a query for resourceVersions, as many as a page holds."""
     return (
-        f"SELECT l.rv, iif(p.size <= {LARGE_BYTES}, l.body, NULL) FROM"  # noqa: S608 - our own SQL
+        f"SELECT l.rv, iif(p.size <= {LARGE_BYTES}, l.body, NULL) FROM"
         " (SELECT rv, size, sum(size) OVER (ORDER BY at) - size AS before FROM"
         " (SELECT v.rv, length(b.body) AS size, row_number() OVER () AS at FROM"
         f" ({versions} LIMIT {limit}) v CROSS JOIN log b ON b.rv = v.rv)) p"
@@ -134,8 +136,8 @@ class Resources:
                 return ResourceList(tuple(items), str(version))
             if not limit:
                 raise StoreError(
-                    f"store {self._server.settings.url}: the list has more than {_MAX_ROWS} resources; read it in pages "
-                    "(limit), or choose by namespace or labels"
+                    f"store {self._server.settings.url}: the list has more than {_MAX_ROWS} resources; "
+                    "read it in pages (limit), or choose by namespace or labels"
                 )
             at = page[-1].key
             place = (at.namespace, at.name, at.group, at.kind)
@@ -149,7 +151,7 @@ class Resources:
         for _ in range(_TRIES):
             [status], [[names]], rows = await self._server.read(
                 (_VERSION, ()),
-                (f"SELECT json_group_array(rv) FROM ({query.sql} LIMIT {limit})", query.bindings),  # noqa: S608
+                (f"SELECT json_group_array(rv) FROM ({query.sql} LIMIT {limit})", query.bindings),
                 (_first_bodies(query.sql, min(limit, _FIRST_ROWS)), query.bindings),
             )
             versions = orjson.loads(names)
@@ -205,7 +207,9 @@ def _query(
             terms.append("k.grp = ?")
             bindings.append(group)
     if after:
-        terms.append("(r.namespace, r.name) > (?, ?)" if kind else "(r.namespace, r.name, k.grp, k.kind) > (?, ?, ?, ?)")
+        terms.append(
+            "(r.namespace, r.name) > (?, ?)" if kind else "(r.namespace, r.name, k.grp, k.kind) > (?, ?, ?, ?)"
+        )
         bindings += after[:2] if kind else after
     if namespace is not None:
         terms.append("r.namespace = ?")
@@ -217,5 +221,5 @@ def _query(
     if fields is not None:
         source += " CROSS JOIN log l ON l.rv = r.rv"
     # CROSS JOIN: the resources in the order of their key; no sorting.
-    sql = f"SELECT r.rv FROM {source} WHERE {' AND '.join(terms) or '1'} ORDER BY {order}"  # noqa: S608 - our own SQL
+    sql = f"SELECT r.rv FROM {source} WHERE {' AND '.join(terms) or '1'} ORDER BY {order}"
     return _Query(sql, tuple(bindings), exact=not (labels and labels.requirements) and fields is None)

@@ -1,5 +1,7 @@
 """Writes of claims, journals and signals as SQL."""
 
+# ruff: noqa: S608 - the names put into statements are this package's own
+
 from __future__ import annotations
 
 from typing import Any
@@ -14,7 +16,6 @@ from kastra_plugin_libsql._remote.script import LARGE_BYTES, Answers, Script
 from kastra_plugin_libsql._remote.steps import RUN, RUN_ROWS, Large, Own, RemoteStep, divided, keep
 
 __all__ = ["Append", "Claim", "Drop", "Release", "Send"]
-
 
 
 class _RunStep(RemoteStep):
@@ -50,7 +51,7 @@ class Claim(_RunStep):
             "INSERT INTO runs (uid, epoch) VALUES (?, 1) ON CONFLICT (uid) DO UPDATE SET epoch = epoch + 1", op.run
         )
         script.add(
-            "INSERT OR REPLACE INTO claims (run, grp, kind, namespace, name, holder, wake_at)"  # noqa: S608
+            "INSERT OR REPLACE INTO claims (run, grp, kind, namespace, name, holder, wake_at)"
             f" VALUES ({RUN}, ?2, ?3, ?4, ?5, ?6, ?7)",
             op.run,
             *op.key,
@@ -72,9 +73,9 @@ class Release(_RunStep):
         op = self.op
         self.fence(script, op.epoch)
         if op.finished:
-            script.add(f"DELETE FROM claims WHERE run = {RUN}", op.run)  # noqa: S608 - our own SQL
+            script.add(f"DELETE FROM claims WHERE run = {RUN}", op.run)
         else:
-            script.add(f"UPDATE claims SET holder = '', wake_at = ?2 WHERE run = {RUN}", op.run, op.wake_at_s)  # noqa: S608
+            script.add(f"UPDATE claims SET holder = '', wake_at = ?2 WHERE run = {RUN}", op.run, op.wake_at_s)
 
 
 class Append(_RunStep):
@@ -102,13 +103,13 @@ class Append(_RunStep):
             script,
             self.body,
             self.payload,
-            f"SELECT char(1) || 'journal/' || id AS name FROM journal WHERE run = {RUN} AND path = ?2 AND record = ?3",  # noqa: S608
+            f"SELECT char(1) || 'journal/' || id AS name FROM journal WHERE run = {RUN} AND path = ?2 AND record = ?3",
             op.run,
             op.path,
             self.body,
         )
         script.read(
-            f"SELECT id, iif(length(record) <= {LARGE_BYTES}, record, NULL) FROM journal"  # noqa: S608 - our own SQL
+            f"SELECT id, iif(length(record) <= {LARGE_BYTES}, record, NULL) FROM journal"
             f" WHERE {script.value_sql(index, 3)} = 0"
             f" AND run = {RUN} AND path = ?2",
             op.run,
@@ -133,9 +134,9 @@ class Drop(_RunStep):
         super().__init__(op.run)
 
     def write(self, script: Script) -> None:
-        script.add(f"DELETE FROM journal WHERE {RUN_ROWS}", self.run)  # noqa: S608 - our own SQL
-        script.add(f"DELETE FROM signals WHERE run = {RUN}", self.run)  # noqa: S608 - our own SQL
-        script.add(f"DELETE FROM claims WHERE run = {RUN}", self.run)  # noqa: S608 - our own SQL
+        script.add(f"DELETE FROM journal WHERE {RUN_ROWS}", self.run)
+        script.add(f"DELETE FROM signals WHERE run = {RUN}", self.run)
+        script.add(f"DELETE FROM claims WHERE run = {RUN}", self.run)
         script.add("DELETE FROM runs WHERE uid = ?", self.run)
         script.add("DELETE FROM holds WHERE holder = ?", holder_name(self.run))
 
@@ -151,22 +152,21 @@ class Send(_RunStep):
     def write(self, script: Script) -> None:
         op = self.op
         script.add("INSERT INTO runs (uid, epoch) VALUES (?, 0) ON CONFLICT DO NOTHING", op.run)
-        repeated = f"?2 <> '' AND EXISTS (SELECT 1 FROM signals WHERE run = {RUN} AND signal_id = ?2)"  # noqa: S608
+        repeated = f"?2 <> '' AND EXISTS (SELECT 1 FROM signals WHERE run = {RUN} AND signal_id = ?2)"
         script.add(
-            "INSERT INTO signals (run, signal_id, name, payload)"
-            f" SELECT {RUN}, ?2, ?3, ?4 WHERE NOT ({repeated})",
+            f"INSERT INTO signals (run, signal_id, name, payload) SELECT {RUN}, ?2, ?3, ?4 WHERE NOT ({repeated})",
             op.run,
             op.signal_id,
             op.name,
             self.body,
         )
-        last = f"(SELECT max(seq) FROM signals WHERE run = {RUN})"  # noqa: S608 - our own SQL
+        last = f"(SELECT max(seq) FROM signals WHERE run = {RUN})"
         script.ask(f"CASE WHEN changes() THEN {last} ELSE 0 END", op.run)
         keep(
             script,
             self.body,
             self.payload,
-            f"SELECT char(1) || 'signal/' || seq AS name FROM signals WHERE seq = {last} AND payload = ?2",  # noqa: S608
+            f"SELECT char(1) || 'signal/' || seq AS name FROM signals WHERE seq = {last} AND payload = ?2",
             op.run,
             self.body,
         )

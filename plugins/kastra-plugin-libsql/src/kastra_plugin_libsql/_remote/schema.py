@@ -86,8 +86,8 @@ async def bring_up(server: Server, hub: Hub) -> None:
         raise too_new(url, version, writer)
     if version < SCHEMA_VERSION:
         raise SchemaVersionError(
-            f"store {url} has schema {version}, this program needs {SCHEMA_VERSION}: end all programs that use it and run "
-            "`kastra store migrate`, which writes a backup first"
+            f"store {url} has schema {version}, this program needs {SCHEMA_VERSION}: "
+            "end all programs that use it and run `kastra store migrate`, which writes a backup first"
         )
     [[place]] = await server.read(_PLACE)
     hub.heard(*(int(number) for number in place))

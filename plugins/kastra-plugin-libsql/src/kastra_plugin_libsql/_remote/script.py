@@ -1,10 +1,12 @@
 """A batch that carries out some commits: SQL statements, all or none, whose answer can be asked for again.
 
-The first statement writes the batch's token into ``commits``, so it takes the write lock and a batch that arrives twice
-fails the second time. A guard is a SELECT that fails when its condition does not hold, with an error that names the
-commit and the step: SQLite repeats a wrong JSON path in its message. What a step wants to know afterwards is appended to
-the token's row, so it is there also for somebody whose connection broke before the answer.
+The first statement writes the batch's token into ``commits``, so it takes the write lock, and a batch that arrives
+twice fails the second time. A guard is an expression that fails when its condition does not hold, with an error that
+names the commit and the step: SQLite repeats a wrong JSON path in its message. What a step wants to know afterwards is
+appended to the token's row, so it is there also for somebody whose connection broke before the answer.
 """
+
+# ruff: noqa: S608 - the names put into statements are this package's own
 
 from __future__ import annotations
 
@@ -22,8 +24,8 @@ DEAD = "null"
 """In the place of results: this batch did not happen and never will."""
 
 LARGE_BYTES = 1_500_000
-"""A value of more bytes does not come with others. The library closes a WebSocket whose message has more than 4 MiB, and
-base64 makes 4 bytes of 3."""
+"""A value of more bytes does not come with others: the library closes a WebSocket whose message has more than 4 MiB,
+and base64 makes 4 bytes of 3."""
 
 LAST_RV = "max(coalesce((SELECT max(rv) FROM log), 0), (SELECT value FROM meta WHERE key = 'horizon'))"
 """The store's resourceVersion. Inside the transaction nobody else gives the next one away."""
@@ -98,13 +100,13 @@ class Script:
             detail: SQL for more words about it.
         """
         whens = self.failing(cases, len(bindings) + 1, detail)
-        self.add(f"SELECT CASE {whens} END AS ok FROM {source}", *bindings, self.place)  # noqa: S608 - our own SQL
+        self.add(f"SELECT CASE {whens} END AS ok FROM {source}", *bindings, self.place)
 
     def ask(self, expression: str, *bindings: Any) -> int:
         """Keep the value of an SQL expression for ``result``. Returns its index among the values."""
         mark = len(bindings) + 1
         self.add(
-            f"UPDATE commits SET results = json_insert(results, '$[#]', {expression}) WHERE token = ?{mark}",  # noqa: S608
+            f"UPDATE commits SET results = json_insert(results, '$[#]', {expression}) WHERE token = ?{mark}",
             *bindings,
             self.token,
         )
@@ -117,7 +119,7 @@ class Script:
 
     def value_sql(self, index: int, mark: int) -> str:
         """SQL for a value that was asked for before; the token is parameter ``mark``."""
-        return f"json_extract((SELECT results FROM commits WHERE token = ?{mark}), '$[{index}]')"  # noqa: S608
+        return f"json_extract((SELECT results FROM commits WHERE token = ?{mark}), '$[{index}]')"
 
     @property
     def statements(self) -> list[Statement]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +14,10 @@ from kastra_core.errors import ConfigError
 from kastra_plugin_libsql._payloads import INLINE_BYTES
 from kastra_plugin_libsql._url import SERVER_SCHEMES, Reader, at_least, read_option
 
-__all__ = ["RemoteSettings", "remote_settings_of"]
+__all__ = ["TOKEN_VARIABLE", "RemoteSettings", "remote_settings_of"]
+
+TOKEN_VARIABLE = "KASTRA_STORE_AUTH_TOKEN"  # noqa: S105 - its name
+"""The environment variable with the token when no option gives one."""
 
 _MAX_INLINE_BYTES = 1_000_000
 _SECRETS = ("authtoken", "auth_token", "jwt", "token", "password", "apikey", "api_key")
@@ -21,7 +25,7 @@ _SECRETS = ("authtoken", "auth_token", "jwt", "token", "password", "apikey", "ap
 
 _SET_TOKEN = (
     "set storeOptions.authToken: {valueFrom: {env: NAME}} in the configuration or the environment variable "
-    "KASTRA_STORE_AUTH_TOKEN"
+    f"{TOKEN_VARIABLE}"
 )
 
 
@@ -95,8 +99,11 @@ def remote_settings_of(url: str, options: Mapping[str, Any]) -> RemoteSettings:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
-    except ValueError as err:
-        raise ConfigError(f"store URL: {err}; write for example libsql://db.example.org") from None
+    except ValueError:
+        raise ConfigError(
+            "store URL: its host or port (a whole number, 0-65535) cannot be read; "
+            "write for example libsql://db.example.org"
+        ) from None
     shown = f"{parts.scheme}://{host or ''}" + (f":{port}" if port is not None else "")
     if parts.scheme not in SERVER_SCHEMES or not host:
         raise ConfigError(f"store URL {shown!r}: names no server; write for example libsql://db.example.org")
@@ -111,23 +118,24 @@ def remote_settings_of(url: str, options: Mapping[str, Any]) -> RemoteSettings:
     given: dict[str, Any] = {}
     for key, value in query:
         if key in given:
-            raise ConfigError(f"store URL {url!r}: {key} is given twice")
+            raise ConfigError(f"store URL {shown!r}: {key} is given twice")
         given[key] = value
     given.update(options)
-    token, clock = given.pop("auth_token", None), given.pop("clock", time.time)
+    token = given.pop("auth_token", None) or os.environ.get(TOKEN_VARIABLE)
+    clock = given.pop("clock", time.time)
     if "durability" in given:
         raise ConfigError(
-            f"store URL {url!r}: durability is the server's own setting; take the option out, it is for file: stores"
+            f"store URL {shown!r}: durability is the server's own setting; take the option out, it is for file: stores"
         )
-    found = {key: read_option(url, key, value, _READERS) for key, value in given.items() if value is not None}
+    found = {key: read_option(shown, key, value, _READERS) for key, value in given.items() if value is not None}
     if token is not None and (not isinstance(token, str) or not token.isprintable()):
-        raise ConfigError(f"store URL {url!r}: the token must be a text without line ends; {_SET_TOKEN}")
+        raise ConfigError(f"store URL {shown!r}: the token must be a text without line ends; {_SET_TOKEN}")
     tls = found.get("tls")
     secure = parts.scheme in ("https", "wss")
     if (secure and tls is False) or (parts.scheme in ("http", "ws") and tls):
         other = {"https": "http", "wss": "ws", "http": "https", "ws": "wss"}[parts.scheme]
-        raise ConfigError(f"store URL {url!r}: tls contradicts the scheme; write {other}: or take tls out")
+        raise ConfigError(f"store URL {shown!r}: tls contradicts the scheme; write {other}: or take tls out")
     if parts.scheme == "libsql" and tls is False and port is None:
-        raise ConfigError(f"store URL {url!r}: without TLS a libsql: URL must name a port")
+        raise ConfigError(f"store URL {shown!r}: without TLS a libsql: URL must name a port")
     target = urlunsplit((parts.scheme, parts.netloc, parts.path, "", ""))
     return RemoteSettings(url=url, target=target, auth_token=token or None, clock=clock, **found)

@@ -4,6 +4,8 @@ A part is a blob like others, held in the name of the upload. The commit puts th
 them in the same transaction; parts of a commit that failed are let go at once, or after a day by whoever sweeps.
 """
 
+# ruff: noqa: S608 - the names put into statements are this package's own
+
 from __future__ import annotations
 
 import hashlib
@@ -70,7 +72,8 @@ class Upload:
                 await self._server.read(
                     ("INSERT INTO blobs (digest, data) VALUES (?, ?) ON CONFLICT DO NOTHING", (digest, part)),
                     (
-                        "INSERT INTO holds (holder, blob) SELECT ?, id FROM blobs WHERE digest = ? ON CONFLICT DO NOTHING",
+                        "INSERT INTO holds (holder, blob) SELECT ?, id FROM blobs WHERE digest = ?"
+                        " ON CONFLICT DO NOTHING",
                         (self._holder, digest),
                     ),
                 )

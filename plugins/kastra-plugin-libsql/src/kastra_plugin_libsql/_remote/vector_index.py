@@ -5,6 +5,8 @@ whoever writes. Only LibSQL understands a database with such an index: plain SQL
 cannot open it.
 """
 
+# ruff: noqa: S608 - the names put into statements are this package's own
+
 from __future__ import annotations
 
 from kastra_core.errors import StoreError, StoreUnavailableError
@@ -48,12 +50,12 @@ class VectorIndex:
                     (),
                 ),
                 (
-                    f"CREATE TRIGGER IF NOT EXISTS {table}_delete AFTER DELETE ON vectors WHEN OLD.collection = {at} BEGIN"
-                    f" DELETE FROM {table} WHERE id = OLD.id; END",
+                    f"CREATE TRIGGER IF NOT EXISTS {table}_delete AFTER DELETE ON vectors WHEN OLD.collection = {at}"
+                    f" BEGIN DELETE FROM {table} WHERE id = OLD.id; END",
                     (),
                 ),
                 (
-                    f"INSERT INTO {table} (id, vector) SELECT id, vector FROM vectors WHERE collection = {at}"  # noqa: S608
+                    f"INSERT INTO {table} (id, vector) SELECT id, vector FROM vectors WHERE collection = {at}"
                     f" AND id NOT IN (SELECT id FROM {table})",
                     (),
                 ),
@@ -68,11 +70,11 @@ class VectorIndex:
 
     async def near(self, collection: int, length: int, wanted: bytes, count: int) -> list[int] | None:
         """Numbers of vectors near ``wanted``, None where there is no index."""
-        table, index = index_names(collection, length)
+        _, index = index_names(collection, length)
         if (collection, length) not in self._known:
             found = await self._server.first("SELECT 1 FROM sqlite_master WHERE type = 'index' AND name = ?", index)
             if found is None:
                 return None
             self._known[collection, length] = True
-        rows = await self._server.rows(f"SELECT id FROM vector_top_k('{index}', ?, {count})", wanted)  # noqa: S608
+        rows = await self._server.rows(f"SELECT id FROM vector_top_k('{index}', ?, {count})", wanted)
         return [row[0] for row in rows]

@@ -1,5 +1,7 @@
 """The vector facet of a server's store: exact search by the server where it can, else by the client."""
 
+# ruff: noqa: S608 - the names put into statements are this package's own
+
 from __future__ import annotations
 
 import math
@@ -126,7 +128,9 @@ class Vectors:
             condition += " AND name IN (SELECT value FROM json_each(?))"
             values = [*values, orjson.dumps(list(ids)).decode()]
         deleted = 0
-        pages = pages_by_key(self._server, "vectors", "id", "CAST(metadata AS BLOB)", "name", condition, collection, *values)
+        pages = pages_by_key(
+            self._server, "vectors", "id", "CAST(metadata AS BLOB)", "name", condition, collection, *values
+        )
         found = [
             (at, metadata.decode())
             async for page in pages
@@ -195,10 +199,12 @@ class Vectors:
         while True:
             # A vector of zeros has no direction: similarity 0.
             rows = await self._server.rows(
-                f"SELECT p.seen, v.id, p.distance, v.name, iif(p.size <= {LARGE_BYTES}, CAST(v.metadata AS BLOB), NULL) FROM"  # noqa: S608
-                " (SELECT at, id, distance, size, count(*) OVER () AS seen, sum(size) OVER (ORDER BY at) - size AS before"
-                " FROM (SELECT row_number() OVER () AS at, id, distance, size FROM"
-                " (SELECT id, coalesce(vector_distance_cos(vector, ?), 1.0) AS distance, length(CAST(metadata AS BLOB)) AS size"
+                "SELECT p.seen, v.id, p.distance, v.name,"
+                f" iif(p.size <= {LARGE_BYTES}, CAST(v.metadata AS BLOB), NULL) FROM"
+                " (SELECT at, id, distance, size, count(*) OVER () AS seen,"
+                " sum(size) OVER (ORDER BY at) - size AS before FROM (SELECT row_number() OVER () AS at, id, distance, size FROM"
+                " (SELECT id, coalesce(vector_distance_cos(vector, ?), 1.0) AS distance,"
+                " length(CAST(metadata AS BLOB)) AS size"
                 f" FROM vectors WHERE collection = ?{terms}"
                 f" ORDER BY distance, name LIMIT {min(k, PAGE_ROWS)} OFFSET {offset}))) p"
                 f" CROSS JOIN vectors v ON v.id = p.id WHERE p.before < {PAGE_BYTES} ORDER BY p.at",
@@ -246,7 +252,13 @@ class Vectors:
             part = near[start : start + max(k, _AT_LEAST)]
             numbers = orjson.dumps([at for _, _, at in part]).decode()
             pages = pages_by_key(
-                self._server, "vectors", "id", "CAST(metadata AS BLOB)", "name", "id IN (SELECT value FROM json_each(?))", numbers
+                self._server,
+                "vectors",
+                "id",
+                "CAST(metadata AS BLOB)",
+                "name",
+                "id IN (SELECT value FROM json_each(?))",
+                numbers,
             )
             metadata = {at: body async for page in pages for at, _, body in page}
             for distance, name, at in part:

@@ -3,9 +3,12 @@
 One request brings the store's version, the events after the last look and the tokens of watched scopes, as of one
 moment. Own commits are handed to the watchers at once when nothing lies between.
 
-"From now" is what this store knew at the moment of the call: the version of its last commit, look or list. So nothing is
-lost, whoever writes; what others wrote since this store last heard of the server may be among a new watch's first events.
+"From now" is what this store knew at the moment of the call: the version of its last commit, look or list. So nothing
+is lost, whoever writes; what others wrote since this store last heard of the server may be among a new watch's first
+events.
 """
+
+# ruff: noqa: S608 - the names put into statements are this package's own
 
 from __future__ import annotations
 
@@ -42,13 +45,13 @@ _STATUS = (
     " (SELECT json_group_object(scope, token) FROM scopes WHERE scope IN (SELECT value FROM json_each(?)))"
 )
 _EVENTS = (
-    f"SELECT l.rv, l.type, iif(p.size <= {LARGE_BYTES}, l.body, NULL) FROM"  # noqa: S608 - our own SQL
+    f"SELECT l.rv, l.type, iif(p.size <= {LARGE_BYTES}, l.body, NULL) FROM"
     " (SELECT rv, size, sum(size) OVER (ORDER BY rv) - size AS before FROM"
     f" (SELECT rv, length(body) AS size FROM log WHERE rv > ? ORDER BY rv LIMIT {_PAGE})) p"
     f" CROSS JOIN log l ON l.rv = p.rv WHERE p.before < {PAGE_BYTES} ORDER BY p.rv"
 )
 _SIGNALS = (
-    f"SELECT r.uid, s.seq, s.name, s.signal_id, iif(p.size <= {LARGE_BYTES}, s.payload, NULL) FROM"  # noqa: S608
+    f"SELECT r.uid, s.seq, s.name, s.signal_id, iif(p.size <= {LARGE_BYTES}, s.payload, NULL) FROM"
     " (SELECT seq, size, sum(size) OVER (ORDER BY seq) - size AS before FROM"
     f" (SELECT seq, length(payload) AS size FROM signals WHERE seq > ? ORDER BY seq LIMIT {_PAGE})) p"
     " CROSS JOIN signals s ON s.seq = p.seq CROSS JOIN runs r ON r.id = s.run"
@@ -168,9 +171,7 @@ class SignalWatch(_Watch[Signal]):
 
 
 class StateWatch(_Watch[JsonObject]):
-    def __init__(
-        self, hub: Hub, scope: str, read: Callable[[], Awaitable[tuple[int, JsonObject]]]
-    ) -> None:
+    def __init__(self, hub: Hub, scope: str, read: Callable[[], Awaitable[tuple[int, JsonObject]]]) -> None:
         super().__init__(hub)
         self.scope, self._read = scope, read
         self.seen: int | None = None
