@@ -512,10 +512,15 @@ async def test_the_file_is_plain_sqlite_that_other_tools_read(tmp_path: Path) ->
     store = await open_store(f"file:{tmp_path}/k.db", {})
     await store.commit([CreateResource(resource("a", n=1)), SetState("s", {"k": 1}), SendSignal("r", "go")])
     await store.commit([PutBlob(b"x")])
-    connection = sqlite3.connect(tmp_path / "k.db")
-    assert connection.execute("SELECT name FROM resources").fetchall() == [("a",)]
-    assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
-    connection.close()
+    # In a process of its own: two SQLite libraries in one process take each other's locks away when they close a file.
+    code = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+print([connection.execute(sql).fetchall() for sql in ("SELECT name FROM resources", "PRAGMA journal_mode")])
+connection.close()
+"""
+    done = python(code, tmp_path / "k.db")
+    assert done.stdout == "[[('a',)], [('wal',)]]\n", done.stderr
     with pytest.raises(NotFoundError):
         await store.commit([DeleteResource(key("missing"))])
     await store.aclose()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -72,6 +73,16 @@ async def connect(server: Any, scheme: str) -> AsyncIterator[Open]:
         await store.aclose()
 
 
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Whatever happens, no task or future of the library complains that nobody asked how it ended."""
+    yield
+    gc.collect()
+    records = [record for phase in ("setup", "call", "teardown") for record in caplog.get_records(phase)]
+    complaints = [record.getMessage() for record in records if record.name == "asyncio"]
+    assert [text for text in complaints if not text.startswith("Using selector")] == []
+
+
 async def sent(store: RemoteStore) -> list[str]:
     page = await store.resources.list("", "")
     return [item.metadata.name for item in page.items]
@@ -124,6 +135,28 @@ async def test_a_batch_that_was_given_up_never_happens_late(server: Any, connect
     assert await store.threads.last_seq("n", "t") == 1
 
 
+async def test_a_batch_that_arrives_after_the_question_fails(
+    server: Any, connect: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from kastra_plugin_libsql._remote.errors import Lost, SqlFailed
+
+    store = await connect()
+    once = store.server.once
+    late: list[Any] = []
+
+    async def delayed(statements: Any, timeout_s: float) -> Any:
+        if not late and COMMIT in statements[0][0]:
+            late.extend(statements)  # on its way somewhere, while its sender gives it up
+            raise Lost("cut")
+        return await once(statements, timeout_s)
+
+    monkeypatch.setattr(store.server, "once", delayed)
+    assert await store.commit([AppendMessages("n", "t", [{"m": 1}])]) == [1]
+    with pytest.raises(SqlFailed, match=r"commits\.token"):
+        await once(late, 10)
+    assert await store.threads.last_seq("n", "t") == 1
+
+
 async def test_of_a_group_whose_connection_is_cut_each_commit_has_its_own_outcome(server: Any, connect: Open) -> None:
     store = await connect()
     await store.commit([CreateResource(make("taken"))])
@@ -169,6 +202,8 @@ async def test_idle_connections_that_the_server_closed_are_replaced(server: Any,
     assert await store.resources.get(made.key) == made
     await server.close_all()
     assert len(await store.commit([CreateResource(make("b"))])) == 1
+    await server.close_all(1001)
+    assert len(await store.commit([CreateResource(make("c"))])) == 1
 
 
 # ------------------------------------------------------------------------------------------ the server
@@ -276,6 +311,66 @@ async def test_a_statement_that_fails_for_another_reason_is_an_error_of_its_comm
     assert isinstance(outcomes[0], list)
     assert isinstance(outcomes[1], StoreError)
     assert await sent(store) == ["good"]
+
+
+@pytest.mark.parametrize("wake_at_s", [float("inf"), 2**70, "half a pair \ud800", object()])
+async def test_a_value_that_cannot_be_sent_is_an_error_of_its_commit_alone(
+    server: Any, connect: Open, wake_at_s: Any
+) -> None:
+    store = await connect()
+    commits = [
+        store.commit([CreateResource(make("first"))]),
+        store.commit([CreateResource(make("lost")), ClaimRun("r", key_of("r", kind="Run"), "w", wake_at_s=wake_at_s)]),
+        store.commit([CreateResource(make("last"))]),
+    ]
+    outcomes = await asyncio.gather(*commits, return_exceptions=True)
+    assert isinstance(outcomes[1], (OverflowError, TypeError, ValueError))
+    assert [isinstance(outcome, list) for outcome in outcomes] == [True, False, True]
+    assert await sent(store) == ["first", "last"]
+
+
+async def test_what_fails_in_a_large_commit_leaves_no_parts_of_it(server: Any, connect: Open) -> None:
+    store = await connect()
+    await store.commit([CreateResource(make("a"))])
+    with pytest.raises(AlreadyExistsError):
+        await store.commit([PutBlob(b"x" * 3_000_000), CreateResource(make("a"))])
+    await store.aclose()
+    assert server.query("SELECT count(*) FROM blobs") == server.query("SELECT count(*) FROM holds") == [(0,)]
+
+
+async def test_closing_finishes_a_large_commit_that_is_being_sent(server: Any, connect: Open) -> None:
+    store = await connect()
+    pending = asyncio.ensure_future(store.commit([PutBlob(b"x" * 3_000_000)]))
+    await asyncio.wait_for(server.log.wait("batch", 3), 10)
+    await store.aclose()
+    [digest] = await pending
+    again = await connect()
+    assert len(await again.blobs.get(digest)) == 3_000_000
+    assert server.query("SELECT count(*) FROM blobs") == [(1,)]
+
+
+async def test_more_than_a_message_holds_comes_in_pages(server: Any, connect: Open) -> None:
+    store = await connect()
+    text = "é" * 20_000
+    names = [f"n{n:03}" for n in range(300)]
+    for start in range(0, 300, 50):
+        await store.commit([CreateResource(make(name, text=text)) for name in names[start : start + 50]])
+    await store.commit([ClaimRun("r", key_of("r", kind="Run"), "w")])
+    for start in range(0, 120, 20):
+        await store.commit([AppendRecord("r", f"p{n:03}", text, 1) for n in range(start, start + 20)])
+        await store.commit([SendSignal("r", "s", text) for n in range(20)])
+        await store.commit([AppendMessages("n", "t", [{"text": text, "n": n} for n in range(start, start + 20)])])
+        await store.commit([SetState("s", {f"k{n:03}": text for n in range(start, start + 20)})])
+    page = await store.resources.list("", "")
+    assert [(item.metadata.name, item.spec["text"]) for item in page.items] == [(name, text) for name in names]
+    found = await store.resources.get_many([item.key for item in page.items])
+    assert list(found.values()) == list(page.items)
+    assert [(r.path, r.record) for r in await store.journal.records("r")] == [(f"p{n:03}", text) for n in range(120)]
+    assert [s.payload for s in await store.journal.signals("r")] == [text] * 120
+    assert [m.message["n"] for m in await store.threads.messages("n", "t", last=100)] == list(range(20, 120))
+    assert await store.state.get_state("s") == {f"k{n:03}": text for n in range(120)}
+    events = await take(store.resources.watch("", "", since="0"), 300)
+    assert [event.resource for event in events] == list(page.items)
 
 
 # ------------------------------------------------------------------------------------------ watches
@@ -401,6 +496,28 @@ async def test_the_token_may_come_from_the_environment(
     store = await open_store(server.url(scheme), {})
     assert await store.resources.counts() == {}
     await store.aclose()
+
+
+async def test_an_answer_that_is_no_answer_does_not_show_the_token() -> None:
+    from aiohttp import web
+
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text="<html>Welcome</html>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    for scheme in ("http", "ws"):
+        url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}"
+        with pytest.raises(StoreError) as caught:
+            await open_store(url, {"auth_token": SECRET, "timeout_s": 0.3})
+        error: BaseException | None = caught.value
+        while error is not None:
+            assert SECRET not in repr(error)
+            error = error.__cause__ or error.__context__
+    await runner.cleanup()
 
 
 # ------------------------------------------------------------------------------------------ settings

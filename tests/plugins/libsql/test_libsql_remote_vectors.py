@@ -104,7 +104,7 @@ async def test_the_index_follows_all_writers(hrana: Any, tmp_path: Path, connect
     rows = clustered(random, 100)
     async with hrana.HranaServer(tmp_path / "k.db", backend="libsql") as server:
         plain, indexed = await connect(server), await connect(server, vector_index=True)
-        items = [(name, row, {}) for name, row in rows.items()]
+        items: list[tuple[str, list[float], dict[str, Any]]] = [(name, row, {}) for name, row in rows.items()]
         await plain.vectors.upsert("c", items[:50])
         await indexed.vectors.upsert("c", items[50:60])
         await plain.vectors.upsert("c", items[60:])
@@ -135,7 +135,9 @@ async def test_a_server_without_vector_indexes_says_so(hrana: Any, tmp_path: Pat
 async def test_large_metadata_and_many_matches_come_in_pages(hrana: Any, tmp_path: Path, connect: Open) -> None:
     async with hrana.HranaServer(tmp_path / "k.db") as server:
         store = await connect(server)
-        items = [(f"v{n:02}", [1.0, float(n)], {"text": "x" * 400_000, "n": n}) for n in range(12)]
+        items: list[tuple[str, list[float], dict[str, Any]]] = [
+            (f"v{n:02}", [1.0, float(n)], {"text": "x" * 400_000, "n": n}) for n in range(12)
+        ]
         items.append(("huge", [1.0, 100.0], {"text": "y" * 3_000_000, "n": 100}))
         await store.vectors.upsert("c", items)
         found = await store.vectors.query("c", [1.0, 0.0], k=20)

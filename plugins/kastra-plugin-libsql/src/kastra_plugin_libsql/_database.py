@@ -16,7 +16,7 @@ import orjson
 
 from kastra_core.api.meta import Resource
 from kastra_core.errors import StoreUnavailableError
-from kastra_plugin_libsql._errors import store_error
+from kastra_plugin_libsql._errors import DAMAGED, damaged, store_error
 from kastra_plugin_libsql._schema import connect
 from kastra_plugin_libsql._url import Settings
 
@@ -99,14 +99,24 @@ class Database:
         """
         found = self._known.get(rv)
         if found is None:
-            found = self._known[rv] = resource_of(rv, body)
+            try:
+                found = self._known[rv] = resource_of(rv, body)
+            except (ValueError, LookupError, TypeError, AttributeError) as err:  # no JSON, or no resource
+                raise damaged(self.settings.path, err) from err
             self._recent.append(found)
         return found
+
+    def json(self, body: bytes | str | None) -> Any:
+        """The value that a column keeps. Raises: StoreError when it is damaged."""
+        try:
+            return orjson.loads(body)  # type: ignore[arg-type] # None, a payload that is lost, is an error like others
+        except orjson.JSONDecodeError as err:
+            raise damaged(self.settings.path, err) from err
 
     def rows(self, sql: str, bindings: tuple[Any, ...] = ()) -> list[Any]:
         try:
             return self._reader.execute(sql, bindings).fetchall()
-        except apsw.Error as err:
+        except (apsw.Error, *DAMAGED) as err:
             raise store_error(self.settings.path, err) from err
 
     async def each(self, make: Callable[..., T], sql: str, bindings: tuple[Any, ...] = ()) -> list[T]:
@@ -120,7 +130,7 @@ class Database:
                     break
             else:
                 return made
-        except apsw.Error as err:
+        except (apsw.Error, *DAMAGED) as err:
             raise store_error(self.settings.path, err) from err
         from asyncio import sleep
 
@@ -138,7 +148,7 @@ class Database:
         """The first row, or None."""
         try:
             return next(self._reader.execute(sql, bindings), None)
-        except apsw.Error as err:
+        except (apsw.Error, *DAMAGED) as err:
             raise store_error(self.settings.path, err) from err
 
     @contextmanager
@@ -155,7 +165,7 @@ class Database:
             finally:
                 if connection.in_transaction:
                     connection.execute("COMMIT")
-        except apsw.Error as err:
+        except (apsw.Error, *DAMAGED) as err:
             raise store_error(self.settings.path, err) from err
         finally:
             if own and not self._closed:
@@ -181,7 +191,10 @@ class Database:
     def kind_name(self, kind_id: int) -> tuple[str, str]:
         if kind_id not in self._names:
             self._load_kinds()
-        return self._names[kind_id]
+        try:
+            return self._names[kind_id]
+        except KeyError as err:
+            raise damaged(self.settings.path, err) from err
 
     def kind_ids(self, group: str) -> list[int]:
         """Ids of all kinds of a group, of every group for ""."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-import orjson
-
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import NotFoundError
 from kastra_core.protocols.store import PutBlob, SetState, StoredMessage, ThreadInfo
@@ -37,7 +35,7 @@ class State:
             _VALUE,
             (scope, key, self._db.settings.clock()),
         )
-        return orjson.loads(row[0]) if row else None
+        return self._db.json(row[0]) if row else None
 
     async def set_value(self, scope: str, key: str, value: JsonValue, *, ttl_s: float | None = None) -> None:
         await self._writer.submit([prepare(SetState(scope, {key: value}, ttl_s), self._inline_bytes)])
@@ -53,7 +51,7 @@ class State:
             _STATE,
             (scope, self._db.settings.clock()),
         )
-        return {key: orjson.loads(body) for key, body in rows}
+        return {key: self._db.json(body) for key, body in rows}
 
     def watch_state(self, scope: str) -> AsyncIterator[JsonObject]:
         return self._hub.watch_state(scope, lambda: self._now(scope))
@@ -77,7 +75,7 @@ class Threads:
         end = 0xFFFFFFFF if up_to is None else max(0, min(up_to, 0xFFFFFFFF))
 
         def message(at: int, body: bytes, run: str, time_s: float) -> StoredMessage:
-            return StoredMessage(at - first, orjson.loads(body), run, time_s)
+            return StoredMessage(at - first, self._db.json(body), run, time_s)
 
         count = -1 if last is None else max(last, 0)
         found = await self._db.each(message, _MESSAGES, (first, first + end, count))

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
-import orjson
-
 from kastra_core.api.meta import JsonObject, ResourceKey
 from kastra_core.protocols.store import Claim, Lease, Record, Signal
 from kastra_plugin_libsql._database import Database
@@ -35,9 +33,9 @@ def _claim(row: Any) -> Claim:
     return Claim(uid, ResourceKey(group, kind, namespace, name), holder, epoch, wake_at_s)
 
 
-def _lease(row: Any) -> Lease:
+def _lease(database: Database, row: Any) -> Lease:
     name, holder, expires, epoch, data = row
-    return Lease(name, holder, expires, epoch, orjson.loads(data))
+    return Lease(name, holder, expires, epoch, database.json(data))
 
 
 class Journal:
@@ -51,7 +49,7 @@ class Journal:
         first = row[0] << 32
 
         def record(path: str, body: bytes, at: int, time_s: float) -> Record:
-            return Record(path, orjson.loads(body), at & 0xFFFFFFFF, time_s)
+            return Record(path, self._db.json(body), at & 0xFFFFFFFF, time_s)
 
         return await self._db.each(record, _RECORDS, (first, first | 0xFFFFFFFF))
 
@@ -67,7 +65,7 @@ class Journal:
             _SIGNALS,
             (run,),
         )
-        return [Signal(run, seq, name, orjson.loads(payload), signal_id) for seq, name, payload, signal_id in rows]
+        return [Signal(run, seq, name, self._db.json(payload), signal_id) for seq, name, payload, signal_id in rows]
 
     def watch_signals(self) -> AsyncIterator[Signal]:
         return self._hub.watch_signals()
@@ -96,7 +94,7 @@ class Leases:
                 "INSERT OR REPLACE INTO leases (name, holder, expires, epoch, data) VALUES (?, ?, ?, ?, ?)",
                 (name, holder, expires, epoch, body),
             )
-            return Lease(name, holder, expires, epoch, orjson.loads(body))
+            return Lease(name, holder, expires, epoch, self._db.json(body))
 
         [lease] = await self._writer.submit([step])
         return lease  # type: ignore[no-any-return]  # results of a commit are Any
@@ -111,11 +109,11 @@ class Leases:
 
     async def get(self, name: str) -> Lease | None:
         row = self._db.first("SELECT name, holder, expires, epoch, data FROM leases WHERE name = ?", (name,))
-        return _lease(row) if row else None
+        return _lease(self._db, row) if row else None
 
     async def list(self, prefix: str = "") -> Sequence[Lease]:
         rows = self._db.rows(
             "SELECT name, holder, expires, epoch, data FROM leases WHERE substr(name, 1, ?) = ? ORDER BY name",
             (len(prefix), prefix),
         )
-        return [_lease(row) for row in rows]
+        return [_lease(self._db, row) for row in rows]

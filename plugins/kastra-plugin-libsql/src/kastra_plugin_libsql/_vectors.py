@@ -14,7 +14,7 @@ from kastra_core.api.meta import JsonObject
 from kastra_core.errors import MissingDependencyError
 from kastra_core.protocols.store import VectorMatch
 from kastra_plugin_libsql._database import Database
-from kastra_plugin_libsql._errors import store_error
+from kastra_plugin_libsql._errors import DAMAGED, store_error
 from kastra_plugin_libsql._operations import encode
 from kastra_plugin_libsql._schema import connect
 from kastra_plugin_libsql._transaction import Transaction
@@ -149,7 +149,7 @@ class Vectors:
                         found.append(VectorMatch(name, max(-1.0, min(1.0, 1.0 - distance)), fields))
                         if len(found) == k:
                             break
-            except apsw.Error as err:
+            except (apsw.Error, *DAMAGED) as err:
                 raise store_error(self._db.settings.path, err) from err
             return found
 

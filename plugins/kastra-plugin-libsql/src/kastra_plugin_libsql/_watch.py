@@ -13,12 +13,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-import orjson
-
 from kastra_core.api.meta import JsonObject
 from kastra_core.errors import ExpiredError, StoreError, StoreUnavailableError
 from kastra_core.protocols.store import Signal, WatchEvent
 from kastra_plugin_libsql._database import Database
+from kastra_plugin_libsql._errors import damaged
 from kastra_plugin_libsql._payloads import resolved
 from kastra_plugin_libsql._transaction import EventRow, Transaction
 
@@ -185,6 +184,8 @@ class Hub:
         self._closed = False
 
     def event(self, row: EventRow) -> WatchEvent:
+        if not 0 <= row[1] < len(_TYPES):
+            raise damaged(self.database.settings.path, LookupError(f"event type {row[1]}"))
         return WatchEvent(_TYPES[row[1]], self.database.resource(row[0], row[4]))
 
     # --------------------------------------------------------------------------------------------- new watches
@@ -285,7 +286,7 @@ class Hub:
         )
         for uid, seq, name, payload, signal_id in rows:
             for watch in list(self._signals):
-                watch.offer(Signal(uid, seq, name, orjson.loads(payload), signal_id))
+                watch.offer(Signal(uid, seq, name, self.database.json(payload), signal_id))
             self._last_signal = seq
 
     # --------------------------------------------------------------------------------------------- reads

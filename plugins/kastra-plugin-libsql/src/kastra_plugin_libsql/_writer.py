@@ -45,7 +45,7 @@ _SLOWEST_S = 0.0025
 _TRY_COMMITS = 32
 """Commits between two such tries."""
 _PLACE_S = 0.001
-"""With ``durability=relaxed``, how often to look whether the file is still in its place; with ``full`` at each commit."""
+"""At ``relaxed``, how often to look whether the file is still in its place; at ``full``, before each group."""
 _COMPANY = 16
 """After commits of two tasks met, so many lone ones must follow before one is begun without waiting for company."""
 _CHECKPOINT_PAGES = 1000
@@ -75,7 +75,7 @@ class _Commit:
         self.results, self.at, self.savepoint, self.slices = [], 0, False, None
 
 
-class _Spoiled(Exception):  # noqa: N818 - nobody outside sees it
+class _Spoiled(Exception):
     """The transaction holds a part of an operation that failed, and that cannot be taken out of it."""
 
 
@@ -252,8 +252,11 @@ class Writer:
         except apsw.Error:
             raise
         except Exception as err:
+            reason = store_error(self._db.settings.path, err)
+            if reason is not err:
+                reason.__cause__ = err
             if not commit.future.done():
-                commit.future.set_exception(err)
+                commit.future.set_exception(reason)
             # A step checks its conditions before it writes, but what the database cannot take it learns at any time.
             if not commit.savepoint and not isinstance(err, KastraError):
                 raise _Spoiled from err

@@ -319,9 +319,9 @@ class RemoteAdmin:
         return bool(number)
 
     async def compact(self) -> CompactReport:
-        """The server gives no space back to its disk by request: what is free is used first."""
+        """The sizes are of what is in use: a server gives nothing back to its disk by request, it uses it first."""
         from kastra_plugin_libsql._remote.commits import carry_out, compact
-        from kastra_plugin_libsql._remote.script import Script
+        from kastra_plugin_libsql._remote.script import NOW, Script
         from kastra_plugin_libsql._remote.uploads import expire_uploads
 
         settings = self._settings
@@ -332,7 +332,8 @@ class RemoteAdmin:
                     f"store {settings.url} has schema {schema}; "
                     f"bring it to {SCHEMA_VERSION} first with `kastra store migrate`"
                 )
-            before, _ = await self._sizes(server)
+            total, free = await self._sizes(server)
+            before = total - free
             removed = dict.fromkeys(("history", "state", "leases", "blobs"), 0)
             [[versions]] = await server.rows("SELECT count(*) FROM log")
             horizon = -1
@@ -357,12 +358,12 @@ class RemoteAdmin:
             script.add("DELETE FROM blobs WHERE id NOT IN (SELECT blob FROM holds)")
             script.ask("changes()")
             script.add("DELETE FROM scopes WHERE scope NOT IN (SELECT scope FROM state)")
-            script.add("DELETE FROM commits WHERE time < ?", script.now - 86_400.0)
+            script.add(f"DELETE FROM commits WHERE time < {NOW} - 86400")
             answers = await carry_out(server, script)
             for facet in ("state", "leases", "blobs"):
                 removed[facet] = int(answers.value())
-            after, free = await self._sizes(server)
-        return CompactReport(before_bytes=before, after_bytes=after - free, removed=removed)
+            total, free = await self._sizes(server)
+        return CompactReport(before_bytes=before, after_bytes=total - free, removed=removed)
 
 
 def _merge(settings: RemoteSettings, kept: Path, source: Path, merged: Path) -> None:

@@ -10,17 +10,20 @@ import asyncio
 import warnings
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from math import isfinite
 from random import random
 from time import monotonic
+from types import NoneType
 from typing import Any, TypeAlias
 
+from aiohttp import ClientResponseError
 from libsql_client import Client, LibsqlError, create_client  # type: ignore[import-untyped]  # it has no py.typed
 
 from kastra_core.errors import ConfigError, StoreError, StoreUnavailableError
 from kastra_plugin_libsql._remote.errors import Busy, Guarded, Lost, SqlFailed, classify
 from kastra_plugin_libsql._remote.settings import RemoteSettings
 
-__all__ = ["Backoff", "Row", "Server", "Snapshot", "Statement"]
+__all__ = ["Backoff", "Row", "Server", "Snapshot", "Statement", "check_value"]
 
 Statement: TypeAlias = tuple[str, tuple[Any, ...]]
 """SQL and its bindings."""
@@ -30,6 +33,21 @@ _IDLE_S = 30.0
 """A connection that was silent for this long may have been dropped on the way: a new one takes its place."""
 _CLOSE_S = 2.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 2.0
+
+
+def check_value(value: Any) -> None:
+    """Refuse what a server cannot be sent. Raises: TypeError, ValueError, OverflowError."""
+    if isinstance(value, str):
+        if not value.isascii():
+            value.encode()  # half a surrogate pair would end the connection
+    elif isinstance(value, int):
+        if not -(2**63) <= value < 2**63:
+            raise OverflowError(f"{value} has more than 64 bits")
+    elif isinstance(value, float):
+        if not isfinite(value):
+            raise ValueError(f"{value} cannot be kept; only finite numbers can")
+    elif not isinstance(value, (bytes, NoneType)):
+        raise TypeError(f"{type(value).__name__} cannot be kept")
 
 
 class Backoff:
@@ -86,6 +104,9 @@ class Server:
 
     async def repeat(self, statements: Sequence[Statement], backoff: Backoff) -> list[list[Row]]:
         """Carry out what may safely be done twice, until there is an answer."""
+        for _, bindings in statements:
+            for value in bindings:
+                check_value(value)
         while True:
             try:
                 return await self.once(statements, backoff.left_s)
@@ -94,6 +115,8 @@ class Server:
                     raise self.unavailable(err) from err
             except SqlFailed as err:
                 raise self.failed(err) from err
+            except Guarded as err:  # no guard of ours: a read has none
+                raise self.failed(SqlFailed(str(err.__cause__), "UNKNOWN")) from err
 
     async def once(self, statements: Sequence[Statement], timeout_s: float) -> list[list[Row]]:
         """One request for all statements, in one transaction when they are several.
@@ -122,7 +145,8 @@ class Server:
         answer = classify(self.settings, error)
         if not isinstance(answer, (Busy, Guarded, SqlFailed)):
             self._drop(client)
-        raise answer from error
+        # What aiohttp knows of a request has the token among its headers.
+        raise answer from None if isinstance(error, ClientResponseError) else error
 
     def unavailable(self, err: Exception) -> StoreUnavailableError:
         """The error for a server that did not answer in time."""

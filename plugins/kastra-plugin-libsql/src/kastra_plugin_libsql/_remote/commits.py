@@ -19,7 +19,7 @@ from kastra_core.errors import StoreError, StoreUnavailableError
 from kastra_plugin_libsql._remote.client import Backoff, Server
 from kastra_plugin_libsql._remote.errors import Busy, Guarded, Lost, SqlFailed
 from kastra_plugin_libsql._remote.reads import read_whole
-from kastra_plugin_libsql._remote.script import Answers, Script, looked_up
+from kastra_plugin_libsql._remote.script import NOW, Answers, Script, looked_up
 from kastra_plugin_libsql._remote.steps import Large, Own, RemoteStep
 from kastra_plugin_libsql._remote.uploads import MAX_INLINE_BYTES, Upload, expire_uploads
 
@@ -65,6 +65,8 @@ class Writer:
         self._settings = server.settings
         self._queue: deque[_Commit] = deque()
         self._sending: asyncio.Task[None] | None = None
+        self._uploading = 0
+        self._uploaded = asyncio.Event()
         self._abandoning: set[asyncio.Task[None]] = set()
         self._closed = False
         self._next_sweep = monotonic() + _SWEEP_S
@@ -78,9 +80,15 @@ class Writer:
         if sum(step.size_bytes for step in steps) <= MAX_INLINE_BYTES:
             return await self._enqueue(steps, None)
         upload = Upload(self._server)
+        self._uploading += 1
         try:
-            await self._upload(steps, upload)
-            return await self._enqueue(steps, upload)
+            try:
+                await self._upload(steps, upload)
+                future = self._enqueue(steps, upload)
+            finally:
+                self._uploading -= 1
+                self._uploaded.set()
+            return await future
         except BaseException:
             task = asyncio.ensure_future(upload.abandon())
             self._abandoning.add(task)
@@ -96,7 +104,7 @@ class Writer:
             left -= len(one.data)
             await upload.send((one,))
 
-    async def _enqueue(self, steps: Sequence[RemoteStep], upload: Upload | None) -> list[Any]:
+    def _enqueue(self, steps: Sequence[RemoteStep], upload: Upload | None) -> asyncio.Future[list[Any]]:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         commit = _Commit(steps, future, upload)
         if commit.size_bytes > _MAX_BYTES or len(steps) > _MAX_STEPS:
@@ -107,11 +115,14 @@ class Writer:
         self._queue.append(commit)
         if self._sending is None:
             self._sending = asyncio.ensure_future(self._send_all())
-        return await future
+        return future
 
     async def aclose(self) -> None:
         """Finish what was submitted."""
         self._closed = True
+        while self._uploading:
+            self._uploaded.clear()
+            await self._uploaded.wait()
         if self._sending is not None:
             await asyncio.wait((self._sending,))
         if self._abandoning:
@@ -151,9 +162,11 @@ class Writer:
         backoff = Backoff(self._settings.timeout_s)
         while group:
             script = self._script(group)
+            if not group:
+                return
             try:
                 # Some time is left to ask how it ended.
-                rows = await self._server.once(script.statements, max(0.6 * self._settings.timeout_s, 0.1))
+                rows = await self._server.once(script.statements, min(0.6 * self._settings.timeout_s, backoff.left_s))
                 answers: Answers | None = script.answers(rows)
             except Guarded as err:
                 commit = group.pop(err.commit)
@@ -178,14 +191,23 @@ class Writer:
                 await self._finish(group, answers)
                 return
 
-    def _script(self, group: Sequence[_Commit]) -> Script:
+    def _script(self, group: list[_Commit]) -> Script:
+        """One batch of all; a commit with a value that cannot be sent is taken out of the group, with its error."""
         script = Script(self._settings.clock())
-        for script.commit, commit in enumerate(group):
-            for script.step, step in enumerate(commit.steps):
-                step.write(script)
+        for commit in list(group):
+            mark = script.mark()
+            try:
+                for script.step, step in enumerate(commit.steps):
+                    step.write(script)
+            except (TypeError, ValueError, OverflowError) as err:
+                script.reset(mark)
+                group.remove(commit)
+                commit.fail(err)
+                continue
             if commit.upload is not None:
                 sql, bindings = commit.upload.let_go
                 script.add(sql, *bindings)
+            script.commit += 1
         self._maintain(script, sum(len(commit.steps) for commit in group))
         return script
 
@@ -256,7 +278,7 @@ class Writer:
         if monotonic() >= self._next_sweep:
             self._next_sweep = monotonic() + _SWEEP_S
             script.add("DELETE FROM state WHERE expires <= ?", script.now)
-            script.add("DELETE FROM commits WHERE time < ?", script.now - _KEPT_S)
+            script.add(f"DELETE FROM commits WHERE time < {NOW} - {_KEPT_S}")
             script.add("DELETE FROM leases WHERE expires < ?", script.now - _KEPT_S)
             sql, bindings = expire_uploads(script.now - _KEPT_S)
             script.add(sql, *bindings)

@@ -91,7 +91,7 @@ async def write_copy(server: Server, schema: int, target: Path) -> BackupInfo:
         _, found, items, version = await asyncio.to_thread(verify, part, Stop())
         if wrong := sorted(table for table, count in counts.items() if found.get(table) != count):
             raise StoreError(f"{target} does not agree with the store in {', '.join(wrong)}; it was not kept")
-        size = part.stat().st_size  # noqa: ASYNC240 - does not wait
+        size = part.stat().st_size
         try:
             await asyncio.to_thread(rename_new, part, target)
         except FileExistsError:

@@ -61,8 +61,6 @@ def classify(settings: RemoteSettings, err: BaseException) -> BaseException:
         return _of_status(settings, err.status, err.message)
     if isinstance(err, (ClientConnectorCertificateError, ClientConnectorSSLError)):
         return StoreUnavailableError(f"store {settings.url}: no secure connection: {err}; check the certificate or tls")
-    if isinstance(err, (OverflowError, ValueError, TypeError)):
-        return StoreError(f"store {settings.url}: a value cannot be sent: {err}")
     if isinstance(err, Exception):  # what aiohttp and the system say of connections, and what the library stumbles over
         return Lost(f"{type(err).__name__}: {err}".rstrip(": "))
     return err
@@ -77,7 +75,7 @@ def _of_library(settings: RemoteSettings, err: LibsqlError) -> BaseException:
         return Busy(text)
     if code.startswith(("SQLITE", "SQL_")):
         return SqlFailed(text, code)
-    if code in _BROKEN:
+    if code in _BROKEN or (code == "UNKNOWN" and not _STATUS.search(text) and not _AUTH.search(text)):
         return Lost(text)
     if status := _STATUS.search(text):
         return _of_status(settings, int(status[1]), text)

@@ -16,9 +16,9 @@ from typing import Any
 
 import orjson
 
-from kastra_plugin_libsql._remote.client import Row, Statement
+from kastra_plugin_libsql._remote.client import Row, Statement, check_value
 
-__all__ = ["DEAD", "LARGE_BYTES", "LAST_RV", "Answers", "Script", "looked_up"]
+__all__ = ["DEAD", "LARGE_BYTES", "LAST_RV", "NOW", "Answers", "Script", "looked_up"]
 
 DEAD = "null"
 """In the place of results: this batch did not happen and never will."""
@@ -28,7 +28,11 @@ LARGE_BYTES = 1_500_000
 and base64 makes 4 bytes of 3."""
 
 LAST_RV = "max(coalesce((SELECT max(rv) FROM log), 0), (SELECT value FROM meta WHERE key = 'horizon'))"
-"""The store's resourceVersion. Inside the transaction nobody else gives the next one away."""
+"""SQL for the store's resourceVersion. Inside the transaction nobody else gives the next one away."""
+
+
+NOW = "((julianday('now') - 2440587.5) * 86400.0)"
+"""SQL for unix seconds by the server's clock: clients' clocks need not agree on how old a commit is."""
 
 
 class Answers:
@@ -56,14 +60,28 @@ class Script:
         self.commit = self.step = 0
         """Index of the commit, and in it of the step, that is being written."""
         self._statements: list[Statement] = [
-            (f"INSERT INTO commits (token, time, results) VALUES (?, ?, json_array({LAST_RV}))", (self.token, now))
+            (f"INSERT INTO commits (token, time, results) VALUES (?, {NOW}, json_array({LAST_RV}))", (self.token,))
         ]
         self._kinds: set[tuple[str, str]] = set()
         self._reads: list[Statement] = []
         self._values = 1
         self._events = 0
 
+    def mark(self) -> tuple[int, ...]:
+        """A place in the batch, for :meth:`reset`."""
+        return len(self._statements), len(self._reads), self._values, self._events
+
+    def reset(self, mark: tuple[int, ...]) -> None:
+        """Take out what was added since."""
+        statements, reads, self._values, self._events = mark
+        del self._statements[statements:]
+        del self._reads[reads:]
+        self._kinds.clear()
+
     def add(self, sql: str, *bindings: Any) -> None:
+        """Raises: ValueError, OverflowError for a value that a server cannot be sent."""
+        for value in bindings:
+            check_value(value)
         self._statements.append((sql, bindings))
 
     def event(self) -> int:
@@ -135,8 +153,8 @@ class Script:
         """Asks how the batch ended, and makes sure that it does not happen from now on. Safe to repeat."""
         return [
             (
-                "INSERT INTO commits (token, time, results) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (self.token, self.now, DEAD),
+                f"INSERT INTO commits (token, time, results) VALUES (?, {NOW}, ?) ON CONFLICT DO NOTHING",
+                (self.token, DEAD),
             ),
             ("SELECT results FROM commits WHERE token = ?", (self.token,)),
             *self._reads,
