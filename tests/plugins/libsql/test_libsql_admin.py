@@ -6,16 +6,11 @@ import asyncio
 import os
 import shutil
 import sqlite3
-import sys
 from pathlib import Path
 from typing import Any
 
 import apsw
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from libsql_content import fill, key, problems_of, resource, rows, small_disk, told_of
 
 from kastra_core.api.lazy import load
 from kastra_core.errors import (
@@ -32,6 +27,7 @@ from kastra_core.testing.store import ManualClock
 from kastra_plugin_libsql.admin import open_admin
 from kastra_plugin_libsql.hooks import kastra_stores
 from kastra_plugin_libsql.store import open_store
+from libsql_content import fill, key, problems_of, resource, rows, small_disk, told_of
 
 CONTENT: list[tuple[Any, ...]] = [
     *(("create", n, kind, {"v": "x" * 300}) for n in range(3) for kind in ("Thing", "Run")),

@@ -19,21 +19,6 @@ import apsw
 import pytest
 from hypothesis import given, settings
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from libsql_content import (
-    Content,
-    contents,
-    fill,
-    key,
-    problems_of,
-    resource,
-    rows,
-    small_disk,
-    told,
-    told_of,
-)
-
 from kastra_core.errors import (
     ConflictError,
     ExpiredError,
@@ -54,6 +39,18 @@ from kastra_core.protocols.store import (
 from kastra_core.protocols.store_admin import StoreAdmin
 from kastra_plugin_libsql.admin import open_admin
 from kastra_plugin_libsql.store import open_store
+from libsql_content import (
+    Content,
+    contents,
+    fill,
+    key,
+    problems_of,
+    resource,
+    rows,
+    small_disk,
+    told,
+    told_of,
+)
 
 
 def admin_of(path: Path, **options: Any) -> StoreAdmin:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,22 +11,6 @@ from typing import Any
 import orjson
 import pytest
 from hypothesis import given, settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from libsql_content import (
-    INLINE_BYTES,
-    NOBODY,
-    Content,
-    contents,
-    digest_of,
-    fill,
-    key,
-    problems_of,
-    resource,
-    rows,
-    told,
-)
 
 from kastra_core.errors import AlreadyExistsError, NotFoundError
 from kastra_core.protocols.store import (
@@ -46,6 +29,19 @@ from kastra_core.protocols.store import (
 )
 from kastra_core.testing.store import ManualClock
 from kastra_plugin_libsql.store import LibsqlStore, open_store
+from libsql_content import (
+    INLINE_BYTES,
+    NOBODY,
+    Content,
+    contents,
+    digest_of,
+    fill,
+    key,
+    problems_of,
+    resource,
+    rows,
+    told,
+)
 
 BIG = {"v": "x" * 1000}
 BODY = orjson.dumps(BIG)

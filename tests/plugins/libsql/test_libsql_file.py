@@ -26,7 +26,7 @@ from kastra_core.errors import (
 )
 from kastra_core.protocols.store import CreateResource, DeleteResource, PutBlob, SendSignal, SetState, UpdateResource
 from kastra_plugin_libsql.hooks import kastra_stores
-from kastra_plugin_libsql.store import open_store
+from kastra_plugin_libsql.store import open_file, open_store
 
 
 def resource(name: str, **spec: Any) -> Resource:
@@ -56,7 +56,7 @@ def test_the_hook_offers_the_scheme_file() -> None:
 )
 async def test_each_form_of_url_names_the_same_file(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    store = await open_store(form.format(dir=tmp_path), {})
+    store = await open_file(form.format(dir=tmp_path), {})
     await store.commit([CreateResource(resource("a"))])
     await store.aclose()
     assert (tmp_path / "a" / "k.db").is_file()
@@ -91,7 +91,7 @@ async def test_a_wrong_url_is_a_config_error_that_says_what_is_allowed(
 
 async def test_options_come_from_the_query_or_the_configuration(tmp_path: Path) -> None:
     url = f"file:{tmp_path}/k.db?durability=relaxed&timeout_s=2.5"
-    store = await open_store(url, {"timeout_s": 1, "history_events": 5})
+    store = await open_file(url, {"timeout_s": 1, "history_events": 5})
     settings = store._db.settings
     assert (settings.durability, settings.timeout_s, settings.history_events) == ("relaxed", 1.0, 5)
     await store.aclose()
@@ -102,13 +102,13 @@ async def test_options_come_from_the_query_or_the_configuration(tmp_path: Path) 
 
 async def test_a_newer_schema_is_refused_and_its_writer_named(tmp_path: Path) -> None:
     path = tmp_path / "k.db"
-    await (await open_store(f"file:{path}", {})).aclose()
+    await (await open_file(f"file:{path}", {})).aclose()
     connection = apsw.Connection(str(path))
     connection.execute("PRAGMA user_version = 99; UPDATE meta SET value = 'acme 9.9' WHERE key = 'written_by'")
     connection.close()
     before = path.read_bytes()
     with pytest.raises(SchemaVersionError, match=r"schema 99, written by acme 9\.9.*knows schemas up to 2"):
-        await open_store(f"file:{path}", {})
+        await open_file(f"file:{path}", {})
     assert path.read_bytes() == before
 
 
@@ -119,7 +119,7 @@ async def test_a_database_of_another_program_is_left_alone(tmp_path: Path) -> No
     connection.close()
     before = path.read_bytes()
     with pytest.raises(StoreError, match="another program"):
-        await open_store(f"file:{path}", {})
+        await open_file(f"file:{path}", {})
     assert path.read_bytes() == before
 
 
@@ -127,12 +127,12 @@ def test_processes_that_create_the_same_file_at_once_all_work(tmp_path: Path) ->
     code = """
 import asyncio, sys
 from kastra_core.protocols.store import SetState
-from kastra_plugin_libsql.store import open_store
+from kastra_plugin_libsql.store import open_file, open_store
 
 async def main():
     print("ready", flush=True)
     sys.stdin.readline()
-    store = await open_store(sys.argv[1], {})
+    store = await open_file(sys.argv[1], {})
     await store.commit([SetState("s", {sys.argv[2]: 1})])
     await store.aclose()
 
@@ -153,7 +153,7 @@ asyncio.run(main())
         assert process.returncode == 0
 
     async def read() -> Any:
-        store = await open_store(url, {})
+        store = await open_file(url, {})
         try:
             return await store.state.get_state("s")
         finally:
@@ -169,17 +169,17 @@ async def test_a_file_that_is_no_database_is_named_and_left_alone(tmp_path: Path
     path = tmp_path / "k.db"
     path.write_text("This is no database. " * 100, encoding="utf-8")
     with pytest.raises(StoreUnavailableError, match=r"k\.db: the file is no database"):
-        await open_store(f"file:{path}", {})
+        await open_file(f"file:{path}", {})
     assert path.read_text(encoding="utf-8").startswith("This is no database")
 
 
 async def test_a_path_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(StoreUnavailableError, match=r"directory .* cannot be made"):
-        await open_store(f"file:{tmp_path}/file/k.db", {})
+        await open_file(f"file:{tmp_path}/file/k.db", {})
     (tmp_path / "dir.db").mkdir()
     with pytest.raises(StoreUnavailableError, match="cannot be opened"):
-        await open_store(f"file:{tmp_path}/dir.db", {})
+        await open_file(f"file:{tmp_path}/dir.db", {})
 
 
 def test_a_read_only_directory_is_named(tmp_path: Path) -> None:
@@ -187,7 +187,7 @@ def test_a_read_only_directory_is_named(tmp_path: Path) -> None:
 import asyncio, os, sys
 from importlib.metadata import version
 from kastra_core.errors import StoreUnavailableError
-from kastra_plugin_libsql.store import open_store
+from kastra_plugin_libsql.store import open_file, open_store
 version("kastra-plugin-libsql")
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere
@@ -210,7 +210,7 @@ except StoreUnavailableError as err:
 
 async def test_a_lock_of_another_program_is_waited_for_without_blocking_the_loop(tmp_path: Path) -> None:
     url = f"file:{tmp_path}/k.db"
-    store = await open_store(url, {})
+    store = await open_file(url, {})
     other = apsw.Connection(str(tmp_path / "k.db"))
     other.execute("BEGIN IMMEDIATE")
     pending = asyncio.ensure_future(store.commit([CreateResource(resource("a"))]))
@@ -227,7 +227,7 @@ async def test_a_lock_of_another_program_is_waited_for_without_blocking_the_loop
 
 
 async def test_a_lock_that_stays_is_an_error_and_the_store_recovers(tmp_path: Path) -> None:
-    store = await open_store(f"file:{tmp_path}/k.db", {"timeout_s": 0.05})
+    store = await open_file(f"file:{tmp_path}/k.db", {"timeout_s": 0.05})
     other = apsw.Connection(str(tmp_path / "k.db"))
     other.execute("BEGIN IMMEDIATE")
     commits = [store.commit([CreateResource(resource(name))]) for name in "ab"]
@@ -245,10 +245,10 @@ def test_a_full_disk_is_an_error_that_loses_nothing_and_the_store_goes_on(tmp_pa
 import asyncio, os, resource, signal, sys
 from kastra_core.errors import StoreUnavailableError
 from kastra_core.protocols.store import PutBlob, SetState
-from kastra_plugin_libsql.store import open_store
+from kastra_plugin_libsql.store import open_file, open_store
 
 async def main():
-    store = await open_store("file:" + sys.argv[1], {})
+    store = await open_file("file:" + sys.argv[1], {})
     await store.commit([SetState("s", {"before": 1})])
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
@@ -271,7 +271,7 @@ asyncio.run(main())
 
 
 async def test_a_commit_that_one_request_cannot_encode_does_not_fail_its_group(tmp_path: Path) -> None:
-    store = await open_store(f"file:{tmp_path}/k.db", {})
+    store = await open_file(f"file:{tmp_path}/k.db", {})
     good = [store.commit([CreateResource(resource(f"n{n}"))]) for n in range(3)]
     bad = store.commit([DeleteResource(key("\ud800"))])  # a text that is no UTF-8 fails only in the database
     *found, failure = await asyncio.gather(*good, bad, return_exceptions=True)
@@ -285,14 +285,14 @@ async def test_a_commit_that_one_request_cannot_encode_does_not_fail_its_group(t
 
 def test_reading_needs_neither_a_loop_nor_asyncio(tmp_path: Path) -> None:
     async def fill() -> None:
-        store = await open_store(f"file:{tmp_path}/k.db", {})
+        store = await open_file(f"file:{tmp_path}/k.db", {})
         await store.commit([CreateResource(resource(f"n{n:03}")) for n in range(600)])
         await store.aclose()
 
     asyncio.run(fill())
     code = """
 import sys
-from kastra_plugin_libsql.store import open_store
+from kastra_plugin_libsql.store import open_file, open_store
 from kastra_core.api.meta import ResourceKey
 
 def drive(coroutine):
@@ -317,7 +317,7 @@ print("asyncio" in sys.modules)
 
 def test_a_store_may_be_opened_in_one_loop_after_another_and_leaves_no_thread(tmp_path: Path) -> None:
     async def use(n: int) -> int:
-        store = await open_store(f"file:{tmp_path}/k.db", {})
+        store = await open_file(f"file:{tmp_path}/k.db", {})
         watch = store.resources.watch("", "")
         await store.commit([CreateResource(resource(f"n{n}"))])
         await anext(watch)
@@ -333,7 +333,7 @@ def test_a_store_may_be_opened_in_one_loop_after_another_and_leaves_no_thread(tm
 
 
 async def test_the_loop_runs_on_while_a_large_list_is_read(tmp_path: Path) -> None:
-    store = await open_store(f"file:{tmp_path}/k.db", {"durability": "relaxed"})
+    store = await open_file(f"file:{tmp_path}/k.db", {"durability": "relaxed"})
     await store.commit([CreateResource(resource(f"n{n:05}")) for n in range(3000)])
     reading = asyncio.ensure_future(store.resources.list("t", "Thing"))
     turns = 0
@@ -347,7 +347,7 @@ async def test_the_loop_runs_on_while_a_large_list_is_read(tmp_path: Path) -> No
 
 async def test_old_versions_leave_the_file_and_present_ones_stay(tmp_path: Path) -> None:
     now = [1_700_000_000.0]
-    store = await open_store(
+    store = await open_file(
         f"file:{tmp_path}/k.db", {"history_events": 50, "durability": "relaxed", "clock": lambda: now[0]}
     )
     [quiet] = await store.commit([CreateResource(resource("quiet"))])
@@ -365,7 +365,7 @@ async def test_old_versions_leave_the_file_and_present_ones_stay(tmp_path: Path)
 
 async def test_events_older_than_the_history_in_seconds_go(tmp_path: Path) -> None:
     now = [1_700_000_000.0]
-    store = await open_store(f"file:{tmp_path}/k.db", {"history_s": 100, "clock": lambda: now[0]})
+    store = await open_file(f"file:{tmp_path}/k.db", {"history_s": 100, "clock": lambda: now[0]})
     [first] = await store.commit([CreateResource(resource("a"))])
     await store.commit([CreateResource(resource("b"))])
     now[0] += 200
@@ -378,7 +378,7 @@ async def test_events_older_than_the_history_in_seconds_go(tmp_path: Path) -> No
 
 
 async def test_a_slow_watcher_keeps_little_in_memory_and_loses_nothing(tmp_path: Path) -> None:
-    store = await open_store(f"file:{tmp_path}/k.db", {"durability": "relaxed"})
+    store = await open_file(f"file:{tmp_path}/k.db", {"durability": "relaxed"})
     watch = store.resources.watch("t", "Thing")
     for n in range(0, 4000, 400):
         await store.commit([CreateResource(resource(f"n{n + at:04}")) for at in range(400)])
@@ -397,7 +397,7 @@ import asyncio, sys
 from kastra_core.api.meta import ObjectMeta, Resource
 from kastra_core.errors import ConflictError
 from kastra_core.protocols.store import CreateResource, SendSignal, SetState, UpdateResource
-from kastra_plugin_libsql.store import open_store
+from kastra_plugin_libsql.store import open_file, open_store
 
 def resource(name, **spec):
     return Resource(api_version="t/v1", kind="Thing", metadata=ObjectMeta(name=name, uid=name), spec=spec)
@@ -406,13 +406,13 @@ def resource(name, **spec):
 
 async def test_writes_of_another_process_reach_watchers_in_order(tmp_path: Path) -> None:
     url = f"file:{tmp_path}/k.db"
-    store = await open_store(url, {})
+    store = await open_file(url, {})
     watch, signals, state = store.resources.watch("", ""), store.journal.watch_signals(), store.state.watch_state("s")
     code = (
         _WRITER
         + """
 async def main():
-    store = await open_store(sys.argv[1], {})
+    store = await open_file(sys.argv[1], {})
     for n in range(40):
         await store.commit([CreateResource(resource(f"theirs{n}"))])
     await store.commit([SendSignal("r", "go", 7), SetState("s", {"k": 7})])
@@ -438,13 +438,13 @@ asyncio.run(main())
 
 async def test_no_increment_is_lost_among_processes(tmp_path: Path) -> None:
     url = f"file:{tmp_path}/k.db"
-    store = await open_store(url, {})
+    store = await open_file(url, {})
     await store.commit([CreateResource(resource("counter", n=0))])
     code = (
         _WRITER
         + """
 async def main():
-    store = await open_store(sys.argv[1], {})
+    store = await open_file(sys.argv[1], {})
     done = 0
     while done < 25:
         old = await store.resources.get(resource("counter").key)
@@ -482,7 +482,7 @@ async def task(store, n):
         at += 1
 
 async def main():
-    store = await open_store(sys.argv[1], {"history_events": 50})
+    store = await open_file(sys.argv[1], {"history_events": 50})
     await asyncio.gather(*(task(store, n) for n in range(8)))
 
 asyncio.run(main())
@@ -497,7 +497,7 @@ asyncio.run(main())
     process.wait()
 
     async def check() -> None:
-        store = await open_store(url, {})
+        store = await open_file(url, {})
         assert store._db.rows("PRAGMA integrity_check") == [("ok",)]
         names = {r.metadata.name for r in (await store.resources.list("t", "Thing")).items}
         assert {f"{part}{ack}" for ack in acknowledged for part in "ab"} <= names
@@ -509,7 +509,7 @@ asyncio.run(main())
 
 
 async def test_the_file_is_plain_sqlite_that_other_tools_read(tmp_path: Path) -> None:
-    store = await open_store(f"file:{tmp_path}/k.db", {})
+    store = await open_file(f"file:{tmp_path}/k.db", {})
     await store.commit([CreateResource(resource("a", n=1)), SetState("s", {"k": 1}), SendSignal("r", "go")])
     await store.commit([PutBlob(b"x")])
     # In a process of its own: two SQLite libraries in one process take each other's locks away when they close a file.

@@ -11,7 +11,7 @@ import pytest
 from kastra_core.api.meta import ObjectMeta, Resource
 from kastra_core.errors import ExpiredError, NotFoundError
 from kastra_core.protocols.store import CreateResource, DeleteResource, UpdateResource
-from kastra_plugin_libsql.store import LibsqlStore, open_store
+from kastra_plugin_libsql.store import LibsqlStore, open_file
 
 
 def resource(name: str) -> Resource:
@@ -66,7 +66,7 @@ async def test_every_watcher_sees_every_event_in_order_or_learns_that_it_cannot(
 ) -> None:
     random = Random(11)
     options = {"history_events": 200, "durability": durability}
-    stores = [await open_store(f"file:{tmp_path}/k.db", options) for _ in range(2)]
+    stores = [await open_file(f"file:{tmp_path}/k.db", options) for _ in range(2)]
     following = [asyncio.ensure_future(follow(store, random, slow)) for store in stores for slow in (False, True)]
     await asyncio.gather(*(write(store, random, f"w{at}{n}") for at, store in enumerate(stores) for n in range(3)))
     await stores[0].commit([CreateResource(resource("end"))])

@@ -21,8 +21,12 @@ import orjson
 import pytest
 from hypothesis import given, settings
 
-sys.path.insert(0, str(Path(__file__).parent))
-
+from kastra_core.errors import NotFoundError, SchemaVersionError, StoreUnavailableError, UserError
+from kastra_core.protocols.store import AppendRecord, ClaimRun, DropJournal, SetState
+from kastra_plugin_libsql._migrations import MIGRATIONS, path_between
+from kastra_plugin_libsql._schema import APPLICATION_ID, SCHEMA_VERSION, check_schema
+from kastra_plugin_libsql.admin import open_admin
+from kastra_plugin_libsql.store import open_store
 from libsql_content import (
     Content,
     contents,
@@ -35,13 +39,6 @@ from libsql_content import (
     small_disk,
     told_of,
 )
-
-from kastra_core.errors import NotFoundError, SchemaVersionError, StoreUnavailableError, UserError
-from kastra_core.protocols.store import AppendRecord, ClaimRun, DropJournal, SetState
-from kastra_plugin_libsql._migrations import MIGRATIONS, path_between
-from kastra_plugin_libsql._schema import APPLICATION_ID, SCHEMA_VERSION, check_schema
-from kastra_plugin_libsql.admin import open_admin
-from kastra_plugin_libsql.store import open_store
 
 HUGE = {"answer": "é" * 200_000, "n": [1, 2.5, -1e300, 12345678901234567890, None, True], "t": '\\ " \n \x7f'}
 LARGE = {"v": "y" * 100_000}

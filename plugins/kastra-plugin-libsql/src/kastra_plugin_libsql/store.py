@@ -18,7 +18,7 @@ from kastra_plugin_libsql._watch import Hub
 from kastra_plugin_libsql._worker import Worker
 from kastra_plugin_libsql._writer import Writer
 
-__all__ = ["LibsqlStore", "open_store"]
+__all__ = ["LibsqlStore", "open_file", "open_store"]
 
 
 async def open_store(url: str, options: Mapping[str, Any]) -> Store:
@@ -40,6 +40,11 @@ async def open_store(url: str, options: Mapping[str, Any]) -> Store:
         from kastra_plugin_libsql._remote.store import open_remote
 
         return await open_remote(url, options)
+    return await open_file(url, options)
+
+
+async def open_file(url: str, options: Mapping[str, Any]) -> LibsqlStore:
+    """Open the database file of a ``file:`` URL. Arguments and errors as of :func:`open_store`."""
     settings = settings_of(url, options)
     if not loop_is_running():
         return LibsqlStore(Database(settings, open_database(settings.path, settings.timeout_s)))
