@@ -69,6 +69,7 @@ async def compare(store: Any, name: str = "a") -> None:
     found = await store.resources.get(key_of(name))
     assert found is not None
     assert [r.metadata.name for r in (await store.resources.list("", "", owner_uid="u")).items] == [name]
+    assert sum((await store.resources.counts()).values()) == len((await store.resources.list("", "")).items)
     assert [r.record for r in await store.journal.records(f"run-{name}")] == [{"large": LARGE}]
     assert [s.payload for s in await store.journal.signals(f"run-{name}")] == [{"n": 1}]
     assert await store.state.get_state(f"s-{name}") == {"k": [1], "large": LARGE}

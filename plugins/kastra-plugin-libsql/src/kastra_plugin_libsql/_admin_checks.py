@@ -126,6 +126,12 @@ _CHECKS = (
         "SELECT rv FROM log WHERE rv <= (SELECT value FROM meta WHERE key = 'horizon')"
         " AND rv NOT IN (SELECT rv FROM resources)",
     ),
+    _Check(
+        "the count of the resources of kind number {} is wrong",
+        "SELECT kind FROM (SELECT kind, resources AS n FROM counts"
+        " UNION ALL SELECT kind, -count(*) FROM resources GROUP BY kind) GROUP BY kind HAVING sum(n) <> 0",
+        2,
+    ),
     _Check("version {} in the log is of no kind", "SELECT rv FROM log WHERE kind NOT IN (SELECT id FROM kinds)"),
     _Check(
         "the store's {} is missing or no whole number",

@@ -199,6 +199,8 @@ class _Remembered:
     leases: list[Any] = attrs.field(factory=list)
     lease_epoch: int = 0
     epochs: list[Any] = attrs.field(factory=list)
+    claimed: list[Any] = attrs.field(factory=list)
+    """Those of unfinished runs."""
     signal: int = 0
 
 
@@ -216,6 +218,7 @@ def _remembered(live: apsw.Connection | None, now_s: float) -> _Remembered:
     found.kinds = _rows(live, "SELECT grp, kind, id FROM kinds")
     found.leases = _rows(live, "SELECT name, holder, expires, epoch, data FROM leases")
     found.epochs = _rows(live, "SELECT uid, epoch FROM runs")
+    found.claimed = _rows(live, "SELECT r.uid, r.epoch FROM claims c JOIN runs r ON r.id = c.run")
     for (epoch,) in _rows(live, "SELECT value FROM meta WHERE key = 'lease_epoch'"):
         found.lease_epoch = epoch
     for (seq,) in _rows(live, "SELECT seq FROM sqlite_sequence WHERE name = 'signals'"):
@@ -245,6 +248,8 @@ def _adjust(stage: apsw.Connection, live: _Remembered) -> dict[str, int]:
     stage.executemany("INSERT INTO leases (name, holder, expires, epoch, data) VALUES (?, ?, ?, ?, ?)", live.leases)
     stage.execute("UPDATE claims SET holder = '', wake_at = 0 WHERE holder <> ''")
     stage.executemany("UPDATE runs SET epoch = max(epoch, ?2) WHERE uid = ?1", live.epochs)
+    # A child begun since gets the same uid when its parent comes to it again.
+    stage.executemany("INSERT INTO runs (uid, epoch) VALUES (?, ?) ON CONFLICT DO NOTHING", live.claimed)
     stage.execute("UPDATE runs SET epoch = epoch + 1")
     stage.execute("UPDATE sqlite_sequence SET seq = max(seq, ?) WHERE name = 'signals'", (live.signal,))
     if not stage.changes():

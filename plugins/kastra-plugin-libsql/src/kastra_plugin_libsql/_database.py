@@ -196,11 +196,6 @@ class Database:
         except KeyError as err:
             raise damaged(self.settings.path, err) from err
 
-    def kind_ids(self, group: str) -> list[int]:
-        """Ids of all kinds of a group, of every group for ""."""
-        self._load_kinds()
-        return [kind_id for (of, _), kind_id in self.kinds.items() if group in ("", of)]
-
     def _load_kinds(self) -> None:
         self.kinds.update(
             {(group, kind): kind_id for kind_id, group, kind in self.rows("SELECT id, grp, kind FROM kinds")}

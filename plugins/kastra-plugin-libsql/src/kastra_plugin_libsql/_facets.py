@@ -19,9 +19,11 @@ __all__ = ["Blobs", "State", "Threads"]
 _LIVE = "(expires IS NULL OR expires > ?)"
 _VALUE = f"SELECT {resolved('value')} FROM state WHERE scope = ? AND key = ? AND {_LIVE}"  # noqa: S608 - a column's name
 _STATE = f"SELECT key, {resolved('value')} FROM state WHERE scope = ? AND {_LIVE} ORDER BY key"  # noqa: S608 - a column's name
+# In one statement with the thread's number: another thread may have that number as soon as this one is gone.
+_THREAD = "(SELECT id << 32 FROM threads WHERE namespace = ?1 AND thread = ?2)"
 _MESSAGES = (
-    f"SELECT id, {resolved('message')}, run, time FROM messages WHERE id > ? AND id <= ?"  # noqa: S608 - a column's name
-    " ORDER BY id DESC LIMIT ?"
+    f"SELECT id, {resolved('message')}, run, time FROM messages WHERE id > {_THREAD} AND id <= {_THREAD} + ?3"  # noqa: S608 - a column's name
+    " ORDER BY id DESC LIMIT ?4"
 )
 
 
@@ -68,17 +70,13 @@ class Threads:
     async def messages(
         self, namespace: str, thread: str, *, up_to: int | None = None, last: int | None = None
     ) -> Sequence[StoredMessage]:
-        row = self._db.first("SELECT id FROM threads WHERE namespace = ? AND thread = ?", (namespace, thread))
-        if row is None:
-            return []
-        first = row[0] << 32
         end = 0xFFFFFFFF if up_to is None else max(0, min(up_to, 0xFFFFFFFF))
 
         def message(at: int, body: bytes, run: str, time_s: float) -> StoredMessage:
-            return StoredMessage(at - first, self._db.json(body), run, time_s)
+            return StoredMessage(at & 0xFFFFFFFF, self._db.json(body), run, time_s)
 
         count = -1 if last is None else max(last, 0)
-        found = await self._db.each(message, _MESSAGES, (first, first + end, count))
+        found = await self._db.each(message, _MESSAGES, (namespace, thread, end, count))
         found.reverse()
         return found
 

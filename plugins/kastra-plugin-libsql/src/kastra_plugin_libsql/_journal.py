@@ -21,7 +21,12 @@ _CLAIMS = (
     " FROM claims c CROSS JOIN runs r ON r.id = c.run"
 )
 
-_RECORDS = f"SELECT path, {resolved('record')}, id, time FROM journal WHERE id BETWEEN ? AND ? ORDER BY id"  # noqa: S608 - a column's name
+# In one statement with the run's number: another run may have that number as soon as this one is gone.
+_RUN = "(SELECT id << 32 FROM runs WHERE uid = ?1)"
+_RECORDS = (
+    f"SELECT path, {resolved('record')}, id, time FROM journal WHERE id > {_RUN} AND id <= {_RUN} + 0xFFFFFFFF"  # noqa: S608 - a column's name
+    " ORDER BY id"
+)
 _SIGNALS = (
     f"SELECT s.seq, s.name, {resolved('s.payload')}, s.signal_id FROM signals s JOIN runs r ON r.id = s.run"  # noqa: S608 - a column's name
     " WHERE r.uid = ? ORDER BY s.seq"
@@ -43,15 +48,10 @@ class Journal:
         self._db, self._hub = database, hub
 
     async def records(self, run: str) -> Sequence[Record]:
-        row = self._db.first("SELECT id FROM runs WHERE uid = ?", (run,))
-        if row is None:
-            return []
-        first = row[0] << 32
-
         def record(path: str, body: bytes, at: int, time_s: float) -> Record:
             return Record(path, self._db.json(body), at & 0xFFFFFFFF, time_s)
 
-        return await self._db.each(record, _RECORDS, (first, first | 0xFFFFFFFF))
+        return await self._db.each(record, _RECORDS, (run,))
 
     async def claims(self) -> Sequence[Claim]:
         return [_claim(row) for row in self._db.rows(_CLAIMS)]
@@ -85,6 +85,7 @@ class Leases:
                 return None
             if held:
                 epoch, body = row[2], given or row[3]
+                self._db.json(body)  # before the first write: what is damaged fails with nothing done
             else:
                 # Counts for the whole store: a lease that was released and taken again gets a higher one.
                 [epoch] = tx.first("UPDATE meta SET value = value + 1 WHERE key = 'lease_epoch' RETURNING value", ())

@@ -47,6 +47,10 @@ MAX_VALUE_BYTES = 900_000_000
 """Largest single value; SQLite's own limit is 1,000,000,000 for a row."""
 
 
+_SWEPT_VALUES = 256
+"""A write of state removes so many expired values, and more than it writes: the loop must not wait for a great many."""
+
+
 def encode(value: JsonValue, what: object) -> bytes:
     """JSON text of ``value``. Raises: TypeError (not JSON), StoreError (too large)."""
     try:
@@ -290,7 +294,7 @@ def _set_state(op: SetState, inline_bytes: int) -> Step:
     def step(tx: Transaction) -> None:
         expires = None if op.ttl_s is None else tx.now + op.ttl_s
         # Of all scopes: an index finds them, while those of one scope are found by reading all its keys.
-        tx.execute("DELETE FROM state WHERE expires <= ?", (tx.now,))
+        tx.sweep_state(_SWEPT_VALUES + 2 * len(bodies))
         for key, value in bodies.items():
             if value is None:
                 tx.execute("DELETE FROM state WHERE scope = ? AND key = ?", (scope, key))

@@ -80,7 +80,6 @@ class Resources:
         limit: int = 0,
         continue_token: str = "",
     ) -> ResourceList:
-        kinds = [self._db.kind_id(group, kind)] if kind else self._db.kind_ids(group)
         terms: list[str] = []
         bindings: list[Any] = []
         source, order = "resources r", "r.namespace, r.name"
@@ -90,9 +89,11 @@ class Resources:
             )
             terms.append("o.owner = ?")
             bindings.append(owner_uid)
-        if len(kinds) == 1:
-            terms.append("r.kind = ?")
-            bindings += kinds
+        several = not kind
+        if not several:
+            # Not by an id that was looked up before: another process may make the kind just now.
+            terms.append("r.kind = (SELECT id FROM kinds WHERE grp = ? AND kind = ?)")
+            bindings += [group, kind]
         else:
             source += " CROSS JOIN kinds k ON k.id = r.kind"
             order += ", k.grp, k.kind"
@@ -100,12 +101,11 @@ class Resources:
                 terms.append("k.grp = ?")
                 bindings.append(group)
         version, after = _read_token(continue_token)
-        if after and namespace == after[0] and len(kinds) == 1:
+        if after and namespace == after[0] and not several:
             # Else SQLite would start at the beginning of the namespace.
             terms.append("r.name > ?")
             bindings.append(after[1])
         elif after:
-            several = len(kinds) != 1
             terms.append(
                 "(r.namespace, r.name, k.grp, k.kind) > (?, ?, ?, ?)" if several else "(r.namespace, r.name) > (?, ?)"
             )

@@ -121,6 +121,14 @@ class Transaction:
             self.execute(f"DELETE FROM {table} WHERE id BETWEEN ? AND ?", (at, min(at + _DELETE_ROWS - 1, last)))  # noqa: S608
             yield
 
+    def sweep_state(self, limit: int) -> None:
+        """Remove values of state that have expired, ``limit`` of them at most."""
+        # Asked first: that takes 0.7 us, the removal 5 us also when there is nothing.
+        if self.first("SELECT 1 FROM state WHERE expires <= ?", (self.now,)):
+            self.execute(
+                "DELETE FROM state WHERE id IN (SELECT id FROM state WHERE expires <= ? LIMIT ?)", (self.now, limit)
+            )
+
     def sweep_leases(self) -> None:
         """Remove leases that expired more than a day ago: nobody asks any more who had them."""
         self.execute("DELETE FROM leases WHERE expires < ?", (self.now - _LEASES_KEPT_S,))

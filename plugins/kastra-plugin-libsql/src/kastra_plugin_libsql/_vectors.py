@@ -125,24 +125,27 @@ class Vectors:
     async def query(
         self, collection: str, vector: Sequence[float], *, k: int = 10, where: Mapping[str, Any] | None = None
     ) -> Sequence[VectorMatch]:
-        row = self._db.first("SELECT id, length FROM collections WHERE name = ?", (collection,))
+        row = self._db.first("SELECT length FROM collections WHERE name = ?", (collection,))
         if row is None:
             return []
-        _check_length(collection, len(vector), row[1])
+        length = row[0]
+        _check_length(collection, len(vector), length)
         if k <= 0:
             return []
         wanted = array("f", vector).tobytes()
         terms, values = _prefilter(where)
-        # A vector of zeros has no direction: similarity 0.
+        # A vector of zeros has no direction: similarity 0. By name: until the thread comes to it another collection
+        # may have the number of this one.
         sql = (
             "SELECT name, coalesce(vec_distance_cosine(vector, ?), 1.0) AS distance, metadata FROM vectors"  # noqa: S608
-            f" WHERE collection = ?{terms} ORDER BY distance, name"
+            f" WHERE collection = (SELECT id FROM collections WHERE name = ? AND length = ?){terms}"
+            " ORDER BY distance, name"
         )
 
         def search() -> list[VectorMatch]:
             found: list[VectorMatch] = []
             try:
-                rows: Iterator[Any] = self._connect().execute(sql, (wanted, row[0], *values))
+                rows: Iterator[Any] = self._connect().execute(sql, (wanted, collection, length, *values))
                 for name, distance, metadata in rows:
                     fields = orjson.loads(metadata)
                     if _fits(fields, where):

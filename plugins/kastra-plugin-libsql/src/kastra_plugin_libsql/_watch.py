@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.errors import ExpiredError, StoreError, StoreUnavailableError
+from kastra_core.errors import ExpiredError, StoreUnavailableError
 from kastra_core.protocols.store import Signal, WatchEvent
 from kastra_plugin_libsql._database import Database
 from kastra_plugin_libsql._errors import damaged
@@ -118,9 +118,10 @@ class EventWatch(_Watch[WatchEvent]):
         group, kind = self._hub.database.kind_name(row[2])
         return group == self._group and self._kind in ("", kind)
 
+    def wants(self, row: EventRow) -> bool:
+        return self._behind is None and self.concerns(row)
+
     def offer(self, row: EventRow, event: Callable[[], WatchEvent]) -> None:
-        if self._behind is not None or not self.concerns(row):
-            return
         if len(self._found) >= _BUFFER:
             self._behind = row[0] - 1
             return
@@ -181,6 +182,7 @@ class Hub:
         self._signals: weakref.WeakSet[SignalWatch] = weakref.WeakSet()
         self._states: weakref.WeakSet[StateWatch] = weakref.WeakSet()
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
 
     def event(self, row: EventRow) -> WatchEvent:
@@ -244,13 +246,14 @@ class Hub:
         if version == self._data_version:
             self._quiet_looks += 1
             return
-        self._data_version, self._quiet_looks = version, 0
         if self._events:
             self._read_events()
         if self._signals:
             self._read_signals()
         for watch in list(self._states):
             watch.check()
+        # Last: after a look that failed the next one must find the same.
+        self._data_version, self._quiet_looks = version, 0
 
     def _offer(self, rows: list[EventRow]) -> None:
         watches = list(self._events)
@@ -263,7 +266,8 @@ class Hub:
                     made.append(self.event(row))
                 return made[0]
 
-            for watch in watches:
+            # First who it is for: when that cannot be told, nobody may have it already.
+            for watch in [watch for watch in watches if watch.wants(row)]:
                 watch.offer(row, event)
             self.last_rv = row[0]
 
@@ -297,9 +301,12 @@ class Hub:
             rows: list[Any] = connection.execute(
                 "SELECT rv, type, kind, namespace, body FROM log WHERE rv > ? ORDER BY rv LIMIT ?", (rv, limit)
             ).fetchall()
-            [found] = connection.execute("SELECT value, (SELECT max(rv) FROM log) FROM meta WHERE key = 'horizon'")
-        horizon, last = cast("tuple[int, int | None]", found)
-        return rows, horizon, max(last or 0, horizon)
+            try:
+                [found] = connection.execute("SELECT value, (SELECT max(rv) FROM log) FROM meta WHERE key = 'horizon'")
+                horizon, last = cast("tuple[int, int | None]", found)
+                return rows, horizon, max(last or 0, horizon)
+            except (ValueError, TypeError) as err:  # none, or no number
+                raise damaged(self.database.settings.path, err) from err
 
     def _version(self) -> int:
         return self.events_after(0, 0)[2]
@@ -312,7 +319,8 @@ class Hub:
 
     def poll(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look from time to time while somebody waits."""
-        if self._timer is None and not self._closed:
+        if (self._timer is None or self._timer_loop is not loop) and not self._closed:
+            self._timer_loop = loop
             interval_s = _POLL_S if self._quiet_looks < _QUIET_LOOKS else _QUIET_POLL_S
             self._timer = loop.call_later(interval_s, self._tick, loop)
 
@@ -324,7 +332,7 @@ class Hub:
         try:
             self.database.check_place()
             self.look()
-        except StoreError as err:
+        except Exception as err:
             for watch in waiting:
                 watch.fail(err)
         else:

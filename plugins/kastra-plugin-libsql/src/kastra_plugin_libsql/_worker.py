@@ -43,6 +43,7 @@ class Worker:
         self._taken = threading.Semaphore(0)
         self._given = self._done = 0
         self._nudger: asyncio.TimerHandle | None = None
+        self._nudged: asyncio.AbstractEventLoop | None = None
 
     def do(
         self,
@@ -62,7 +63,8 @@ class Worker:
         if hold:
             self._hold -= 1
             self._taken.acquire(timeout=_HOLD_S)
-        if self._nudger is None:
+        if self._nudger is None or self._nudged is not loop:
+            self._nudged = loop
             self._nudger = loop.call_later(_NUDGE_S, self._nudge, loop)
 
     def _nudge(self, loop: asyncio.AbstractEventLoop) -> None:

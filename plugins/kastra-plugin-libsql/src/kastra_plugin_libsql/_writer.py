@@ -9,6 +9,7 @@ loop's thread too, and a commit that nobody would join is done before ``submit``
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import suppress
@@ -18,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 
-from kastra_core.errors import KastraError, StoreError, StoreUnavailableError
-from kastra_plugin_libsql._errors import store_error
+from kastra_core.errors import KastraError, StoreUnavailableError
+from kastra_plugin_libsql._errors import damaged, store_error
 from kastra_plugin_libsql._schema import check_schema, connect
 from kastra_plugin_libsql._transaction import Step, Transaction
 from kastra_plugin_libsql._worker import Worker
@@ -54,6 +55,10 @@ _COMPACT_EVENTS = 256
 """The log may be this much longer than asked before it is cut."""
 _SWEEP_S = 60.0
 """How often old events and expired values are looked for."""
+_SWEPT_VALUES = 1000
+"""Expired values removed at most each time; what writes state removes some too."""
+_OWN_FAULTS = (apsw.ConstraintError, apsw.TooBigError, apsw.MismatchError)
+"""What a statement's own values are to blame for: the transaction is as it was before, others' commits are sound."""
 
 
 class _Commit:
@@ -119,7 +124,9 @@ class Writer:
         loop = get_running_loop()
         future: asyncio.Future[list[Any]] = loop.create_future()
         self._queue.append(_Commit(steps, future))
-        if not self._busy:
+        if self._busy:
+            self._move_to(loop)
+        else:
             self._busy, self._loop = True, loop
             if self._is_alone(current_task(loop)):
                 self._begin()
@@ -142,16 +149,33 @@ class Writer:
     def _turned(self) -> None:
         self._turn_of = None
 
+    def _move_to(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Go on in this loop when the one before was closed in the middle of something; nobody there waits any more."""
+        if self._loop is loop or not self._loop.is_closed():
+            return
+        self._loop, self._turn_of = loop, None
+        self._worker.do(loop, lambda: None, self._moved)  # after the job that is under way, if there is one
+
+    def _moved(self, _: object, error: BaseException | None) -> None:
+        self._data_version = -1
+        self._rollback()
+        self._group = []
+        self._queue = deque(commit for commit in self._queue if commit.future.get_loop() is self._loop)
+        self._next()
+
     async def aclose(self) -> None:
         """Finish what was submitted, then close."""
-        if self._closed:
-            return
         self._closed = True
         if self._busy:
-            self._idle = self._loop.create_future()
-            await self._idle
-        if self._connection is not None:
-            await self._worker.call(self._connection.close)
+            from asyncio import get_running_loop, wait
+
+            self._move_to(get_running_loop())
+            if self._idle is None or self._idle.get_loop() is not self._loop:
+                self._idle = self._loop.create_future()
+            await wait([self._idle])  # who is cancelled here leaves the future to others that close
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._worker.call(connection.close)
         self._worker.stop()
 
     # --------------------------------------------------------------------------------------------- begin
@@ -172,7 +196,11 @@ class Writer:
             self._begun(None, None)
 
     def _connect(self) -> apsw.Connection:
-        self._data_version = -1
+        self._data_version, self._written = -1, 0
+        with suppress(OSError):
+            # Many programs that wrote little each, while one had the file open, may have left a long log.
+            if os.stat(f"{self._db.settings.path}-wal").st_size > _CHECKPOINT_PAGES * 4096:  # noqa: PTH116
+                self._written = -_CHECKPOINT_PAGES
         connection = connect(self._db.settings.path, 0)
         full = self._db.settings.durability == "full"
         connection.execute(
@@ -201,6 +229,9 @@ class Writer:
                     check_schema(self._connection, self._db.settings.path)
                     self._data_version, self._counters = version, None
                 self._tx = Transaction(self._connection, self._db.kinds, self._db.settings.clock(), self._counters)
+            except (ValueError, TypeError) as err:  # no horizon, or no number
+                error = damaged(self._db.settings.path, err)
+                error.__cause__ = err
             except Exception as err:
                 error = err
         if error is not None:
@@ -249,9 +280,9 @@ class Writer:
                 commit.at += 1
                 if perf_counter() > deadline and commit.at < len(steps):
                     return False
-        except apsw.Error:
-            raise
         except Exception as err:
+            if isinstance(err, apsw.Error) and not isinstance(err, _OWN_FAULTS):
+                raise
             reason = store_error(self._db.settings.path, err)
             if reason is not err:
                 reason.__cause__ = err
@@ -347,7 +378,7 @@ class Writer:
             tx.compact(tx.horizon + min(excess, chunk))
         if perf_counter() < self._next_sweep:
             return
-        tx.execute("DELETE FROM state WHERE id IN (SELECT id FROM state WHERE expires <= ? LIMIT 1000)", (tx.now,))
+        tx.sweep_state(_SWEPT_VALUES)
         tx.sweep_leases()
         tx.sweep_commits()
         [old] = tx.first(
@@ -382,7 +413,7 @@ class Writer:
                 commit.future.set_result(commit.results)
         self._counters = tx.rv, tx.horizon
         self._db.kinds.update(tx.new_kinds)
-        with suppress(StoreError):  # the watchers learn of it at their next look
+        with suppress(Exception):  # the watchers learn of it at their next look; the commit is done
             self._hub.committed(tx)
         written = self._connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE, False)[0]
         if written - self._written > _CHECKPOINT_PAGES:

@@ -238,6 +238,7 @@ class RemoteAdmin:
         # Holds before blobs: a trigger removes the blobs of a hold.
         for table in sorted(tables, key=lambda table: table.name == "blobs"):
             script.add(f"DELETE FROM {table.name}")
+        script.add("DELETE FROM counts")  # triggers count anew
         for table in tables:
             columns = ", ".join(table.columns)
             script.add(f"INSERT INTO {table.name} ({columns}) SELECT {columns} FROM {_STAGE}{table.name} ORDER BY at")
