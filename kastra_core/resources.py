@@ -450,10 +450,12 @@ class ResourceClient:
         owners: MutableSequence[ResourceKey] = []
         for current, version in gone.values():
             operations.append(DeleteResource(current.key, current.metadata.uid, version))
+            owners.extend(self._owner_keys(current))
+        # Dependents first: what one leaves for its owner goes with the owner.
+        for current, _ in reversed(gone.values()):
             kind = self.registry.get(current.group, current.kind)
             if kind is not None and kind.deletion is not None:
                 operations.extend(load(kind.deletion)(current))
-            owners.extend(self._owner_keys(current))
         for child in staying.values():
             meta = child.metadata
             if any(owner.uid not in gone for owner in meta.owner_references):

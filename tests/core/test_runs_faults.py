@@ -955,6 +955,8 @@ async def test_deleting_a_parent_deletes_its_children(lab: Lab) -> None:
     await runtime.client.delete(run.key)
     assert await lab.all() == []
     assert await lab.store.journal.claims() == []
+    # The child's word of its end goes with the parent that it was for.
+    assert list(await lab.store.journal.signals(run.uid)) == []
 
 
 async def test_a_parent_learns_that_its_child_was_deleted(lab: Lab) -> None:

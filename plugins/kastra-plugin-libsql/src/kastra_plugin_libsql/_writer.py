@@ -195,13 +195,13 @@ class Writer:
         else:
             self._begun(None, None)
 
-    def _connect(self) -> apsw.Connection:
+    def _connect(self, timeout_s: float = 0) -> apsw.Connection:
         self._data_version, self._written = -1, 0
         with suppress(OSError):
             # Many programs that wrote little each, while one had the file open, may have left a long log.
             if os.stat(f"{self._db.settings.path}-wal").st_size > _CHECKPOINT_PAGES * 4096:  # noqa: PTH116
                 self._written = -_CHECKPOINT_PAGES
-        connection = connect(self._db.settings.path, 0)
+        connection = connect(self._db.settings.path, timeout_s)
         full = self._db.settings.durability == "full"
         connection.execute(
             f"PRAGMA synchronous = {'FULL' if full else 'NORMAL'}; PRAGMA foreign_keys = 1; PRAGMA cache_size = -8000"
@@ -211,7 +211,8 @@ class Writer:
         return connection
 
     def _wait_and_begin(self) -> None:
-        assert self._connection is not None
+        if self._connection is None:
+            self._connection = self._connect(self._db.settings.timeout_s)
         self._connection.set_busy_timeout(int(self._db.settings.timeout_s * 1000))
         try:
             self._execute("BEGIN IMMEDIATE")
