@@ -32,6 +32,7 @@ from kastra_core.settings import (
     look_up,
     read_document,
     read_settings,
+    refuse_secret_in_url,
     shown_text,
     sparse,
 )
@@ -138,6 +139,7 @@ class Config:
             document = read_document(path)
             if document is None:
                 continue
+            refuse_secret_in_url(document.data, document)
             read_settings(document.data, document)
             if (literal := next(literals_of(document.data), None)) is not None:
                 warnings.extend(check_literal(path, literal, document))

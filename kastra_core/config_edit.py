@@ -32,6 +32,7 @@ from kastra_core.settings import (
     look_up,
     read_document,
     read_settings,
+    refuse_secret_in_url,
     split_key,
 )
 
@@ -58,6 +59,7 @@ def change(path: Path, dotted: str, value: str) -> Any:
     refused: list[ConfigError] = []
     for candidate in candidates:
         changed = _with(data, parts, candidate)
+        refuse_secret_in_url(changed, None)
         try:
             read_settings(changed, None)
         except ConfigError as error:

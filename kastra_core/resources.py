@@ -108,6 +108,8 @@ class ResourceClient:
     ) -> AsyncIterator[WatchEvent]:
         """Events of a kind (None = of all) after ``since``; see ``ResourceFacet.watch``."""
         group, name = (kind.group, kind.kind) if kind else ("", "")
+        if kind is not None and not kind.namespaced:
+            namespace = None
         return self.store.resources.watch(group, name, namespace=namespace, since=since)
 
     def decode(self, manifest: Mapping[str, Any], *, namespace: str = "default") -> Decoded:

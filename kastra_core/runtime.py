@@ -470,7 +470,10 @@ def store_admin(url: str, plugins: PluginManager, options: Mapping[str, Any]) ->
     """
     registration = _registration(url, plugins)
     if registration.admin is None:
-        raise UserError(f"the store {registration.name!r} offers no maintenance; one on a file does (file:kastra.db)")
+        raise UserError(
+            f"the store {registration.name!r} offers no maintenance; "
+            "one on a file or a LibSQL server does (file:kastra.db)"
+        )
     admin: StoreAdmin = load(registration.admin)(url, options)
     return admin
 

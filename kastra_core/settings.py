@@ -31,13 +31,14 @@ __all__ = [
     "look_up",
     "read_document",
     "read_settings",
+    "refuse_secret_in_url",
     "shown_text",
     "sparse",
     "split_key",
 ]
 
 PROJECT_DIRECTORY = ".kastra"
-SENSITIVE = re.compile(r"key|secret|token|password|credential|authorization|cookie", re.IGNORECASE)
+SENSITIVE = re.compile(r"key|secret|token|jwt|password|credential|authorization|cookie", re.IGNORECASE)
 """Names of fields and headers whose text is a secret."""
 HIDDEN = "***"
 """Stands for a secret where a configuration is shown."""
@@ -147,6 +148,27 @@ def read_settings(data: JsonObject, source: Any) -> Settings:
     return settings
 
 
+def refuse_secret_in_url(data: JsonObject, source: Any) -> None:
+    """Raise ConfigError, without the secret, when a file's ``store`` has a password or a token in it.
+
+    Args:
+        source: as for :func:`read_settings`.
+    """
+    store = data.get("store")
+    if not isinstance(store, str):
+        return
+    address, _, query = store.partition("?")
+    names = [part.partition("=")[0] for part in re.split("[&;]", query)]
+    if re.match(r"[A-Za-z][\w+.-]*://[^/]*:[^/]*@", address):
+        found = "a password"
+    elif name := next(filter(SENSITIVE.search, names), ""):
+        found = f"a secret ({name})"
+    else:
+        return
+    hint = "leave it out and write storeOptions.authToken: {valueFrom: {env: NAME}}"
+    raise ConfigError(str(_placed(Problem(f"the URL has {found} in it", "store", hint=hint), source)))
+
+
 def _placed(problem: Problem, source: Any) -> Problem:
     if isinstance(source, str):
         return problem.at(file=source)
@@ -253,9 +275,11 @@ def literals_of(data: JsonObject) -> Iterator[str]:
 def check_literal(path: Path, literal: str, document: Any) -> list[str]:
     place = f"{path}:{document.locate(literal)[0] if document is not None else 0}".removesuffix(":0")
     if path.parent.name == PROJECT_DIRECTORY:
+        # The options of a store hold for every project when they stand in the user's file, also where they do not fit.
+        own = "" if literal.startswith("storeOptions.") else ", or put it into the user's file"
         raise ConfigError(
             f"{place}: {literal}: a secret has no place in a project's file, which others may see; "
-            "write {valueFrom: {env: NAME}}, or put it into the user's file"
+            f"write {{valueFrom: {{env: NAME}}}}{own}"
         )
     return [f"{place}: {literal} is written out; {{valueFrom: {{env: NAME}}}} keeps it out of files"]
 

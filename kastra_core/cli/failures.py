@@ -55,7 +55,10 @@ def explain_failure(error: BaseException, *, debug: bool = False) -> int:
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        _tell("interrupted")
+        # click makes an Abort of a KeyboardInterrupt, whose text says what it left.
+        cause = error.__cause__ if isinstance(error, click.Abort) else error
+        left = str(cause) if isinstance(cause, KeyboardInterrupt) else ""
+        _tell(f"interrupted: {left}" if left else "interrupted")
         return INTERRUPTED
     if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         return explain_failure(error.exceptions[0], debug=debug)

@@ -136,6 +136,8 @@ def command(
     if missing:
         _refuse(missing)
     if not shown and output in ("", "wide", "name") and not ignore_not_found:
+        if targets and not any(target.kind.namespaced for target in targets):
+            where = None
         click.echo("No resources found" + _where(state, where, elsewhere), err=True)
 
 

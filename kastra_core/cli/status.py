@@ -12,7 +12,7 @@ from kastra_core.api.meta import condition_of
 from kastra_core.cli.common import KubectlCommand, current, emit, file_of, output_option, style
 from kastra_core.cli.plugins import plugins_exit_code
 from kastra_core.cli.printing import NONE, render_data
-from kastra_core.cli.tables import format_table, terminal_width
+from kastra_core.cli.tables import format_table, size_text, terminal_width
 
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
@@ -114,7 +114,7 @@ def _models(plugins: Any, config: Any) -> dict[str, Any]:
 
 def _page(data: dict[str, Any]) -> str:
     models, runs, plugins = data["models"], data["runs"], data["plugins"]
-    size = f" ({data['storeBytes'] / 1048576:.1f} MiB)" if "storeBytes" in data else ""
+    size = f" ({size_text(data['storeBytes'])})" if "storeBytes" in data else ""
     new = " (not there yet; `kastra apply` makes it)" if data.get("storeExists") is False else ""
     lines = [
         ("Project", data["project"]),

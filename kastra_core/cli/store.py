@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kastra_core.cli.common import CliState, KubectlCommand, current, emit, file_of, output_option
 from kastra_core.cli.printing import render_data
+from kastra_core.cli.store_job import carry_out, wait_for
 from kastra_core.cli.store_view import (
     as_json,
     backup_page,
@@ -23,13 +23,12 @@ from kastra_core.cli.store_view import (
     comparison,
     problem_lines,
     restore_page,
-    size_text,
     status_page,
     steps_table,
 )
-from kastra_core.cli.tables import duration
+from kastra_core.cli.tables import size_text
 from kastra_core.errors import KastraError, PluginLoadError, StoreError, UserError
-from kastra_core.protocols.store_admin import CheckReport, StoreStatus
+from kastra_core.protocols.store_admin import CheckReport, MigrationReport, StoreStatus
 from kastra_core.settings import shown_text
 
 if TYPE_CHECKING:
@@ -38,12 +37,8 @@ if TYPE_CHECKING:
 
 __all__ = ["PROBLEMS_FOUND", "command"]
 
-T = TypeVar("T")
-
 PROBLEMS_FOUND = 3
 """Exit code of ``status`` and ``check`` when something is wrong with the store."""
-
-_PROGRESS_AFTER_S = 1.0
 
 
 # ------------------------------------------------------------------------------------------------ the admin
@@ -69,53 +64,6 @@ def _served_by(state: CliState, url: str) -> tuple[str, StoreRegistration]:
     return next((plugin, record) for plugin, record in records if scheme in record.schemes)
 
 
-def _wait_for(doing: str, call: Callable[[], Awaitable[T]]) -> T:
-    """Return ``await call()`` in an event loop; what takes long is told on a terminal."""
-    import asyncio
-
-    from kastra_core.cli.log import show_logs
-
-    async def body() -> T:
-        return await call()
-
-    state = current()
-    show_logs(debug=state.debug, quiet=state.quiet)
-    with _progress(doing, quiet=state.quiet):
-        return asyncio.run(body())
-
-
-@contextmanager
-def _progress(doing: str, *, quiet: bool) -> Iterator[None]:
-    """Show for how long something has been under way, on a terminal only. ``doing`` is a word of ours."""
-    # The guarded stream would spell out what moves the cursor.
-    stream = sys.__stderr__
-    if quiet or stream is None or not sys.stderr.isatty() or os.environ.get("TERM", "dumb") == "dumb":
-        yield
-        return
-    from threading import Event, Thread
-
-    done, begun = Event(), time.monotonic()
-
-    def show() -> None:
-        wait_s = _PROGRESS_AFTER_S
-        while not done.wait(wait_s):
-            stream.write(f"\r{doing} … {duration(time.monotonic() - begun)}\x1b[K")
-            stream.flush()
-            wait_s = 0.5
-
-    # A thread: the work may keep the event loop busy.
-    thread = Thread(target=show, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-        if time.monotonic() - begun > _PROGRESS_AFTER_S:
-            stream.write("\r\x1b[K")
-            stream.flush()
-
-
 def _confirm(question: str, *, yes: bool) -> None:
     """Go on after ``--yes`` or a "y" from the terminal. Raises: UserError."""
     if yes:
@@ -131,10 +79,32 @@ def _show(report: Any, page: Callable[[Any], str], output: str) -> None:
     emit(render_data(as_json(report), output) if output else page(report))
 
 
+def _told(error: StoreError) -> str:
+    """An error with its remedy."""
+    text, remedy = str(error), error.remedy
+    return f"{text}; {remedy}" if remedy and remedy not in text else text
+
+
+def _in_use(workers: Sequence[str], remedy: str) -> UserError:
+    from kastra_core.execution.worker import LEASE_TTL_S
+
+    return UserError(
+        f"workers use the store: {', '.join(workers)}; {remedy} "
+        f"(a worker that was killed counts for up to {LEASE_TTL_S:g} s)"
+    )
+
+
+def _stopped(state: CliState, elsewhere: str) -> str:
+    """What holds after an interrupt. A file is left as it was; a server may have got the last request."""
+    if file_of(state.url) is not None:
+        return "nothing was changed"
+    return f"{elsewhere}; `kastra store status` tells which"
+
+
 def _status_of(admin: StoreAdmin) -> StoreStatus | StoreError:
     """The status, or why there is none: such a store is to be looked at and restored too."""
     try:
-        return _wait_for("reading", admin.status)
+        return wait_for("reading", admin.status)
     except StoreError as error:
         return error
 
@@ -168,7 +138,7 @@ def status(ctx: click.Context, output: str) -> None:
     if isinstance(found, StoreStatus):
         _show(found, status_page, output)
         ctx.exit(PROBLEMS_FOUND if found.problems else 0)
-    url, problems = shown_text("store", state.url), [str(found)]
+    url, problems = shown_text("store", state.url), [_told(found)]
     if output:
         emit(render_data({"url": url, "problems": problems}, output))
     else:
@@ -186,14 +156,15 @@ def check(ctx: click.Context, output: str) -> None:
     """
     state = current()
     admin = _admin(state)
-    begun = time.monotonic()
+    begun, page = time.monotonic(), check_page
     try:
-        report = _wait_for("checking", admin.check)
+        report = wait_for("checking", admin.check)
     except StoreError as error:
         took_s = time.monotonic() - begun
         url = shown_text("store", state.url)
-        report = CheckReport(url=url, checked={}, problems=(str(error),), duration_s=took_s)
-    _show(report, check_page, output)
+        report = CheckReport(url=url, checked={}, problems=(_told(error),), duration_s=took_s)
+        page = partial(check_page, looked=False)
+    _show(report, page, output)
     ctx.exit(PROBLEMS_FOUND if report.problems else 0)
 
 
@@ -215,7 +186,12 @@ def backup(target: Path | None, output: str) -> None:
     path = path.absolute()
     if path.exists() or path.is_symlink():
         raise UserError(f"{path} exists and is not overwritten; name another file")
-    _show(_wait_for("backing up", lambda: admin.backup(path)), backup_page, output)
+    carry_out(
+        "backing up",
+        lambda: admin.backup(path),
+        lambda report: _show(report, backup_page, output),
+        stopped="no backup was made",
+    )
 
 
 def _name_of(url: str) -> str:
@@ -246,13 +222,18 @@ def restore(source: Path, force: bool, yes: bool, output: str) -> None:
     admin = _admin(state)
     source = source.absolute()
     now = _status_of(admin)
-    if isinstance(now, StoreError) or now.exists:
+    if isinstance(now, StoreError) or now.exists or now.problems:
         workers = () if isinstance(now, StoreError) else now.workers
         if workers and not force:
-            raise UserError(f"workers use the store: {', '.join(workers)}; end them, or add --force")
+            raise _in_use(workers, "end them, or add --force")
         _tell_plan(_what_is_replaced(state, now, source), output)
         _confirm("Put the backup in the place of what the store holds now, and keep that beside it?", yes=yes)
-    _show(_wait_for("restoring", lambda: admin.restore(source, force=force)), restore_page, output)
+    carry_out(
+        "restoring",
+        lambda: admin.restore(source, force=force),
+        lambda report: _show(report, restore_page, output),
+        stopped=_stopped(state, "the store has its former content or that of the backup"),
+    )
 
 
 def _tell_plan(text: str, output: str) -> None:
@@ -275,7 +256,7 @@ def _what_is_replaced(state: CliState, now: StoreStatus | StoreError, source: Pa
     text = "\n".join(lines) + "\n"
     if found is not None:
         text += "\n" + comparison(present, found)
-    problems = [str(now)] if isinstance(now, StoreError) else list(now.problems)
+    problems = [_told(now)] if isinstance(now, StoreError) else list(now.problems)
     problems += [f"the backup: {problem}" for problem in (found.problems if found is not None else ())]
     return text + ("\n" + problem_lines(problems) if problems else "")
 
@@ -288,7 +269,7 @@ def _status_of_backup(state: CliState, source: Path) -> StoreStatus | None:
     if "file" not in record.schemes:
         return None
     try:
-        return _wait_for("reading", _admin(state, f"file:{quote(source.as_posix())}").status)
+        return wait_for("reading", _admin(state, f"file:{quote(source.as_posix())}").status)
     except KastraError:  # the restore says what is wrong with it
         return None
 
@@ -302,13 +283,13 @@ def _status_of_backup(state: CliState, source: Path) -> StoreStatus | None:
 def migrate(schema: int | None, dry_run: bool, with_backup: bool, yes: bool, output: str) -> None:
     """Bring the store to another schema, up or down.
 
-    All steps are taken or none. A store of an older schema is brought up when it is opened; this command does it
-    beforehand, or brings it down for an older program. Asks when a step gives something up; without a terminal --yes
-    is wanted then.
+    All steps are taken or none, and none while workers use the store. A file of an older schema is brought up when it
+    is opened, a store on a server by this command alone; it also brings a store down for an older program. Asks when a
+    step gives something up; without a terminal --yes is wanted then.
     """
     state = current()
     admin = _admin(state)
-    plan = _wait_for("trying", lambda: admin.migrate(schema, dry_run=True, backup=False))
+    plan = wait_for("trying", lambda: admin.migrate(schema, dry_run=True, backup=False))
     if dry_run or not plan.steps:
         done = "nothing was changed (dry run)" if plan.steps else f"the store has schema {plan.before} already"
         if output:
@@ -316,18 +297,34 @@ def migrate(schema: int | None, dry_run: bool, with_backup: bool, yes: bool, out
         else:
             emit((f"{steps_table(plan)}\n" if plan.steps else "") + f"{done}\n")
         return
+    now = _status_of(admin)
+    if isinstance(now, StoreStatus) and now.workers:
+        raise _in_use(now.workers, "end them first")
     _tell_plan(steps_table(plan), output)
     if any(step.loses for step in plan.steps):
         kept = "the backup that is made first keeps it" if with_backup else "no backup is made"
         _confirm(f"Give up what is listed under LOSES ({kept})?", yes=yes)
-    report = _wait_for("migrating", lambda: admin.migrate(plan.after, backup=with_backup))
+    carry_out(
+        "migrating",
+        lambda: admin.migrate(plan.after, backup=with_backup),
+        lambda report: _show_migration(state, report, output),
+        stopped=_stopped(state, "all steps were taken or none"),
+    )
+
+
+def _show_migration(state: CliState, report: MigrationReport, output: str) -> None:
     if output:
         emit(render_data(as_json(report), output))
     else:
         kept = f"Backup: {report.backup.path}\n" if report.backup is not None else ""
         emit(f"Schema: {report.after} (was {report.before})\n{kept}")
     if any(step.direction == "down" for step in report.steps):
-        state.note("this program brings the store up again when it opens it; use the older one from now on")
+        now = (
+            "this program brings the store up again when it opens it"
+            if file_of(state.url) is not None
+            else "this program does not open the store until `kastra store migrate` brings it up again"
+        )
+        state.note(f"{now}; use the older one from now on")
 
 
 @command.command(cls=KubectlCommand)
@@ -338,4 +335,9 @@ def compact(output: str) -> None:
     That is: expired values and leases, history that no watch can reach, blobs that nobody holds.
     """
     admin = _admin(current())
-    _show(_wait_for("compacting", admin.compact), compact_page, output)
+    carry_out(
+        "compacting",
+        admin.compact,
+        lambda report: _show(report, compact_page, output),
+        stopped="nothing was removed that anybody needs; the next one does the rest",
+    )

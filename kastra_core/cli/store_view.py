@@ -9,9 +9,9 @@ from typing import Any
 
 import attrs
 
-from kastra_core.cli.common import style
+from kastra_core.cli.common import file_of, style
 from kastra_core.cli.printing import NONE
-from kastra_core.cli.tables import format_table, terminal_width
+from kastra_core.cli.tables import format_table, size_text, terminal_width
 from kastra_core.protocols.store_admin import (
     BackupInfo,
     CheckReport,
@@ -30,12 +30,10 @@ __all__ = [
     "count_text",
     "problem_lines",
     "restore_page",
-    "size_text",
     "status_page",
     "steps_table",
 ]
 
-_UNITS = ("KiB", "MiB", "GiB", "TiB")
 _FACETS = {
     "resources": ("resource", "resources"),
     "history": ("version in the history", "versions in the history"),
@@ -47,23 +45,6 @@ _FACETS = {
     "vectors": ("vector", "vectors"),
     "blobs": ("blob", "blobs"),
 }
-
-
-def size_text(size_bytes: int) -> str:
-    """A size in the unit that fits.
-
-    >>> size_text(512), size_text(2048), size_text(13 * 1024**2 + 2**18), size_text(5 * 1024**4)
-    ('512 B', '2.0 KiB', '13.2 MiB', '5.0 TiB')
-    """
-    if size_bytes < 1024:
-        return f"{size_bytes} B"
-    size = float(size_bytes)
-    for unit in _UNITS:
-        size /= 1024
-        # What would be shown as 1024.0 is one of the next unit.
-        if size < 1023.95 or unit == _UNITS[-1]:
-            break
-    return f"{size:,.1f} {unit}"
 
 
 def count_text(counts: Mapping[str, int]) -> str:
@@ -117,7 +98,7 @@ def problem_lines(problems: Sequence[str]) -> str:
 
 def status_page(status: StoreStatus) -> str:
     """All of a status. What cannot be told, because the store cannot be read, is left out."""
-    if not status.exists:
+    if not status.exists and not status.problems:
         return _lines([("Store", status.url)]) + "It is not there yet; `kastra apply` makes it.\n"
     rows = [("Store", status.url)]
     if status.engine:
@@ -131,7 +112,11 @@ def status_page(status: StoreStatus) -> str:
         rows.append(("Resource version", status.resource_version))
         rows.append(("Watches begin at", f"{status.oldest_version} or later"))
         rows.append(("Workers", ", ".join(status.workers) or NONE))
-    rows.extend((_label(name), _value(value)) for name, value in status.details.items())
+    rows.extend(
+        (_label(name), _value(name, value))
+        for name, value in status.details.items()
+        if not (name == "path" and isinstance(value, str) and file_of(status.url) == Path(value))
+    )
     parts = [_lines(rows)]
     if status.facets:
         table = [["FACET", "ITEMS", "SIZE"]]
@@ -148,33 +133,47 @@ def _schema(status: StoreStatus) -> str:
     by = f", made by {status.written_by}" if status.written_by else ""
     if status.schema == status.latest_schema:
         return f"{status.schema} (the newest{by})"
-    later = "; the next opening brings it up" if status.schema < status.latest_schema else ""
+    later = ""
+    if status.schema < status.latest_schema:
+        how = "the next opening" if file_of(status.url) is not None else "`kastra store migrate`"
+        later = f"; {how} brings it up"
     return f"{status.schema} (this program's newest is {status.latest_schema}{by}{later})"
 
 
-def _value(value: Any) -> str:
+def _value(name: str, value: Any) -> str:
     if isinstance(value, (dict, list)):
         import orjson
 
         return orjson.dumps(value).decode()
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int) and re.search("(size|bytes)$", name, re.IGNORECASE):
+        return size_text(value)
     return f"{value:,}" if isinstance(value, int) else NONE if value in (None, "") else str(value)
 
 
 # ------------------------------------------------------------------------------------------------ reports
 
 
-def check_page(report: CheckReport) -> str:
-    """What was checked and what was found."""
+def check_page(report: CheckReport, *, looked: bool = True) -> str:
+    """What was checked and what was found.
+
+    Args:
+        looked: False: the problems say why it could not be checked; a backup mends none of them.
+    """
     table = [["CHECKED", "COUNT"], *([name, f"{count:,}"] for name, count in report.checked.items())]
     parts = [_lines([("Store", report.url), ("Took", f"{report.duration_s:.1f} s")])]
     if report.checked:
         parts.append(format_table(table, limit=terminal_width()))
     if not report.problems:
         return "\n".join([*parts, "no problem found\n"])
+    if not looked:
+        return "\n".join([*parts, f"{problem_lines(report.problems)}it could not be checked\n"])
     count = "1 problem" if len(report.problems) == 1 else f"{len(report.problems):,} problems"
-    told = f"{problem_lines(report.problems)}{count}; `kastra store restore BACKUP` puts a backup in its place\n"
+    told = (
+        f"{problem_lines(report.problems)}{count}; `kastra store restore BACKUP` puts a backup in its place "
+        "(`--force` when too little can be read)\n"
+    )
     return "\n".join([*parts, told])
 
 
@@ -197,16 +196,19 @@ def comparison(now: StoreStatus | None, backup: StoreStatus | None) -> str:
     facets = list(dict.fromkeys(facet.name for side in (now, backup) if side for facet in side.facets))
     rows = [["", "NOW", "BACKUP"], ["Schema"], ["Written by"], ["Size"], ["Resource version"], *([n] for n in facets)]
     for side in (now, backup):
-        if side is None or not side.exists or not side.schema:
-            cells = ["<unreadable>" if side is None or side.exists else NONE, *([""] * (len(rows) - 2))]
+        if side is None or not side.schema:
+            # Of what is not there all is known.
+            known = side is not None and not side.exists and not side.problems
+            cells = [NONE, *([""] * (len(rows) - 2))] if known else ["<unreadable>", *(["?"] * (len(rows) - 2))]
         else:
+            read = bool(side.facets) or not side.problems
             items = {facet.name: f"{facet.items:,}" for facet in side.facets}
             cells = [
                 str(side.schema),
-                side.written_by or NONE,
+                side.written_by or (NONE if read else "?"),
                 size_text(side.size_bytes),
-                side.resource_version,
-                *(items.get(name, "0") for name in facets),
+                side.resource_version if read else "?",
+                *(items.get(name, "0" if read else "?") for name in facets),
             ]
         for row, text in zip(rows[1:], cells):
             row.append(text)

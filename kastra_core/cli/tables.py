@@ -7,9 +7,10 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-__all__ = ["age", "clip", "display_width", "duration", "format_table", "terminal_width", "widths_of"]
+__all__ = ["age", "clip", "display_width", "duration", "format_table", "size_text", "terminal_width", "widths_of"]
 
 _GAP = "   "
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
 _LEAST = 12
 """No column is cut to less than this for the terminal's sake."""
 
@@ -142,3 +143,20 @@ def duration(seconds: float) -> str:
     if days < 730:
         return f"{days}d"
     return f"{days // 365}y" + (f"{days % 365}d" if days % 365 and days < 2920 else "")
+
+
+def size_text(size_bytes: int) -> str:
+    """A size in the unit that fits.
+
+    >>> size_text(512), size_text(2048), size_text(13 * 1024**2 + 2**18), size_text(5 * 1024**4)
+    ('512 B', '2.0 KiB', '13.2 MiB', '5.0 TiB')
+    """
+    if size_bytes < 1024:
+        return f"{size_bytes} B"
+    size = float(size_bytes)
+    for unit in _UNITS:
+        size /= 1024
+        # What would be shown as 1024.0 is one of the next unit.
+        if size < 1023.95 or unit == _UNITS[-1]:
+            break
+    return f"{size:,.1f} {unit}"

@@ -325,6 +325,29 @@ def test_a_token_of_the_store_is_written_out_in_the_users_file_only(load: Load) 
     with pytest.raises(ConfigError, match="a secret has no place in a project's file") as caught:
         load("", "storeOptions: {authToken: abc-123}\n")
     assert "abc-123" not in str(caught.value)
+    # There it would be given to the store of every project.
+    assert str(caught.value).endswith("write {valueFrom: {env: NAME}}")
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://H?authToken=s3cret", "libsql://me:s3cret@host/x", "H?tls=0&jwt=s3cret", "acme:x?api_key=s3cret"]
+)
+def test_a_secret_in_the_url_of_a_store_stays_out_of_files_and_errors(load: Load, project: Path, url: str) -> None:
+    path = project_file(project)
+    with pytest.raises(ConfigError, match=r"storeOptions\.authToken: \{valueFrom: \{env: NAME\}\}") as caught:
+        set_value(path, "store", url)
+    assert "s3cret" not in str(caught.value)
+    assert not path.exists()
+    with pytest.raises(ConfigError, match="the URL has a ") as caught:
+        load(own=f"namespace: x\nstore: {url!r}\n")
+    assert str(caught.value).startswith(f"{path}:2:")
+    assert "s3cret" not in str(caught.value)
+    assert unset_value(path, "store")
+
+
+@pytest.mark.parametrize("url", ["libsql://me@host:8080/x?tls=0", "file:data/a:b@c.db?timeout_s=3", "acme:x?"])
+def test_a_url_without_a_secret_is_taken(project: Path, url: str) -> None:
+    assert set_value(project_file(project), "store", url) == url
 
 
 @attrs.frozen(kw_only=True)

@@ -46,6 +46,51 @@ def test_what_is_in_another_namespace_is_said_to_be_there(applied: Kastra) -> No
         assert "Widget none/anvil not found; there is one in namespace default: add -n default" in done.err
 
 
+GALAXIES = """
+from kastra_core import ResourceKind, hookimpl
+
+
+@hookimpl
+def kastra_resource_kinds():
+    yield ResourceKind(kind="Galaxy", plural="galaxies", group="stars.example", version="v1", namespaced=False)
+"""
+
+
+def galaxy(name: str) -> str:
+    return f"apiVersion: stars.example/v1\nkind: Galaxy\nmetadata: {{name: {name}}}\nspec: {{}}\n"
+
+
+def test_what_has_no_namespace_is_not_missed_in_one(applied: Kastra, plugins: Any) -> None:
+    plugins.install("stars", GALAXIES)
+    assert applied("get", "galaxies").err == "No resources found\n"
+    assert applied("get", "galaxies,widgets", "-n", "none").err.startswith("No resources found in namespace none; ")
+
+
+def test_a_watch_shows_changes_of_what_has_no_namespace(
+    applied: Kastra, plugins: Any, project: Path, environment: dict[str, str]
+) -> None:
+    plugins.install("stars", GALAXIES)
+    (project / "a.yaml").write_text(galaxy("andromeda"), encoding="utf-8")
+    (project / "b.yaml").write_text(galaxy("whirlpool"), encoding="utf-8")
+    assert applied("apply", "-f", "a.yaml").code == 0
+    process = subprocess.Popen(
+        [sys.executable, "-c", "import sys; from kastra_core.cli import main; main()", "get", "galaxies", "-w"],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    try:
+        assert process.stdout is not None
+        assert [process.stdout.readline().split()[0] for _ in range(2)] == ["NAME", "andromeda"]
+        assert applied("apply", "-f", "b.yaml").code == 0
+        assert process.stdout.readline().split()[0] == "whirlpool"
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_get_shows_the_columns_of_the_kind(applied: Kastra) -> None:
     header, anvil, bolt = applied("get", "widgets").out.splitlines()
     assert header.split() == ["NAME", "SIZE", "READY", "AGE"]

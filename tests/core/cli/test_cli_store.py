@@ -13,7 +13,8 @@ from typing import Any
 import orjson
 import pytest
 
-from kastra_core.protocols.store_admin import StoreAdmin
+from kastra_core.cli.store_view import comparison, status_page
+from kastra_core.protocols.store_admin import FacetStatus, StoreAdmin, StoreStatus
 
 Kastra = Callable[..., Any]
 
@@ -202,15 +203,73 @@ def test_a_store_that_is_not_there_is_no_problem(store: Kastra, project: Path) -
     assert done.code == 0
     assert "It is not there yet" in done.out
     assert orjson.loads(store("status", "-o", "json").out)["exists"] is False
-    assert store("check").code == 1
-    assert "not found" in store("check").err
+    for name in ("check", "backup", "migrate", "compact"):
+        refused = store(name)
+        assert refused.code == 1, name
+        assert refused.err.endswith("not found; `kastra apply` makes it\n"), name
 
 
-def test_status_of_an_older_schema_says_that_opening_brings_it_up(store: Kastra, project: Path) -> None:
+def test_status_of_an_older_schema_that_opening_leaves_names_the_command(store: Kastra, project: Path) -> None:
     put(project, cabinet(1))
     done = store("status")
     assert done.code == 0
-    assert "1 (this program's newest is 3, made by acme 1.0; the next opening brings it up)" in done.out
+    newest = "1 (this program's newest is 3, made by acme 1.0; `kastra store migrate` brings it up)"
+    assert newest in done.out
+
+
+def test_a_store_that_cannot_be_asked_is_not_said_to_be_missing(
+    store: Kastra, shell: Kastra, project: Path, plugins: Any
+) -> None:
+    module = plugins.path / "acme_cabinet.py"
+    (project / "kitchen.json").unlink()
+    source = module.read_text(encoding="utf-8")
+    answer = "schema=0, latest_schema=LATEST"
+    assert answer in source
+    module.write_text(source.replace(answer, f"{answer}, problems=('the token is wrong',)"), encoding="utf-8")
+    done = shell("--store", URL, "store", "status")
+    assert done.code == 3
+    assert "Problem: the token is wrong\n" in done.out
+    assert "not there yet" not in done.out
+
+
+def test_sizes_have_units_and_a_path_is_not_told_twice() -> None:
+    known: dict[str, Any] = {
+        "url": "file:/srv/k.db?durability=full",
+        "exists": True,
+        "engine": "",
+        "schema": 2,
+        "latest_schema": 2,
+    }
+    page = status_page(StoreStatus(**known, details={"path": "/srv/k.db", "pageSize": 4096, "readers": 4096}))
+    assert re.search(r"^Page size: +4.0 KiB$", page, re.MULTILINE)
+    assert re.search(r"^Readers: +4,096$", page, re.MULTILINE)
+    assert "Path:" not in page
+    known["url"] = "file:k.db"
+    assert "Path:" in status_page(StoreStatus(**known, details={"path": "/srv/k.db"}))
+
+
+def test_the_schema_of_a_file_is_brought_up_by_opening_it() -> None:
+    found = StoreStatus(url="file:/srv/k.db", exists=True, engine="", schema=1, latest_schema=2)
+    assert "1 (this program's newest is 2; the next opening brings it up)" in status_page(found)
+
+
+def test_what_cannot_be_read_is_not_counted_as_nothing() -> None:
+    facets = (FacetStatus(name="resources", items=2), FacetStatus(name="blobs", items=0))
+    known: dict[str, Any] = {"url": "file:/srv/k.db", "exists": True, "engine": "", "latest_schema": 2}
+    backup = StoreStatus(**known, schema=2, size_bytes=5, resource_version="7", facets=facets)
+    half = StoreStatus(**known, schema=2, size_bytes=5, problems=("damaged",))
+    unasked = StoreStatus(**{**known, "exists": False}, schema=0, problems=("no answer",))
+    missing = StoreStatus(**{**known, "exists": False}, schema=0)
+    for now, cells in (
+        (None, ["<unreadable>", "?", "?", "?", "?", "?"]),
+        (unasked, ["<unreadable>", "?", "?", "?", "?", "?"]),
+        (half, ["2", "?", "5 B", "?", "?", "?"]),
+        (missing, ["<none>", "", "", "", "", ""]),
+        (backup, ["2", "<none>", "5 B", "7", "2", "0"]),
+    ):
+        lines = comparison(now, backup).splitlines()
+        begin, end = lines[0].index("NOW"), lines[0].index("BACKUP")
+        assert [line[begin:end].strip() for line in lines[1:]] == cells
 
 
 def test_status_names_workers(store: Kastra, project: Path) -> None:
@@ -261,6 +320,18 @@ def test_check_lists_each_problem(store: Kastra, project: Path) -> None:
     done = store("check")
     assert done.code == 3
     assert "Problem: drawer 0 holds 5\nProblem: the history begins after its end\n2 problems; " in done.out
+    assert done.out.endswith(
+        "`kastra store restore BACKUP` puts a backup in its place (`--force` when too little can be read)\n"
+    )
+
+
+def test_a_check_that_could_not_be_made_advises_no_restore(store: Kastra, project: Path) -> None:
+    put(project, cabinet(9))
+    done = store("check")
+    assert done.code == 3
+    assert "Problem: " in done.out
+    assert done.out.endswith("it could not be checked\n")
+    assert "restore" not in done.out
 
 
 # ------------------------------------------------------------------------------------------------ backup, restore
@@ -353,7 +424,10 @@ def test_restore_under_workers_wants_force(store: Kastra, project: Path) -> None
     put(project, cabinet(workers={"w-1": 9e9}))
     done = store("restore", "one.backup", "--yes")
     assert done.code == 1
-    assert "workers use the store: w-1; end them, or add --force" in done.err
+    assert (
+        "workers use the store: w-1; end them, or add --force (a worker that was killed counts for up to 15 s)"
+        in done.err
+    )
     assert store("restore", "one.backup", "--yes", "--force").code == 0
 
 
@@ -430,7 +504,7 @@ def test_a_step_that_loses_something_wants_yes_without_a_terminal(store: Kastra,
     done = store("migrate", "--to", "2", "--yes", "--no-backup")
     assert done.code == 0
     assert done.out.endswith("Schema: 2 (was 3)\n")
-    assert "note: this program brings the store up again when it opens it" in done.err
+    assert "note: this program does not open the store until `kastra store migrate` brings it up again" in done.err
     assert [path.name for path in project.iterdir()] == ["kitchen.json"]
 
 
@@ -473,3 +547,70 @@ def test_compact_prints_sizes_and_what_it_removed(store: Kastra, project: Path) 
     ]
     assert orjson.loads(store("compact", "-o", "json").out)["removed"] == {"expired drawers": 0, "history": 0}
     assert store("compact").out.endswith("nothing\n")
+
+
+# ------------------------------------------------------------------------------------------------ interrupts
+
+INTERRUPT = "__import__('os').kill(__import__('os').getpid(), 2)"
+WORK = {
+    "backup": ("return BackupInfo(", ("one.backup",)),
+    "restore": ("return RestoreReport(", ("safe.backup", "--yes")),
+    "migrate": ("return MigrationReport(", ("--to", "1", "--yes")),
+    "compact": ("return CompactReport(", ()),
+}
+"""By command: the end of what it does, and its arguments."""
+
+
+def interrupted(plugins: Any, name: str, with_what: str) -> tuple[str, ...]:
+    """Let the cabinet be interrupted when its work is done, and do something more; returns the command line."""
+    end, args = WORK[name]
+    module = plugins.path / "acme_cabinet.py"
+    source = module.read_text(encoding="utf-8")
+    assert end in source
+    # A migration is also tried, a backup is also made before one.
+    only = {"migrate": "if not dry_run: ", "backup": "if 'one' in target.name: "}.get(name, "")
+    work = f"{only}{INTERRUPT}{with_what}"
+    module.write_text(source.replace(end, f"{work}\n        {end}"), encoding="utf-8")
+    return ("--store", URL, "store", name, *args)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process interrupts itself by a signal")
+@pytest.mark.parametrize("name", WORK)
+def test_what_was_done_when_it_is_interrupted_is_told(
+    store: Kastra, shell: Kastra, project: Path, plugins: Any, name: str
+) -> None:
+    store("backup", "safe.backup")
+    command = interrupted(plugins, name, "")
+    done = shell(*command)
+    assert done.code == 130
+    assert "interrupted, when this was done already\n" in done.err
+    told = {"backup": "Verified:", "restore": "Former content:", "migrate": "Schema: 1", "compact": "Removed:"}
+    assert told[name] in done.out
+    if name == "backup":
+        (project / "one.backup").unlink()
+    assert isinstance(orjson.loads(shell(*command, "-o", "json").out), dict)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process interrupts itself by a signal")
+@pytest.mark.parametrize("name", WORK)
+def test_what_is_stopped_by_an_interrupt_says_what_is_left(
+    store: Kastra, shell: Kastra, plugins: Any, name: str
+) -> None:
+    store("backup", "safe.backup")
+    done = shell(*interrupted(plugins, name, "; await __import__('asyncio').sleep(60)"))
+    assert done.code == 130
+    left = {
+        "backup": "no backup was made",
+        "restore": "the store has its former content or that of the backup; `kastra store status` tells which",
+        "migrate": "all steps were taken or none; `kastra store status` tells which",
+        "compact": "nothing was removed that anybody needs; the next one does the rest",
+    }
+    assert done.err.strip().splitlines()[-1] == f"interrupted: {left[name]}"
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a process interrupts itself by a signal")
+def test_a_third_interrupt_ends_what_does_not_stop(store: Kastra, shell: Kastra, plugins: Any) -> None:
+    store("backup", "safe.backup")
+    done = shell(*interrupted(plugins, "compact", f"; {INTERRUPT}; {INTERRUPT}; __import__('time').sleep(60)"))
+    assert (done.code, done.err.strip()) == (130, "interrupted")

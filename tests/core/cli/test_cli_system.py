@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -261,7 +262,9 @@ def test_status_counts_resources_by_kind(kastra: Kastra, widgets: str) -> None:
     found = orjson.loads(kastra("status", "-o", "json").out)
     assert found["resources"] == [{"kind": "Widget", "group": "acme.example", "count": 2, "ready": 2, "notReady": 0}]
     assert found["plugins"]["faults"] == []
-    assert "Widget.acme.example" in kastra("status").out
+    page = kastra("status").out
+    assert "Widget.acme.example" in page
+    assert re.search(r"^Store: +file:.* \([0-9.]+ KiB\)$", page, re.MULTILINE)  # the unit that fits
 
 
 def test_status_without_a_store_says_so(kastra: Kastra, project: Path) -> None:

@@ -40,6 +40,19 @@ spec:
   python: {function: "shouting:shout"}
 """
 
+START = """\
+import asyncio
+from kastra_core import RuntimeManager
+
+async def main():
+    async with await RuntimeManager.open() as runtime:
+        for number in range(3):
+            run = await runtime.start_run("tool/shout", {"text": "hi"}, name=f"l{number}", labels={"app": "kitchen"})
+            await run.result()
+
+asyncio.run(main())
+"""
+
 ENFORCE = """\
 import asyncio, sys
 from kastra_core.api.meta import ResourceKey
@@ -163,6 +176,37 @@ def test_explain_tells_every_field(kastra: Callable[..., str]) -> None:
     text = kastra("explain", "retentionpolicy", "--recursive")
     for word in ("interval", "dryRun", "matchExpressions", "maxCount", "threads", "cluster"):
         assert word in text
+
+
+def test_a_selector_is_about_runs_that_a_program_started_with_labels(project: Path, kastra: Callable[..., str]) -> None:
+    kastra("apply", "-f", "tool.yaml")
+    env = {**os.environ, "KASTRA_CONFIG_HOME": str(project / "home"), "PYTHONPATH": str(project)}
+    subprocess.run([sys.executable, "-c", START], cwd=project, env=env, check=True, timeout=60)
+    for number in range(2):
+        kastra("run", "tool/shout", "--name", f"r{number}", "--set", "text=hi")
+    rule = "{maxCount: 1, selector: {matchLabels: {app: kitchen}}}"
+    (project / "policy.yaml").write_text(POLICY.replace("{maxCount: 2}", rule), encoding="utf-8")
+    kastra("apply", "-f", "policy.yaml")
+    assert names(kastra("get", "runs", "-o", "name").replace("run.mastra.ai/", "")) == ["l2", "r0", "r1"]
+
+
+def test_explain_tells_how_a_duration_is_written(kastra: Callable[..., str]) -> None:
+    assert '(default: "10m")' in kastra("explain", "retentionpolicy")
+    for field in ("interval", "runs.ttl", "events.ttl", "threads.ttl"):
+        text = " ".join(kastra("explain", f"retentionpolicy.spec.{field}").split())
+        assert "text with units (s, m, h, d, w): 90s, 10m, 12h, 7d, 1d12h" in text
+
+
+def test_apply_of_a_policy_leaves_an_event_that_tells_what_went(kastra: Callable[..., str]) -> None:
+    kastra("apply", "-f", "tool.yaml")
+    for _ in range(3):
+        kastra("run", "tool/shout", "--set", "text=hi")
+    kastra("apply", "-f", "policy.yaml")
+    shown = kastra("describe", "retention", "default")
+    assert [line.split()[:2] for line in shown.splitlines() if " 1 run" in line and "Normal" in line] == [
+        ["Normal", "Removed"]
+    ]
+    assert "removed 1 run" in shown
 
 
 async def test_two_processes_at_once_remove_and_count_everything_once(

@@ -14,6 +14,7 @@ from kastra_core.config import Config
 from kastra_core.controller import Request
 from kastra_core.errors import StoreUnavailableError
 from kastra_core.plugins import PluginManager
+from kastra_core.recorder import EventRecorder
 from kastra_core.runtime import RuntimeManager, registry_of
 from kastra_plugin_libsql.store import open_store
 from kastra_plugin_retention import hooks
@@ -56,6 +57,122 @@ async def test_nothing_is_removed_again_before_the_interval_is_over(world: Any) 
     assert await world.names() == []
     status = await world.status()
     assert (status["lastRun"]["removed"], status["removed"]) == ({"runs": 1}, {"runs": 2, "total": 2})
+
+
+@pytest.fixture
+def told(world: Any) -> Callable[[], list[tuple[str, str, str]]]:
+    """``told()``: (type, reason, message) of the events so far."""
+    return lambda: [item[1:] for item in world.runtime.events.items]
+
+
+async def test_a_pass_that_removed_something_is_told_by_one_event(world: Any, told: Any) -> None:
+    for number in range(40):
+        await world.run(f"r{number}", age_s=9 * DAY_S)
+    await world.thread("t", age_s=9 * DAY_S)
+    await world.event("young")
+    await world.enforce(runs=[{"ttl": "7d"}], threads={"ttl": "7d"}, events={"ttl": "1d"})
+    assert told() == [("Normal", "Removed", "40 runs, 1 thread")]
+    await world.reconcile()
+    world.clock.advance(600)
+    await world.reconcile()
+    assert len(told()) == 1
+    enforced = condition_of(await world.client.require(KEY), "Enforced")
+    assert enforced is not None
+    assert enforced["message"] == "nothing had to go"
+
+
+async def test_the_removal_of_old_events_of_removals_is_no_event(world: Any, told: Any) -> None:
+    recorder = EventRecorder(world.client, clock=world.clock)
+    await world.run("old", age_s=9 * DAY_S)
+    policy = await world.policy(interval="1d", runs=[{"ttl": "7d"}], events={"ttl": "1h"})
+    await recorder.record(policy, "Normal", "Removed", "1 run")
+    await world.reconcile()
+    assert told() == [("Normal", "Removed", "1 run")]
+    world.clock.advance(DAY_S)
+    await world.reconcile()
+    assert (await world.names("Event"), len(told())) == ([], 1)
+    await recorder.record(policy, "Normal", "Removed", "1 run")
+    await world.event("other")
+    world.clock.advance(DAY_S)
+    await world.reconcile()
+    assert told()[1:] == [("Normal", "Removed", "2 events")]
+
+
+async def test_an_outcome_is_counted_and_told_once_whoever_reconciles_meanwhile(
+    world: Any, told: Any, monkeypatch: Any
+) -> None:
+    await world.enforce(interval="10m", runs=[{"ttl": "7d"}])
+    await world.run("old", age_s=9 * DAY_S)
+    world.clock.advance(600)
+    write = world.client.update_status
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        written = await write(*args, **options)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        return written
+
+    monkeypatch.setattr(world.client, "update_status", slow)
+    await world.controller.reconcile(Request("", "default"))
+    while world.controller._running:
+        await asyncio.sleep(0)
+    await asyncio.gather(*(world.reconcile() for _ in range(3)))
+    for _ in range(200):  # the report of the pass may be under way
+        await asyncio.sleep(0)
+    assert (await world.status())["removed"] == {"runs": 1, "total": 1}
+    assert told() == [("Normal", "Removed", "1 run")]
+
+
+async def test_a_dry_run_names_only_what_would_go(world: Any, told: Any) -> None:
+    spec = {"runs": [{"ttl": "7d"}], "threads": {"ttl": "7d"}, "dryRun": True}
+    await world.enforce(**spec)
+    enforced = condition_of(await world.client.require(KEY), "Enforced")
+    assert enforced is not None
+    assert (enforced["status"], enforced["reason"], enforced["message"]) == ("True", "DryRun", "nothing would go")
+    await world.run("old", age_s=9 * DAY_S)
+    world.clock.advance(600)
+    await world.reconcile()
+    enforced = condition_of(await world.client.require(KEY), "Enforced")
+    assert enforced is not None
+    assert (enforced["status"], enforced["reason"], enforced["message"]) == ("False", "DryRun", "1 run would go")
+    assert told() == []
+
+
+async def test_no_event_is_without_a_message(world: Any, told: Any) -> None:
+    await world.enforce(runs=[{"ttl": "7d"}], dryRun=True)
+    await world.enforce(runs=[{"ttl": "7d"}], dryRun=False)
+    assert told() == [("Normal", "Valid", "enforced every 10m")]
+
+
+async def test_while_a_pass_is_under_way_a_short_interval_is_not_outwaited(world: Any, gate: Any) -> None:
+    gate.open.set()
+    await world.enforce(interval="2s", runs=[{"ttl": "7d"}])
+    world.clock.advance(2)
+    gate.open.clear()
+    result = await world.controller.reconcile(Request("", "default"))
+    assert result.requeue_after_s == 2.0
+    gate.open.set()
+    await world.controller.finished()
+
+
+async def test_the_end_of_a_pass_calls_for_a_look_at_its_policy_and_its_failure_does_not(
+    world: Any, monkeypatch: Any
+) -> None:
+    asked: list[Any] = []
+    world.controller.attach(asked.append)
+    await world.enforce(runs=[{"ttl": "7d"}])
+    asked.clear()
+    world.clock.advance(600)
+    await world.reconcile()
+    assert [policy.metadata.name for policy in asked] == ["default"]
+
+    async def fails(self: Pass) -> None:
+        raise StoreUnavailableError("the disk is full; make room")
+
+    monkeypatch.setattr(Pass, "run", fails)
+    world.clock.advance(600)
+    await world.reconcile()
+    assert len(asked) == 1
 
 
 async def test_the_clock_is_looked_at_every_minute(world: Any) -> None:
@@ -191,7 +308,7 @@ async def test_a_pass_is_cut_off_at_the_end_of_the_process_and_the_next_one_goes
     assert await world.names() == []
 
 
-async def test_what_a_pass_removed_that_was_cut_off_is_counted(world: Any, monkeypatch: Any) -> None:
+async def test_what_a_pass_removed_that_was_cut_off_is_counted(world: Any, told: Any, monkeypatch: Any) -> None:
     await world.enforce(runs=[{"ttl": "7d"}])
     for number in range(100):
         await world.run(f"r{number:03}", age_s=9 * DAY_S)
@@ -212,6 +329,7 @@ async def test_what_a_pass_removed_that_was_cut_off_is_counted(world: Any, monke
     assert 0 < left < 100
     assert (await world.status())["removed"]["total"] == 100 - left
     assert (await world.status())["lastRun"]["removed"] == {"runs": 0}
+    assert told() == [("Normal", "Removed", f"{100 - left} runs; the next pass goes on")]
     monkeypatch.undo()
     await world.again().reconcile()
     assert await world.names() == []
@@ -368,6 +486,24 @@ async def test_a_running_runtime_enforces_what_became_due(
             if event.type == "DELETED":
                 break
     assert await world.names() == []
+
+
+async def test_a_running_runtime_enforces_a_policy_of_one_second_every_second(tmp_path: Path) -> None:
+    plugins = PluginManager(discover=False, extra=[("retention", hooks)])
+    config = Config.load(tmp_path, env={"KASTRA_CONFIG_HOME": str(tmp_path / "home")})
+    store = await open_store(f"file:{tmp_path}/kastra.db", {"durability": "relaxed"})
+    async with RuntimeManager(store=store, config=config, plugins=plugins, registry=registry_of(plugins)) as runtime:
+        manifest = {"apiVersion": "mastra.ai/v1", "kind": "RetentionPolicy", "metadata": {"name": "default"}}
+        watch = runtime.client.watch(runtime.registry.resolve("retention"))
+        await runtime.apply_resource({**manifest, "spec": {"interval": "1s", "runs": [{"ttl": "7d"}]}})
+        began, times = asyncio.get_running_loop().time(), set[str]()
+        async with asyncio.timeout(30):
+            async for event in watch:
+                times.add(event.resource.status.get("lastRunTime", ""))
+                if len(times - {""}) == 4:
+                    break
+        took_s = asyncio.get_running_loop().time() - began
+    assert took_s < 4.5  # three intervals and a half of one for a busy machine
 
 
 async def test_other_tasks_get_their_turn_while_thousands_of_runs_go(

@@ -128,7 +128,7 @@ async def test_a_finalizer_is_honoured_told_and_does_not_stop_the_rest(world: An
     assert (enforced["status"], enforced["reason"]) == ("False", "NotRemoved")
     assert "Run default/held is held by the finalizer acme.example/archive" in enforced["message"]
     assert status["lastRun"]["failed"] == 1
-    assert [item[2] for item in world.runtime.events.items] == ["NotRemoved"]
+    assert [item[2] for item in world.runtime.events.items] == ["NotRemoved", "Removed"]
 
 
 async def test_the_failure_of_one_removal_does_not_stop_the_rest(world: Any, monkeypatch: Any) -> None:

@@ -142,6 +142,36 @@ def test_a_duration_is_finite_and_not_negative_or_refused(value: Any) -> None:
     assert 0 <= seconds < float("inf")
 
 
+@given(st.one_of(st.integers(0, 36525 * 86400), st.floats(0, 36525 * DAY_S)))
+def test_a_duration_is_read_as_it_is_written(seconds: float) -> None:
+    assert Duration.read(Duration(seconds).plain) == seconds
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(600, "10m"), (90, "1m30s"), (604800, "7d"), (129600, "1d12h"), (0.5, 0.5), (0, 0.0)]
+)
+def test_a_duration_is_written_as_people_write_it(seconds: float, text: object) -> None:
+    assert Duration(seconds).plain == text
+
+
+@pytest.mark.parametrize("value", ["99999999999999999999d", "9" * 60 + "w", "36526d", 1e300, 10**400, float("inf")])
+def test_a_duration_of_more_than_100_years_is_refused(value: Any) -> None:
+    with pytest.raises(FieldError, match=r"must be at most 36525d \(100 years\)"):
+        Duration.read(value)
+    assert Duration.read("36525d") == 36525 * DAY_S
+
+
+@pytest.mark.parametrize(
+    ("word", "who"), [("runs", "waits for it"), ("events", "looks for it"), ("threads", "writes to it")]
+)
+@pytest.mark.parametrize("rule", [{"ttl": 0}, {"maxCount": 0}], ids=["ttl", "maxCount"])
+def test_a_rule_that_keeps_nothing_is_refused_with_the_reason(word: str, who: str, rule: dict[str, int]) -> None:
+    registry = KindRegistry()
+    registry.register(kind_of_policies())
+    with pytest.raises(ValidationError, match=rf"just .* may still be read by whoever {who}"):
+        decode(registry, manifest({word: [rule] if word == "runs" else rule}))
+
+
 def test_durations_of_a_spec_are_seconds() -> None:
     spec = structure(FULL, RetentionPolicySpec)
     assert (spec.interval_s, spec.runs[1].ttl_s) == (600.0, 30 * DAY_S)

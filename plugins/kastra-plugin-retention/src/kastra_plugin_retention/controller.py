@@ -9,8 +9,9 @@ import os
 import platform
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import attrs
 
@@ -18,7 +19,7 @@ from kastra_core.api.meta import Condition, JsonObject, Resource, ResourceKey, c
 from kastra_core.controller import AbstractController, ControllerRuntime, Request, Result, ready_status
 from kastra_core.errors import ConflictError, KastraError, StoreError, TerminalError
 from kastra_core.serde import typed
-from kastra_plugin_retention.enforcement import Outcome, Pass
+from kastra_plugin_retention.enforcement import REMOVED, Outcome, Pass
 from kastra_plugin_retention.selection import unix_s
 from kastra_plugin_retention.spec import RetentionPolicySpec
 
@@ -32,6 +33,7 @@ _LEASE_TTL_S = 30.0
 _LOOK_AGAIN_S = 60.0
 """A clock may be set, and a laptop may sleep: the time is looked at at least this often."""
 _BUSY_AGAIN_S = 5.0
+"""While a pass is under way, here or elsewhere, the policy is looked at at least this often."""
 _PATIENCE_S = 2.0
 """A reconcile waits so long for the first pass of a policy that was just written, so that its answer tells of it."""
 _GRACE_S = 0.25
@@ -68,6 +70,8 @@ class RetentionController(AbstractController):
         self._pass: Pass | None = None
         self._running: dict[str, _Running] = {}
         """By name of the policy."""
+        self._writing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By name of the policy: who reconciles it."""
         self._outcomes: dict[str, Outcome | Exception] = {}
         """What is not written yet, by uid of the policy,"""
         self._told: dict[str, Outcome | None] = {}
@@ -81,7 +85,9 @@ class RetentionController(AbstractController):
         policy = await self.runtime.client.get(self._key(request.name))
         if policy is None or policy.metadata.deletion_timestamp:
             self._stop(request.name)
-        return await super().reconcile(request)
+        # The manager's reconcile and that of a pass that ended must not tell one outcome twice.
+        async with self._writing[request.name]:
+            return await super().reconcile(request)
 
     async def get_desired_state(self, resource: Resource) -> JsonObject:
         """Raises: TerminalError (Invalid); what made a pass fail."""
@@ -108,13 +114,18 @@ class RetentionController(AbstractController):
         if told is not None and self._outcomes.get(uid) is told:
             del self._outcomes[uid]
         await self._record_failure(resource, desired)
+        if told is not None and not told.dry_run:
+            before = cut_off[1] if cut_off is not None else {}
+            if sum(told.removed.values()) + sum(before.values()) > told.own_events:
+                await self._tell(resource, "Normal", REMOVED, _counted(told.removed, before))
 
     def result_of(self, resource: Resource, desired: Any) -> Result:
         """At the next pass, and every minute before."""
-        if resource.metadata.name in self._running:
-            return Result(requeue_after_s=_BUSY_AGAIN_S)
-        left_s = self._left_s(attrs.evolve(resource, status=desired), _spec_of(resource))
-        return Result(requeue_after_s=min(left_s, _LOOK_AGAIN_S) if left_s > 0 else _BUSY_AGAIN_S)
+        spec = _spec_of(resource)
+        left_s = self._left_s(attrs.evolve(resource, status=desired), spec)
+        if left_s <= 0 or resource.metadata.name in self._running:
+            return Result(requeue_after_s=min(spec.interval_s, _BUSY_AGAIN_S))
+        return Result(requeue_after_s=min(left_s, _LOOK_AGAIN_S))
 
     async def finished(self) -> None:
         """Wait until no pass is under way in this process."""
@@ -135,6 +146,7 @@ class RetentionController(AbstractController):
                 if policy is not None and policy.metadata.uid == uid:
                     removed = _added(policy.status.get("removed"), counts)
                     await self.runtime.client.update_status(policy, {**policy.status, "removed": removed})
+                    await self._tell(policy, "Normal", REMOVED, f"{_counted(counts)}; the next pass goes on")
         self._cut_off.clear()
 
     # ------------------------------------------------------------------------------------------ passes
@@ -193,6 +205,9 @@ class RetentionController(AbstractController):
         self._outcomes[uid] = outcome
         if not running.awaited:
             await self._report(Request("", name))
+        if isinstance(outcome, Outcome):
+            # The queue still waits as for a pass under way; after a failure, too, which is not tried again at once.
+            self.watch(policy)
 
     async def _enforce(self, policy: Resource) -> Outcome | None:
         """Carry one pass out; None when that is not to be done here and now."""
@@ -254,8 +269,10 @@ class RetentionController(AbstractController):
     # ------------------------------------------------------------------------------------------ status
 
     def _status(self, policy: Resource, spec: RetentionPolicySpec, outcome: Outcome | None) -> JsonObject:
-        dry = "nothing is removed (dryRun)" if spec.dry_run else ""
-        ready = Condition(type="Ready", status="True", reason="DryRun" if dry else "Valid", message=dry)
+        told = f"enforced every {spec.interval_s.plain}"
+        ready = Condition(type="Ready", status="True", reason="Valid", message=told)
+        if spec.dry_run:
+            ready = attrs.evolve(ready, reason="DryRun", message=f"{told}, and nothing is removed (dryRun)")
         _, cut_off = self._cut_off.get(policy.metadata.uid, ("", {}))
         removed = _added(policy.status.get("removed"), cut_off)
         if outcome is None:
@@ -279,15 +296,19 @@ class RetentionController(AbstractController):
 
     async def _record_failure(self, before: Resource, status: JsonObject) -> None:
         """An Event when things turn out to stay that should go, or others than before."""
-        events = self.runtime.events
         now = condition_of(attrs.evolve(before, status=status), "Enforced")
-        if events is None or now is None or now.get("reason") != "NotRemoved":
+        if now is None or now.get("reason") != "NotRemoved":
             return
         if (condition_of(before, "Enforced") or {}).get("message") == now.get("message"):
             return
-        waited = events.record(before, "Warning", "NotRemoved", str(now.get("message", "")))
-        if hasattr(waited, "__await__"):
-            await waited
+        await self._tell(before, "Warning", "NotRemoved", str(now.get("message", "")))
+
+    async def _tell(self, policy: Resource, type: str, reason: str, message: str) -> None:
+        """Record an Event."""
+        if self.runtime.events is not None:
+            waited = self.runtime.events.record(policy, type, reason, message)
+            if hasattr(waited, "__await__"):
+                await waited
 
 
 def _spec_of(policy: Resource) -> RetentionPolicySpec:
@@ -302,13 +323,22 @@ def _spec_of(policy: Resource) -> RetentionPolicySpec:
 
 def _enforced(outcome: Outcome) -> Condition:
     if outcome.dry_run:
-        what = ", ".join(f"{count} {word}" for word, count in outcome.removed.items())
-        return Condition(type="Enforced", status="False", reason="DryRun", message=f"{what} would go")
+        what = _counted(outcome.removed)
+        status: Literal["True", "False"] = "False" if what else "True"
+        return Condition(type="Enforced", status=status, reason="DryRun", message=f"{what or 'nothing'} would go")
     if outcome.failed:
         more = outcome.failed - len(outcome.messages)
         told = "; ".join(outcome.messages) + (f"; and {more} more" if more else "")
         return Condition(type="Enforced", status="False", reason="NotRemoved", message=told)
-    return Condition(type="Enforced", status="True", reason="Removed")
+    what = _counted(outcome.removed)
+    told = f"removed {what}" if what else "nothing had to go"
+    return Condition(type="Enforced", status="True", reason="Removed", message=told)
+
+
+def _counted(*counts: Mapping[str, int]) -> str:
+    """The sums in words, without those that are 0: "400 runs, 1 thread"."""
+    sums = ((word, sum(count.get(word, 0) for count in counts)) for word in _WORDS)
+    return ", ".join(f"{number:,} {word if number != 1 else word[:-1]}" for word, number in sums if number)
 
 
 def _added(before: object, now: Mapping[str, int]) -> JsonObject:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import attrs
@@ -19,11 +19,13 @@ from kastra_plugin_retention.relatives import InUse, family_of, is_finished
 from kastra_plugin_retention.selection import Rule, Seen, ended_s, judged, last_seen_s, rule_of_runs
 from kastra_plugin_retention.spec import RetentionPolicySpec
 
-__all__ = ["EVENT_KIND", "Outcome", "Pass"]
+__all__ = ["EVENT_KIND", "REMOVED", "Outcome", "Pass"]
 
 T = TypeVar("T")
 
 EVENT_KIND = "Event"
+REMOVED = "Removed"
+"""Reason of the event that tells what a pass removed."""
 _PAGE = 128
 """Resources of a page: some 4 ms of the event loop."""
 _BATCH = 32
@@ -48,6 +50,8 @@ class Outcome:
     removed: dict[str, int] = attrs.field(factory=dict)
     """In a dry run: what would go."""
     remaining: dict[str, int] = attrs.field(factory=dict)
+    own_events: int = 0
+    """How many of the removed events only told of removals by a policy."""
     in_use: int = 0
     """What is old or too much, and stays as long as an unfinished run needs it."""
     failed: int = 0
@@ -257,6 +261,7 @@ class Pass:
         if not await self._delete(event, seen):
             return 0
         self._gone_seen += 1
+        self._outcome.own_events += _tells_of_a_removal(event)
         return 1
 
     async def _as_it_was(self, kind: str, seen: Seen[_Item]) -> Resource | None:
@@ -360,6 +365,12 @@ class Pass:
             self._outcome.fail(f"thread {info.namespace}/{info.thread}: {error}")
             return 0
         return 1 if was_there else 0
+
+
+def _tells_of_a_removal(event: Resource) -> bool:
+    about = event.spec.get("involvedObject")
+    kind = about.get("kind") if isinstance(about, Mapping) else ""
+    return event.spec.get("reason") == REMOVED and kind == "RetentionPolicy"
 
 
 def _seen(resource: Resource, at_s: float) -> Seen[_Item]:

@@ -16,6 +16,12 @@ __all__ = ["validate"]
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 """A DNS label, as the core wants namespaces."""
 
+_RUN_IS_READ = "a run that has just ended may still be read by whoever waits for it"
+_IS_READ = {
+    "events": "an event that was just recorded may still be read by whoever looks for it",
+    "threads": "a thread that was just written to may still be read by whoever writes to it",
+}
+
 
 def validate(resource: Resource) -> Iterable[Problem]:
     """Yield everything that is wrong with a RetentionPolicy whose structure is right."""
@@ -32,7 +38,7 @@ def validate(resource: Resource) -> Iterable[Problem]:
         yield from _namespaces(spec.namespaces)
     for index, rule in enumerate(spec.runs):
         path = f"spec.runs[{index}]"
-        yield from _keep(rule, path)
+        yield from _keep(rule, path, _RUN_IS_READ)
         if not rule.phases:
             yield Problem("names no phase", f"{path}.phases", hint="leave it out for all finished runs")
         elif len(set(rule.phases)) < len(rule.phases):
@@ -41,16 +47,16 @@ def validate(resource: Resource) -> Iterable[Problem]:
             yield from _selector(rule.selector, f"{path}.selector")
     for name, keep in (("events", spec.events), ("threads", spec.threads)):
         if keep is not None:
-            yield from _keep(keep, f"spec.{name}")
+            yield from _keep(keep, f"spec.{name}", _IS_READ[name])
 
 
-def _keep(rule: RunRule | KeepRule, path: str) -> Iterator[Problem]:
+def _keep(rule: RunRule | KeepRule, path: str, why: str) -> Iterator[Problem]:
     if rule.ttl_s is None and rule.max_count is None:
         yield Problem("says nothing about when one goes", path, hint="write ttl, maxCount or both")
     if rule.ttl_s is not None and rule.ttl_s <= 0:
-        yield Problem("must be more than 0", f"{path}.ttl", hint="what has just ended is still looked at; write 1m")
+        yield Problem("must be more than 0", f"{path}.ttl", hint=f"{why}; write 1m to keep the least")
     if rule.max_count is not None and rule.max_count < 1:
-        yield Problem("must be at least 1", f"{path}.maxCount", hint="what has just ended is still looked at")
+        yield Problem("must be at least 1", f"{path}.maxCount", hint=f"{why}; to keep the least write ttl: 1m")
 
 
 def _namespaces(names: tuple[str, ...]) -> Iterator[Problem]:

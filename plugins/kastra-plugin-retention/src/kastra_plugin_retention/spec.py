@@ -47,9 +47,12 @@ class KeepRule:
     """What goes: what is older than ``ttl``, and what is not among the newest ``maxCount``."""
 
     ttl_s: Duration | None = attrs.field(default=None, metadata={"name": "ttl"})
-    """How long one is kept: a run since it ended, an event since it happened last, a thread since it was written to."""
+    """How long one is kept: an event since it happened last, a thread since it was written to.
+
+    Seconds, or text with units (s, m, h, d, w): 90s, 10m, 12h, 7d, 1d12h; more than 0, at most 100 years.
+    """
     max_count: int | None = None
-    """How many of the newest are kept, in each namespace."""
+    """How many of the newest are kept, in each namespace; at least 1."""
 
 
 @attrs.frozen(kw_only=True)
@@ -61,15 +64,21 @@ class RunRule:
     selector: Selector | None = None
     """Runs with these labels; default: all."""
     ttl_s: Duration | None = attrs.field(default=None, metadata={"name": "ttl"})
-    """How long a run is kept after its end."""
+    """How long a run is kept after its end.
+
+    Seconds, or text with units (s, m, h, d, w): 90s, 10m, 12h, 7d, 1d12h; more than 0, at most 100 years.
+    """
     max_count: int | None = None
-    """How many of the newest runs that this rule is about are kept, in each namespace."""
+    """How many of the newest runs that this rule is about are kept, in each namespace; at least 1."""
 
 
 @attrs.frozen(kw_only=True)
 class RetentionPolicySpec:
     interval_s: Duration = attrs.field(default=Duration(600), metadata={"name": "interval"})
-    """How often the policy is enforced; at least 1 s."""
+    """How often the policy is enforced, at least 1s.
+
+    Seconds, or text with units (s, m, h, d, w): 90s, 10m, 12h, 7d, 1d12h.
+    """
     namespaces: tuple[str, ...] | None = None
     """Where it holds; default: in all namespaces."""
     dry_run: bool = False
