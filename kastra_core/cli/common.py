@@ -150,6 +150,10 @@ class CliState:
         An embedded store answers reads at once, so no event loop is needed, whose import takes as long as the rest
         of the command. A function that does wait after all is begun again in an event loop.
         """
+        if self.quiet:
+            from kastra_core.cli.log import show_logs
+
+            show_logs(debug=self.debug, quiet=True)
         found = _drive(lambda: self._open_and_call(function, False, False))
         if found is not _SUSPENDED:
             return found  # type: ignore[no-any-return]

@@ -257,7 +257,10 @@ def _what_is_replaced(state: CliState, now: StoreStatus | StoreError, source: Pa
     if found is not None:
         text += "\n" + comparison(present, found)
     problems = [_told(now)] if isinstance(now, StoreError) else list(now.problems)
-    problems += [f"the backup: {problem}" for problem in (found.problems if found is not None else ())]
+    # Without the remedy: it is for a store, and there is another backup to take.
+    problems += [
+        f"the backup: {problem.partition(';')[0]}" for problem in (found.problems if found is not None else ())
+    ]
     return text + ("\n" + problem_lines(problems) if problems else "")
 
 

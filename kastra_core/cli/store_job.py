@@ -44,10 +44,11 @@ def wait_for(doing: str, call: Callable[[], Awaitable[T]]) -> T:
     Raises: NoStoreError, KeyboardInterrupt.
     """
 
-    async def body() -> T:
-        return await call()
-
-    return _run(doing, body)
+    with _Interrupts() as interrupts:
+        found = _interruptible(doing, call, interrupts, "")
+    if interrupts.count:
+        raise KeyboardInterrupt
+    return found
 
 
 def carry_out(doing: str, call: Callable[[], Awaitable[T]], show: Callable[[T], None], *, stopped: str) -> None:
@@ -60,31 +61,35 @@ def carry_out(doing: str, call: Callable[[], Awaitable[T]], show: Callable[[T], 
         stopped: what holds when it did stop.
     Raises: KeyboardInterrupt with ``stopped`` as its text; NoStoreError.
     """
-    import asyncio
-
     with _Interrupts() as interrupts:
-
-        async def body() -> T:
-            loop, task = asyncio.get_running_loop(), asyncio.current_task()
-            assert task is not None
-            interrupts.stop = lambda: loop.call_soon_threadsafe(task.cancel)
-            try:
-                if interrupts.count:
-                    raise asyncio.CancelledError
-                return await call()
-            finally:
-                interrupts.stop = None
-
-        try:
-            report = _run(doing, body, interrupts)
-        except asyncio.CancelledError:
-            if not interrupts.count:
-                raise
-            raise KeyboardInterrupt(stopped) from None
+        report = _interruptible(doing, call, interrupts, stopped)
         show(report)
         if interrupts.count:
             click.echo("interrupted, when this was done already", err=True)
             raise click.exceptions.Exit(INTERRUPTED)
+
+
+def _interruptible(doing: str, call: Callable[[], Awaitable[T]], interrupts: _Interrupts, stopped: str) -> T:
+    """Return ``await call()``; the first Ctrl-C cancels it: KeyboardInterrupt with ``stopped`` when that ended it."""
+    import asyncio
+
+    async def body() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        interrupts.stop = lambda: loop.call_soon_threadsafe(task.cancel)
+        try:
+            if interrupts.count:
+                raise asyncio.CancelledError
+            return await call()
+        finally:
+            interrupts.stop = None
+
+    try:
+        return _run(doing, body, interrupts)
+    except asyncio.CancelledError:
+        if not interrupts.count:
+            raise
+        raise (KeyboardInterrupt(stopped) if stopped else KeyboardInterrupt) from None
 
 
 class _Interrupts:
@@ -116,13 +121,13 @@ class _Interrupts:
             self.stop()
 
 
-def _run(doing: str, body: Callable[[], Coroutine[Any, Any, T]], interrupts: _Interrupts | None = None) -> T:
+def _run(doing: str, body: Callable[[], Coroutine[Any, Any, T]], interrupts: _Interrupts) -> T:
     import asyncio
 
     from kastra_core.cli.log import show_logs
 
     def word() -> str:
-        return "stopping" if interrupts is not None and interrupts.count else doing
+        return "stopping" if interrupts.count else doing
 
     state = current()
     show_logs(debug=state.debug, quiet=state.quiet)

@@ -44,6 +44,7 @@ _FACETS = {
     "threads": ("thread", "threads"),
     "vectors": ("vector", "vectors"),
     "blobs": ("blob", "blobs"),
+    "unfinished copies": ("unfinished copy", "unfinished copies"),
 }
 
 

@@ -179,6 +179,10 @@ def rows(path: Path, sql: str) -> list[Any]:
         connection.close()
 
 
+def names_of_files(directory: Path) -> set[str]:
+    return {file.name for file in directory.iterdir()}
+
+
 @contextmanager
 def small_disk(place: Path, size: str) -> Iterator[Path]:
     """A file system that is soon full."""

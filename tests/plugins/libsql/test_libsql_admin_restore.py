@@ -381,7 +381,7 @@ async def test_a_store_whose_list_of_tables_is_damaged_is_replaced_by_force(live
             file.write(b"\xff" * 4096)
     with pytest.raises(StoreError, match="damaged"):
         await open_store(f"file:{live}", {})
-    with pytest.raises(UserError, match="by force"):
+    with pytest.raises(UserError, match="add --force"):
         await admin_of(live).restore(backup)
     await admin_of(live).restore(backup, force=True)
     assert names_of(live) == {"a", "b"}

@@ -146,3 +146,25 @@ async def test_large_metadata_and_many_matches_come_in_pages(hrana: Any, tmp_pat
         assert await store.vectors.delete("c", where={"n": 100}) == 1
         assert await store.vectors.delete("c") == 12
         await store.aclose()
+
+
+@pytest.mark.parametrize("vectors", [True, False], ids=["server", "client"])
+async def test_a_collection_whose_number_is_used_again_meanwhile_is_not_mixed_with_the_other(
+    hrana: Any, tmp_path: Path, connect: Open, monkeypatch: pytest.MonkeyPatch, vectors: bool
+) -> None:
+    async with hrana.HranaServer(tmp_path / "k.db", vectors=vectors) as server:
+        store = await connect(server)
+        await store.vectors.upsert("a", [("of a", [1.0, 0.0], {})])
+        first = store.server.first
+
+        async def then_replaced(sql: str, *bindings: Any) -> Any:
+            row = await first(sql, *bindings)
+            monkeypatch.undo()
+            await store.vectors.delete("a")
+            await store.vectors.upsert("b", [("of b", [1.0, 0.0], {})])
+            assert (await first(sql, "b") or ())[:1] == (row or ())[:1], "the number was not used again"
+            return row
+
+        monkeypatch.setattr(store.server, "first", then_replaced)
+        assert await store.vectors.query("a", [1.0, 0.0]) == []
+        assert [match.id for match in await store.vectors.query("b", [1.0, 0.0])] == ["of b"]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import apsw
 
 from kastra_core.errors import StoreError, StoreUnavailableError, UserError
 from kastra_core.protocols.store_admin import BackupInfo
+from kastra_plugin_libsql._errors import reason_of
 from kastra_plugin_libsql._schema import connect
 
 __all__ = [
@@ -22,12 +25,14 @@ __all__ = [
     "backup_before_migration",
     "copy_pages",
     "facet_items",
-    "free_name",
+    "free_names",
     "part_beside",
     "read_only",
+    "rename_free",
     "rename_new",
     "resource_versions",
     "stamp",
+    "sweep_parts",
     "sync",
     "verify",
     "write_backup",
@@ -35,7 +40,12 @@ __all__ = [
 
 _STEP_PAGES = 2000
 _STALE_S = 86_400.0
-"""Nobody writes a copy for as long as this: a part so old was left by a program that was killed."""
+"""Nobody writes a copy for as long as this: a part so old was left by a program that was killed,"""
+_DEAD_S = 60.0
+"""and one so old when no process has the number in its name. Another container may have such a process."""
+_PART = re.compile(r"\.(\d+)-\d+\.part(-journal|-wal|-shm)?$")
+_STAMP = re.compile(r"\d{8}T\d{6}Z")
+_parts = count(1)
 
 _ITEMS = {
     "resources": "SELECT count(*) FROM resources",
@@ -85,13 +95,52 @@ def stamp(time_s: float) -> str:
     return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(time_s))
 
 
-def free_name(path: Path) -> Path:
-    """``path``, or with a number when that is taken."""
-    found, number = path, 1
-    while found.exists():
-        number += 1
-        found = path.with_name(f"{path.name}.{number}")
-    return found
+def free_names(path: Path) -> Iterator[Path]:
+    """``path``, then with a number; only names that nobody has now. What ends in ``.backup`` still does."""
+    end = ".backup" if path.suffix == ".backup" else ""
+    begin = path.name.removesuffix(end)
+    for number in count(1):
+        found = path if number == 1 else path.with_name(f"{begin}.{number}{end}")
+        if not found.exists():
+            yield found
+
+
+def rename_free(part: Path, target: Path) -> Path:
+    """Give a finished file the first of :func:`free_names`; returns it. Others may do the same at this moment."""
+    for found in free_names(target):
+        with suppress(FileExistsError):
+            rename_new(part, found)
+            return found
+    raise AssertionError("there are always more names")
+
+
+def sweep_parts(directory: Path, pattern: str) -> int:
+    """Remove parts that programs left which were killed; returns how many.
+
+    Args:
+        pattern: a glob for what comes before the process number.
+    """
+    removed = 0
+    for part in directory.glob(f"{pattern}.*.part*"):
+        found = _PART.search(part.name)
+        with suppress(OSError):
+            age_s = time.time() - part.stat().st_mtime  # the clock of files
+            if found and age_s > (_STALE_S if _is_running(int(found[1])) else _DEAD_S):
+                part.unlink()
+                removed += found[2] is None
+    return removed
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":
+        return True  # there the question would end it
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 @contextmanager
@@ -100,11 +149,9 @@ def part_beside(target: Path) -> Iterator[Path]:
 
     Raises: StoreUnavailableError.
     """
-    part = target.with_name(f"{target.name}.{os.getpid()}-{threading.get_ident()}.part")
-    for old in target.parent.glob(f"{escape(target.name)}.*.part*"):
-        with suppress(OSError):
-            if time.time() - old.stat().st_mtime > _STALE_S:  # the clock of files
-                old.unlink()
+    part = target.with_name(f"{target.name}.{os.getpid()}-{next(_parts)}.part")
+    # Those of the same purpose: only the moment in the name is another.
+    sweep_parts(target.parent, _STAMP.sub("*", escape(target.name)))
     try:
         os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         yield part
@@ -207,6 +254,11 @@ def verify(path: Path, stop: Stop) -> tuple[int, dict[str, int], dict[str, int],
                 raise StoreError(f"{path} is not whole: {'; '.join(problems)}")
             [[schema]] = connection.execute("PRAGMA user_version")
             return schema, row_counts(connection), facet_items(connection), resource_versions(connection)[0]
+    except (apsw.FullError, apsw.IOError, apsw.CantOpenError) as err:
+        stop.check()
+        raise StoreUnavailableError(
+            f"{path} could not be read back{reason_of(err)}; check disk space and quota"
+        ) from err
     except apsw.Error as err:
         stop.check()
         raise StoreError(f"{path} is not whole: {err}") from err
@@ -219,12 +271,16 @@ def write_backup(
     timeout_s: float,
     stop: Stop,
     clock: Callable[[], float] = time.time,
+    numbered: bool = False,
 ) -> BackupInfo:
     """Copy the database at ``source`` while others use it.
 
+    Args:
+        numbered: when ``target`` exists, take another name (see :func:`free_names`) instead of raising.
     Raises: UserError when ``target`` exists, StoreUnavailableError, StoreError.
     """
-    if target.exists():
+    sweep_parts(source.parent, escape(source.name))
+    if target.exists() and not numbered:
         raise UserError(f"{target} is there already; name another file")
     if not target.parent.is_dir():
         raise UserError(f"there is no directory {target.parent}; make it, or name another place")
@@ -234,7 +290,9 @@ def write_backup(
                 copy_pages(connection, part, stop)
                 expected: Any = row_counts(connection)
         except (apsw.FullError, apsw.IOError, apsw.CantOpenError) as err:
-            why = "the disk is full" if isinstance(err, apsw.FullError) else str(err)
+            why = (
+                "the disk is full" if isinstance(err, apsw.FullError) else f"the disk failed or is full{reason_of(err)}"
+            )
             raise StoreUnavailableError(
                 f"{target} could not be written: {why}; make room or name another place"
             ) from err
@@ -243,7 +301,10 @@ def write_backup(
             wrong = sorted(table for table in expected.keys() | found.keys() if expected.get(table) != found.get(table))
             raise StoreError(f"{target} does not agree with the store in {', '.join(wrong)}; it was not kept")
         try:
-            rename_new(part, target)
+            if numbered:
+                target = rename_free(part, target)
+            else:
+                rename_new(part, target)
         except FileExistsError:
             raise UserError(f"{target} is there already; name another file") from None
     return BackupInfo(
@@ -259,5 +320,5 @@ def write_backup(
 def backup_before_migration(path: Path, schema: int, stop: Stop | None = None) -> BackupInfo:
     """Write ``<name>.schema<N>.<UTC timestamp>.backup`` beside the file, whose write lock the caller holds."""
     now_s = time.time()  # of the calendar, in a name for people
-    target = free_name(path.with_name(f"{path.name}.schema{schema}.{stamp(now_s)}.backup"))
-    return write_backup(path, target, timeout_s=0, stop=stop or Stop())
+    target = path.with_name(f"{path.name}.schema{schema}.{stamp(now_s)}.backup")
+    return write_backup(path, target, timeout_s=0, stop=stop or Stop(), numbered=True)

@@ -28,6 +28,15 @@ Questions: TypeAlias = "Generator[tuple[str, tuple[Any, ...]], Sequence[Any] | E
 _SHOWN = 10
 """So many places of one kind of problem are told, then only their number."""
 _BATCH_BYTES = 4_000_000
+_NO_FINDINGS = (
+    apsw.InterruptError,
+    apsw.FullError,
+    apsw.IOError,
+    apsw.CantOpenError,
+    apsw.BusyError,
+    apsw.NoMemError,
+)
+"""Errors that say nothing about the rows: whoever asks must learn of them."""
 
 
 @attrs.define
@@ -224,11 +233,11 @@ def questions(schema: int) -> Questions:
             continue
         rows = yield check.sql, ()
         if isinstance(rows, Exception):
-            findings.problems.append(f"it cannot be told whether {check.problem.format('some row')}: {rows}")
+            findings.problems.append(f"not checked ({rows}): whether {check.problem.format('…')}")
             continue
         findings.problems.extend(check.problem.format(shown) for (shown,) in rows[:_SHOWN])
         if len(rows) > _SHOWN:
-            findings.problems.append(f"{check.problem.format('the same')}: {len(rows) - _SHOWN:,} more")
+            findings.problems.append(f"{check.problem.format('…')}: {len(rows) - _SHOWN:,} more")
     yield from _digests(findings)
     return findings
 
@@ -282,7 +291,10 @@ def _digests(findings: Findings) -> Generator[tuple[str, tuple[Any, ...]], Seque
 
 
 def find_problems(connection: apsw.Connection, schema: int, stop: Stop) -> Findings:
-    """Ask all questions to a connection, best in one snapshot."""
+    """Ask all questions to a connection, best in one snapshot.
+
+    Raises: apsw.Error where the answer is missing for a reason that is not the store's content (a full disk).
+    """
     asked = questions(schema)
     answer: Any = None
     while True:
@@ -294,7 +306,7 @@ def find_problems(connection: apsw.Connection, schema: int, stop: Stop) -> Findi
         stop.check()
         try:
             answer = connection.execute(sql, bindings).fetchall()
-        except apsw.InterruptError:
+        except _NO_FINDINGS:
             raise
         except apsw.Error as err:
             answer = err

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from glob import escape
+
 import apsw
 
 from kastra_core.errors import StoreUnavailableError
-from kastra_plugin_libsql._admin_backup import Stop
+from kastra_plugin_libsql._admin_backup import Stop, sweep_parts
 from kastra_plugin_libsql._admin_status import live_workers
 from kastra_plugin_libsql._schema import check_schema, connect
 from kastra_plugin_libsql._transaction import Transaction
@@ -27,7 +29,8 @@ _NOT_NEEDED = {
 
 
 def compact_file(settings: Settings, stop: Stop) -> dict[str, int]:
-    """Returns how many rows of each facet were removed."""
+    """Returns how many rows of each facet were removed, and how many copies that were never finished."""
+    left = sweep_parts(settings.path.parent, escape(settings.path.name))
     with stop.uses(connect(settings.path, settings.timeout_s)) as connection:
         connection.execute("PRAGMA synchronous = FULL")
         try:
@@ -43,7 +46,7 @@ def compact_file(settings: Settings, stop: Stop) -> dict[str, int]:
         # Whoever reads an old state now keeps the write-ahead log in use; then it shrinks when the last one closes.
         connection.set_busy_timeout(_READERS_MS)
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return removed
+    return {**removed, "unfinished copies": left} if left else removed
 
 
 def _remove(connection: apsw.Connection, settings: Settings, stop: Stop) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,9 +25,9 @@ from kastra_plugin_libsql._admin_checks import find_problems
 from kastra_plugin_libsql._admin_compact import compact_file
 from kastra_plugin_libsql._admin_restore import restore_file
 from kastra_plugin_libsql._admin_status import disk_bytes, live_workers, status_of
-from kastra_plugin_libsql._errors import store_error
+from kastra_plugin_libsql._errors import EmptyError, store_error
 from kastra_plugin_libsql._migrations import path_between
-from kastra_plugin_libsql._schema import SCHEMA_VERSION, connect, found_schema, take_steps, write_ahead
+from kastra_plugin_libsql._schema import SCHEMA_VERSION, connect, drop_backup, found_schema, take_steps, write_ahead
 from kastra_plugin_libsql._url import Settings
 
 __all__ = ["FileAdmin"]
@@ -117,20 +117,30 @@ class FileAdmin:
             before = found_schema(connection, self._path)
             steps = self._steps(before, after)
             saved = None
-            if steps:
-                if not dry_run:
-                    self._refuse_workers(connection)
-                if backup and not dry_run:
-                    saved = backup_before_migration(self._path, before, stop)
-                take_steps(connection, before, after)
-                self._refuse_damage(connection, after, stop)
-            stop.check()
-            connection.execute("ROLLBACK" if dry_run or not steps else "COMMIT")
+            try:
+                if steps:
+                    if not dry_run:
+                        self._refuse_workers(connection)
+                    if backup and not dry_run:
+                        saved = backup_before_migration(self._path, before, stop)
+                    take_steps(connection, before, after)
+                    self._refuse_damage(connection, after, stop)
+                stop.check()
+                if steps and not dry_run:
+                    connection.execute("COMMIT")
+            except BaseException:
+                if saved is not None:
+                    drop_backup(connection, before, saved.path)
+                raise
+            finally:
+                # SQLite may have done it: after some errors, of a full disk for example, it does.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
         return MigrationReport(before=before, after=after, steps=steps, dry_run=dry_run, backup=saved)
 
     def _steps(self, before: int, after: int) -> tuple[MigrationStep, ...]:
         if not before:
-            raise NotFoundError(f"store {self._path}: it is empty, nothing was written yet")
+            raise EmptyError(f"store {self._path}: nothing was written to it yet")
         try:
             path = path_between(before, after)
         except ValueError as err:
@@ -181,7 +191,10 @@ class FileAdmin:
             yield connection
 
     async def _do(self, job: Callable[[Stop], T]) -> T:
-        """Do a job in a thread. When the caller is cancelled the job ends first, and leaves the store as it was."""
+        """Do a job in a thread. When the caller is cancelled the job ends first.
+
+        Either it leaves the store as it was, and the caller is cancelled; or it was done already, and has its result.
+        """
         import asyncio
 
         stop = Stop()
@@ -190,9 +203,16 @@ class FileAdmin:
             return await asyncio.shield(doing)
         except asyncio.CancelledError:
             stop.set()
-            with suppress(Exception):
-                await doing
-            raise
+            while not doing.done():
+                try:
+                    await asyncio.wait((doing,))
+                except asyncio.CancelledError:
+                    continue  # it is told already
+            if doing.exception() is not None:
+                raise
+            if (task := asyncio.current_task()) is not None:
+                task.uncancel()
+            return doing.result()
 
     def _told(self, job: Callable[[Stop], T], stop: Stop) -> T:
         try:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,12 @@ from kastra_plugin_libsql._admin_backup import (
     Stop,
     copy_pages,
     facet_items,
-    free_name,
+    free_names,
     part_beside,
-    rename_new,
+    rename_free,
     resource_versions,
     stamp,
+    sweep_parts,
     sync,
     verify,
 )
@@ -66,6 +68,7 @@ def restore_file(settings: Settings, source: Path, *, force: bool, stop: Stop) -
     if path.exists() and source.samefile(path):
         raise UserError(f"{source} is the store itself; name a backup of it")
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sweep_parts(path.parent, escape(path.name))
     with part_beside(path) as part:
         _stage(settings, source, part, stop)
         if not path.exists():
@@ -129,16 +132,23 @@ def _into(settings: Settings, part: Path, *, force: bool, stop: Stop) -> tuple[P
             raise _UnreadableError from err
         target.execute("PRAGMA synchronous = FULL")
         _same_page_size(stage, number(target, "page_size"))
+        kept: Path | None = None
         with target.backup("main", stage, "main") as backup:
-            backup.step(0)  # takes the write lock: from here on the live content stays as it is
-            with _looking(path, stop) as live:
-                if live is not None and not force:
-                    _refuse_users(live, settings)
-                kept = None if live is None else _keep(settings, live, stop)
-                remembered = _remembered(live, settings.clock())
-            items = _adjust(stage, remembered)
-            stop.check()
-            backup.step(-1)
+            try:
+                backup.step(0)  # takes the write lock: from here on the live content stays as it is
+                with _looking(path, stop) as live:
+                    if live is not None and not force:
+                        _refuse_users(live, settings)
+                    kept = None if live is None else _keep(settings, live, stop)
+                    remembered = _remembered(live, settings.clock())
+                items = _adjust(stage, remembered)
+                stop.check()
+                backup.step(-1)
+            except BaseException:
+                if kept is not None and not backup.done:  # the store is as it was: a copy of it helps nobody
+                    with suppress(OSError):
+                        kept.unlink()
+                raise
         with suppress(apsw.Error):  # only tidying up: it is in the write-ahead log
             target.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
     return kept, items
@@ -165,7 +175,7 @@ def _refuse_users(live: apsw.Connection, settings: Settings) -> None:
         return  # so damaged that nobody works with it
     if workers:
         raise UserError(
-            f"workers use the store {settings.path}: {', '.join(workers)}; end them, or restore by force: "
+            f"workers use the store {settings.path}: {', '.join(workers)}; end them, or add --force: "
             "then what they do is lost"
         )
 
@@ -173,11 +183,10 @@ def _refuse_users(live: apsw.Connection, settings: Settings) -> None:
 def _keep(settings: Settings, live: apsw.Connection, stop: Stop) -> Path:
     """Copy the live content beside it, damaged or not."""
     path = settings.path
-    target = free_name(path.with_name(f"{path.name}.before-restore.{stamp(settings.clock())}"))
+    target = path.with_name(f"{path.name}.before-restore.{stamp(settings.clock())}")
     with part_beside(target) as part:
         copy_pages(live, part, stop)
-        rename_new(part, target)
-    return target
+        return rename_free(part, target)
 
 
 def _same_page_size(stage: apsw.Connection, page_size: int) -> None:
@@ -305,7 +314,7 @@ def _instead(settings: Settings, part: Path, *, force: bool, stop: Stop) -> tupl
     path = settings.path
     if not force:
         raise UserError(
-            f"{path} cannot be read as a database; if it was the store and is damaged, restore by force: "
+            f"{path} cannot be read as a database; if it was the store and is damaged, add --force: "
             "what is there now is kept under another name"
         )
     with stop.uses(connect(part, 0)) as stage:
@@ -313,7 +322,7 @@ def _instead(settings: Settings, part: Path, *, force: bool, stop: Stop) -> tupl
         items = _adjust(stage, _Remembered(version=last))
     verify(part, stop)
     sync(part)
-    kept = free_name(path.with_name(f"{path.name}.before-restore.{stamp(settings.clock())}"))
+    kept = next(free_names(path.with_name(f"{path.name}.before-restore.{stamp(settings.clock())}")))
     for end in ("-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             path.with_name(path.name + end).rename(kept.with_name(kept.name + end))

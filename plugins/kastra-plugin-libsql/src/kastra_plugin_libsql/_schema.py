@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ __all__ = [
     "SCHEMA_VERSION",
     "check_schema",
     "connect",
+    "drop_backup",
     "found_schema",
     "number",
     "open_database",
@@ -113,7 +115,7 @@ def found_schema(connection: apsw.Connection, path: Path) -> int:
 
     Raises: SchemaVersionError, StoreError.
     """
-    with connection:  # one look: another process may be making the tables just now
+    with _one_look(connection):  # another process may be making the tables just now
         version = number(connection, "user_version")
         ours = number(connection, "application_id") == APPLICATION_ID
         used = any(connection.execute("SELECT 1 FROM sqlite_schema LIMIT 1").fetchall())
@@ -130,10 +132,25 @@ def found_schema(connection: apsw.Connection, path: Path) -> int:
     return version
 
 
+@contextmanager
+def _one_look(connection: apsw.Connection) -> Iterator[None]:
+    """One snapshot for the length of the block."""
+    own = not connection.in_transaction
+    if own:
+        connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        # After some errors, of a full disk for example, SQLite has ended it already.
+        if own and connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
 def _too_new(path: Path, version: int, writer: str) -> str:
     return (
         f"store {path} has schema {version}{writer}; this program knows schemas up to {SCHEMA_VERSION}: "
-        "install that version of kastra-plugin-libsql or a newer one, or name another file"
+        "install that version of kastra-plugin-libsql or a newer one, bring the store down with that version "
+        f"(`kastra store migrate --to {SCHEMA_VERSION}`), or name another file"
     )
 
 
@@ -154,12 +171,18 @@ def _bring_up(connection: apsw.Connection, path: Path, timeout_s: float) -> None
         connection.execute("COMMIT")
     except BaseException:
         if backup is not None:
-            _drop_backup(connection, version, backup)
+            drop_backup(connection, version, backup)
         raise
+    if backup is not None:
+        import logging  # here, for the first time in many programs
+
+        logging.getLogger("kastra.libsql").warning(
+            "store %s was brought from schema %d to %d; backup: %s", path, version, SCHEMA_VERSION, backup
+        )
 
 
-def _drop_backup(connection: apsw.Connection, version: int, backup: Path) -> None:
-    """After steps that failed: nobody needs the copy of a file that is as it was, and the disk may be full."""
+def drop_backup(connection: apsw.Connection, version: int, backup: Path) -> None:
+    """After steps that failed, take them back: nobody needs the copy of a file that is as it was."""
     with suppress(apsw.Error, OSError):
         if connection.in_transaction:
             connection.execute("ROLLBACK")

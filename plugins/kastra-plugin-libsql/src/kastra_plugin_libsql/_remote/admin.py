@@ -7,13 +7,14 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from glob import escape
 from pathlib import Path
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 from urllib.parse import urlsplit
 
-from kastra_core.errors import NotFoundError, SchemaVersionError, StoreError, UserError
+from kastra_core.errors import SchemaVersionError, StoreError, StoreUnavailableError, UserError
 from kastra_core.protocols.store_admin import (
     BackupInfo,
     CheckReport,
@@ -25,10 +26,11 @@ from kastra_core.protocols.store_admin import (
     StoreStatus,
 )
 from kastra_plugin_libsql._admin_backup import _ITEMS as ITEMS
-from kastra_plugin_libsql._admin_backup import Stop, facet_items, free_name, stamp
+from kastra_plugin_libsql._admin_backup import Stop, facet_items, stamp, sweep_parts
 from kastra_plugin_libsql._admin_checks import Findings, questions
 from kastra_plugin_libsql._admin_restore import restore_file
 from kastra_plugin_libsql._admin_status import WORKERS
+from kastra_plugin_libsql._errors import EmptyError
 from kastra_plugin_libsql._migrations import Migration, path_between
 from kastra_plugin_libsql._remote.settings import RemoteSettings
 from kastra_plugin_libsql._remote.store import require_client
@@ -74,14 +76,14 @@ class RemoteAdmin:
         return await found_schema(server, Backoff(self._settings.timeout_s))
 
     async def _known_schema(self, server: Any) -> int:
-        """Raises: NotFoundError, SchemaVersionError, StoreError."""
+        """Raises: EmptyError, SchemaVersionError, StoreError."""
         from kastra_plugin_libsql._remote.schema import too_new
 
         schema, writer = await self._schema(server)
         if not schema:
-            raise NotFoundError(f"store {self._settings.url}")
+            raise EmptyError(f"store {self._settings.shown}: nothing was written to it yet")
         if schema > SCHEMA_VERSION:
-            raise too_new(self._settings.url, schema, writer)
+            raise too_new(self._settings.shown, schema, writer)
         return schema
 
     # --------------------------------------------------------------------------------------------- looking
@@ -112,7 +114,7 @@ class RemoteAdmin:
         if told["schema"] > SCHEMA_VERSION:
             from kastra_plugin_libsql._remote.schema import too_new
 
-            told["problems"] = (str(too_new(self._settings.url, told["schema"], told["written_by"])),)
+            told["problems"] = (str(too_new(self._settings.shown, told["schema"], told["written_by"])),)
         elif told["schema"] < SCHEMA_VERSION:
             told["problems"] = (f"schema {told['schema']} is too old; run `kastra store migrate`",)
         told["size_bytes"], told["free_bytes"] = await self._sizes(server)
@@ -167,6 +169,8 @@ class RemoteAdmin:
                 return found
             try:
                 answer = await self._answer(server, sql, bindings)
+            except StoreUnavailableError:
+                raise
             except StoreError as err:
                 answer = err
 
@@ -187,37 +191,44 @@ class RemoteAdmin:
     # --------------------------------------------------------------------------------------------- copies
 
     async def backup(self, target: Path) -> BackupInfo:
-        from kastra_plugin_libsql._remote.copies import write_copy
-
         async with self._server() as server:
+            from kastra_plugin_libsql._remote.copies import write_copy
+
             return await write_copy(server, await self._known_schema(server), target.absolute())  # noqa: ASYNC240 - does not wait
 
     def _beside(self, what: str) -> Path:
         """A name in the current directory, after the host and the time."""
-        host = urlsplit(self._settings.target).hostname or "server"
-        return free_name(Path.cwd() / f"{host}.{what}.{stamp(self._settings.clock())}.backup")
+        return Path.cwd() / f"{self._host}.{what}.{stamp(self._settings.clock())}.backup"
+
+    @property
+    def _host(self) -> str:
+        return urlsplit(self._settings.target).hostname or "server"
 
     async def restore(self, source: Path, *, force: bool = False) -> RestoreReport:
         """The content so far is kept as a file in the current directory. The new one is made ready in tables of its own
         on the server, and takes the old one's place in one transaction, if nobody wrote meanwhile."""
-        from kastra_plugin_libsql._remote.copies import write_copy
-        from kastra_plugin_libsql._remote.schema import bring_up
-        from kastra_plugin_libsql._remote.watch import Hub
-
         async with self._server() as server:
+            from kastra_plugin_libsql._remote.copies import write_copy
+            from kastra_plugin_libsql._remote.schema import bring_up
+            from kastra_plugin_libsql._remote.watch import Hub
+
             await bring_up(server, Hub(server))
             if not force and (workers := await self._workers(server)):
                 raise UserError(
-                    f"workers use the store {self._settings.url}: {', '.join(workers)}; end them, or restore by force: "
+                    f"workers use the store {self._settings.shown}: {', '.join(workers)}; end them, or add --force: "
                     "then what they do is lost"
                 )
             [place] = await server.rows(_PLACE)
-            kept = self._beside("before-restore")
-            await write_copy(server, SCHEMA_VERSION, kept)
-            with tempfile.TemporaryDirectory() as directory:
-                merged = Path(directory) / "merged.db"
-                await asyncio.to_thread(_merge, self._settings, kept, source, merged)
-                items = await self._replace(server, merged, place)
+            kept = (await write_copy(server, SCHEMA_VERSION, self._beside("before-restore"), numbered=True)).path
+            try:
+                with tempfile.TemporaryDirectory() as directory:
+                    merged = Path(directory) / "merged.db"
+                    await asyncio.to_thread(_merge, self._settings, kept, source, merged)
+                    items = await self._replace(server, merged, place)
+            except UserError:  # of a backup that is not whole, or of one who wrote meanwhile: nothing was replaced
+                with suppress(OSError):
+                    kept.unlink()
+                raise
         return RestoreReport(source=source, schema=SCHEMA_VERSION, items=items, kept=kept)
 
     async def _replace(self, server: Any, merged: Path, place: Sequence[Any]) -> dict[str, int]:
@@ -249,7 +260,7 @@ class RemoteAdmin:
             await carry_out(server, script)
         except Guarded:
             raise UserError(
-                f"store {self._settings.url}: somebody wrote to it meanwhile, so it was left as it was; "
+                f"store {self._settings.shown}: somebody wrote to it meanwhile, so it was left as it was; "
                 "end all programs that use it and try again"
             ) from None
         return counts
@@ -260,23 +271,25 @@ class RemoteAdmin:
         self, schema: int | None = None, *, dry_run: bool = False, backup: bool = True
     ) -> MigrationReport:
         """The backup is a file in the current directory, named after the host and the time."""
-        from kastra_plugin_libsql._remote.copies import write_copy
-
         after = SCHEMA_VERSION if schema is None else schema
         async with self._server() as server:
+            from kastra_plugin_libsql._remote.copies import write_copy
+
             before = await self._known_schema(server)
             try:
                 path = path_between(before, after)
             except ValueError as err:
                 raise UserError(
-                    f"store {self._settings.url} cannot be brought from schema {before} to {after}: {err}"
+                    f"store {self._settings.shown} cannot be brought from schema {before} to {after}: {err}"
                 ) from None
             saved = None
             if path:
                 if not dry_run and (workers := await self._workers(server)):
-                    raise UserError(f"workers use the store {self._settings.url}: {', '.join(workers)}; end them first")
+                    raise UserError(
+                        f"workers use the store {self._settings.shown}: {', '.join(workers)}; end them first"
+                    )
                 if backup and not dry_run:
-                    saved = await write_copy(server, before, self._beside(f"schema{before}"))
+                    saved = await write_copy(server, before, self._beside(f"schema{before}"), numbered=True)
                 await self._take(server, path, before, after, dry_run=dry_run)
         up = before <= after
         steps = tuple(
@@ -303,6 +316,7 @@ class RemoteAdmin:
         ]
         if dry_run:
             statements.append(("SELECT json_extract('{}', 'kastra:0:0:tried:')", ()))
+        begun = monotonic()
         try:
             await server.once(statements, self._settings.timeout_s)
         except Guarded:
@@ -312,7 +326,7 @@ class RemoteAdmin:
         except (Busy, Lost) as err:
             if not dry_run and (await self._schema(server))[0] == after:
                 return
-            raise server.unavailable(err) from err
+            raise server.unavailable(err, monotonic() - begun) from err
 
     async def _marks(self, server: Any) -> bool:
         """Whether the server keeps ``user_version``."""
@@ -321,16 +335,16 @@ class RemoteAdmin:
 
     async def compact(self) -> CompactReport:
         """The sizes are of what is in use: a server gives nothing back to its disk by request, it uses it first."""
-        from kastra_plugin_libsql._remote.commits import carry_out, compact
-        from kastra_plugin_libsql._remote.script import NOW, Script
-        from kastra_plugin_libsql._remote.uploads import expire_uploads
-
         settings = self._settings
         async with self._server() as server:
+            from kastra_plugin_libsql._remote.commits import carry_out, compact
+            from kastra_plugin_libsql._remote.script import NOW, Script
+            from kastra_plugin_libsql._remote.uploads import expire_uploads
+
             schema = await self._known_schema(server)
             if schema != SCHEMA_VERSION:
                 raise SchemaVersionError(
-                    f"store {settings.url} has schema {schema}; "
+                    f"store {settings.shown} has schema {schema}; "
                     f"bring it to {SCHEMA_VERSION} first with `kastra store migrate`"
                 )
             total, free = await self._sizes(server)
@@ -364,6 +378,8 @@ class RemoteAdmin:
             for facet in ("state", "leases", "blobs"):
                 removed[facet] = int(answers.value())
             total, free = await self._sizes(server)
+            if left := sweep_parts(Path.cwd(), escape(self._host)):
+                removed["unfinished copies"] = left
         return CompactReport(before_bytes=before, after_bytes=total - free, removed=removed)
 
 

@@ -33,6 +33,7 @@ _IDLE_S = 30.0
 """A connection that was silent for this long may have been dropped on the way: a new one takes its place."""
 _CLOSE_S = 2.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.02, 2.0
+_LAST_TRY_S = 0.25
 
 
 def check_value(value: Any) -> None:
@@ -51,11 +52,17 @@ def check_value(value: Any) -> None:
 
 
 class Backoff:
-    """Waits between tries, doubling, until ``timeout_s`` are over."""
+    """Waits between tries, doubling, until ``timeout_s`` are over. The last try begins a little before that."""
 
     def __init__(self, timeout_s: float) -> None:
-        self._end = monotonic() + timeout_s
+        self._begun = monotonic()
+        self._end = self._begun + timeout_s
         self._wait_s = _FIRST_WAIT_S
+        self._last_s = min(_LAST_TRY_S, timeout_s / 10)
+
+    @property
+    def spent_s(self) -> float:
+        return monotonic() - self._begun
 
     @property
     def left_s(self) -> float:
@@ -65,9 +72,10 @@ class Backoff:
         """Wait before the next try; False when there is no time for one."""
         wait_s = self._wait_s * (0.5 + random())  # noqa: S311 - spreads clients, guards nothing
         self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
-        if wait_s >= self.left_s:
+        most_s = self.left_s - self._last_s
+        if most_s <= 0:
             return False
-        await asyncio.sleep(wait_s)
+        await asyncio.sleep(min(wait_s, most_s))
         return True
 
 
@@ -112,7 +120,7 @@ class Server:
                 return await self.once(statements, backoff.left_s)
             except (Lost, Busy) as err:
                 if not await backoff.wait():
-                    raise self.unavailable(err) from err
+                    raise self.unavailable(err, backoff.spent_s) from err
             except SqlFailed as err:
                 raise self.failed(err) from err
             except Guarded as err:  # no guard of ours: a read has none
@@ -127,7 +135,7 @@ class Server:
             StoreUnavailableError, StoreError: it makes no sense to try again.
         """
         if self._closed:
-            raise StoreUnavailableError(f"store {self.settings.url} is closed; open it again")
+            raise StoreUnavailableError(f"store {self.settings.shown} is closed; open it again")
         client = self._open()
         self.requests += 1
         asking = asyncio.ensure_future(_ask(client, statements))
@@ -135,7 +143,7 @@ class Server:
         await asyncio.wait((asking,), timeout=max(timeout_s, 0.001))
         if not asking.done():
             self._drop(client)
-            raise Lost(f"no answer within {timeout_s:.3g} s")
+            raise Lost("it did not answer")
         error = None if asking.cancelled() else asking.exception()
         if asking.cancelled():
             raise Lost("the connection was closed")
@@ -148,15 +156,15 @@ class Server:
         # What aiohttp knows of a request has the token among its headers.
         raise answer from None if isinstance(error, ClientResponseError) else error
 
-    def unavailable(self, err: Exception) -> StoreUnavailableError:
-        """The error for a server that did not answer in time."""
+    def unavailable(self, err: Exception, waited_s: float) -> StoreUnavailableError:
+        """The error for a server that gave no answer for so long."""
         return StoreUnavailableError(
-            f"store {self.settings.url}: no answer within {self.settings.timeout_s:g} s ({err}); check that the server "
-            "runs and can be reached"
+            f"store {self.settings.shown}: no answer within {waited_s:.1f} s ({err}); check that the server runs and "
+            "can be reached"
         )
 
     def failed(self, err: SqlFailed) -> StoreError:
-        return StoreError(f"store {self.settings.url}: the server says {err} ({err.code})")
+        return StoreError(f"store {self.settings.shown}: the server says {err} ({err.code})")
 
     # --------------------------------------------------------------------------------------------- connections
 
@@ -170,7 +178,7 @@ class Server:
             try:
                 client = create_client(settings.target, auth_token=settings.auth_token, tls=settings.tls)
             except LibsqlError as err:
-                raise ConfigError(f"store URL {settings.url!r}: {err.explanation}") from None
+                raise ConfigError(f"store URL {settings.shown!r}: {settings.scrubbed(err.explanation)}") from None
             self._client, self._used = client, monotonic()
         return client
 
@@ -224,18 +232,19 @@ class Snapshot:
         """Raises: StoreUnavailableError, StoreError."""
         server = self._server
         server.requests += 1
+        begun = monotonic()
         asking = asyncio.ensure_future(self._transaction.execute(sql, bindings))
         server.watch(asking)
         await asyncio.wait((asking,), timeout=server.settings.timeout_s)
         if not asking.done():
-            raise server.unavailable(Lost("the server does not answer"))
+            raise server.unavailable(Lost("it did not answer"), monotonic() - begun)
         error = asking.exception()
         if error is None:
             return [row.astuple() for row in asking.result()]
         answer = classify(server.settings, error)
         if isinstance(answer, (Busy, Lost)):
             raise StoreUnavailableError(
-                f"store {server.settings.url}: the server ended the transaction ({answer}); "
+                f"store {server.settings.shown}: the server ended the transaction ({answer}); "
                 "try again when it has less to do"
             ) from error
         raise (server.failed(answer) if isinstance(answer, SqlFailed) else answer) from error

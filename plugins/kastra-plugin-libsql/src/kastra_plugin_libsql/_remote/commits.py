@@ -74,7 +74,7 @@ class Writer:
     async def submit(self, steps: Sequence[RemoteStep]) -> list[Any]:
         """Carry out the steps of one commit; returns when they are durable on the server."""
         if self._closed:
-            raise StoreUnavailableError(f"store {self._settings.url} is closed; open it again")
+            raise StoreUnavailableError(f"store {self._settings.shown} is closed; open it again")
         if not steps:
             return []
         if sum(step.size_bytes for step in steps) <= MAX_INLINE_BYTES:
@@ -109,7 +109,7 @@ class Writer:
         commit = _Commit(steps, future, upload)
         if commit.size_bytes > _MAX_BYTES or len(steps) > _MAX_STEPS:
             raise StoreError(
-                f"store {self._settings.url}: a commit of {len(steps)} operations and {commit.size_bytes} bytes of "
+                f"store {self._settings.shown}: a commit of {len(steps)} operations and {commit.size_bytes} bytes of "
                 f"small values; at most {_MAX_STEPS} and {_MAX_BYTES} can be sent at once, make several of it"
             )
         self._queue.append(commit)
@@ -139,7 +139,7 @@ class Writer:
                 await self._send(group)
         except BaseException as err:
             for commit in (*group, *self._queue):
-                commit.fail(StoreError(f"store {self._settings.url}: the commit was not finished: {err!r}"))
+                commit.fail(StoreError(f"store {self._settings.shown}: the commit was not finished: {err!r}"))
             self._queue.clear()
             raise
         finally:
@@ -175,7 +175,7 @@ class Writer:
             except Busy as err:
                 if await backoff.wait():
                     continue
-                _fail(group, self._server.unavailable(err))
+                _fail(group, self._server.unavailable(err, backoff.spent_s))
                 return
             except SqlFailed as err:
                 if "commits.token" not in str(err):
@@ -225,7 +225,7 @@ class Writer:
         """Learn how a batch ended. None: it did not happen (or nobody waits for it any more)."""
         try:
             if not await backoff.wait():
-                raise self._server.unavailable(err)
+                raise self._server.unavailable(err, backoff.spent_s)
             return looked_up(await self._server.repeat(script.inquiry, backoff))
         except StoreUnavailableError as late:
             _fail(group, StoreUnavailableError(f"{late}; it is not known whether the commit was carried out"))
@@ -264,7 +264,7 @@ class Writer:
             return result
         body = await read_whole(self._server, result.table, result.column, result.key, result.binding)
         if body is None:
-            raise StoreError(f"store {self._settings.url}: what the commit found is not there any more")
+            raise StoreError(f"store {self._settings.shown}: what the commit found is not there any more")
         return result.make(body)
 
     # --------------------------------------------------------------------------------------------- history
@@ -312,10 +312,10 @@ async def carry_out(server: Server, script: Script) -> Answers:
             found = looked_up(await server.repeat(script.inquiry, Backoff(server.settings.timeout_s)))
             if found is not None:
                 return found
-            raise server.unavailable(err) from err
+            raise server.unavailable(err, backoff.spent_s) from err
         except Busy as err:
             if not await backoff.wait():
-                raise server.unavailable(err) from err
+                raise server.unavailable(err, backoff.spent_s) from err
         except SqlFailed as err:
             raise server.failed(err) from err
 

@@ -15,7 +15,8 @@ import attrs
 
 from kastra_core.errors import StoreError, StoreUnavailableError, UserError
 from kastra_core.protocols.store_admin import BackupInfo
-from kastra_plugin_libsql._admin_backup import Stop, part_beside, rename_new, verify
+from kastra_plugin_libsql._admin_backup import Stop, part_beside, rename_free, rename_new, verify
+from kastra_plugin_libsql._errors import reason_of
 from kastra_plugin_libsql._remote.client import Row, Server, Statement
 from kastra_plugin_libsql._remote.reads import PAGE_BYTES, Source, read_whole
 from kastra_plugin_libsql._remote.script import LARGE_BYTES
@@ -75,25 +76,30 @@ def tables_of(connection: apsw.Connection) -> list[Table]:
 # ------------------------------------------------------------------------------------------------- from the server
 
 
-async def write_copy(server: Server, schema: int, target: Path) -> BackupInfo:
+async def write_copy(server: Server, schema: int, target: Path, *, numbered: bool = False) -> BackupInfo:
     """Write all that the server keeps, as of one moment, into a file; read it back, and only then give it its name.
 
+    Args:
+        numbered: when ``target`` exists, take another name instead of raising.
     Raises: UserError when ``target`` exists or the store is too large for HTTP; StoreUnavailableError, StoreError.
     """
-    _refuse_target(target)
+    _refuse_target(target, numbered=numbered)
     with part_beside(target) as part:
         try:
             counts = await _fill(server, schema, part)
         except (apsw.FullError, apsw.IOError, apsw.CantOpenError) as err:
             raise StoreUnavailableError(
-                f"{target} could not be written: {err}; make room or name another place"
+                f"{target} could not be written{reason_of(err)}; make room or name another place"
             ) from err
         _, found, items, version = await asyncio.to_thread(verify, part, Stop())
         if wrong := sorted(table for table, count in counts.items() if found.get(table) != count):
             raise StoreError(f"{target} does not agree with the store in {', '.join(wrong)}; it was not kept")
         size = part.stat().st_size
         try:
-            await asyncio.to_thread(rename_new, part, target)
+            if numbered:
+                target = await asyncio.to_thread(rename_free, part, target)
+            else:
+                await asyncio.to_thread(rename_new, part, target)
         except FileExistsError:
             raise UserError(f"{target} is there already; name another file") from None
     return BackupInfo(
@@ -106,8 +112,8 @@ async def write_copy(server: Server, schema: int, target: Path) -> BackupInfo:
     )
 
 
-def _refuse_target(target: Path) -> None:
-    if target.exists():
+def _refuse_target(target: Path, *, numbered: bool) -> None:
+    if target.exists() and not numbered:
         raise UserError(f"{target} is there already; name another file")
     if not target.parent.is_dir():
         raise UserError(f"there is no directory {target.parent}; make it, or name another place")
@@ -170,7 +176,7 @@ async def _loaded(server: Server, tables: list[Table]) -> Source:
     [[size]] = await server.rows(f"SELECT {sizes}")
     if size > _HTTP_BYTES:
         raise UserError(
-            f"store {server.settings.url}: {size / 1e6:.0f} MB are too much for one answer over HTTP; name the same "
+            f"store {server.settings.shown}: {size / 1e6:.0f} MB are too much for one answer over HTTP; name the same "
             "database with libsql:, wss: or ws:, or use the server's own means (a snapshot, `turso db export`)"
         )
     statements = [

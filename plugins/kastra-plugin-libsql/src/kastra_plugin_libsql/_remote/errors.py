@@ -58,16 +58,18 @@ def classify(settings: RemoteSettings, err: BaseException) -> BaseException:
     if isinstance(err, LibsqlError):
         return _of_library(settings, err)
     if isinstance(err, WSServerHandshakeError):
-        return _of_status(settings, err.status, err.message)
+        return _of_status(settings, err.status, settings.scrubbed(err.message))
     if isinstance(err, (ClientConnectorCertificateError, ClientConnectorSSLError)):
-        return StoreUnavailableError(f"store {settings.url}: no secure connection: {err}; check the certificate or tls")
+        return StoreUnavailableError(
+            f"store {settings.shown}: no secure connection: {settings.scrubbed(str(err))}; check the certificate or tls"
+        )
     if isinstance(err, Exception):  # what aiohttp and the system say of connections, and what the library stumbles over
-        return Lost(f"{type(err).__name__}: {err}".rstrip(": "))
+        return Lost(settings.scrubbed(f"{type(err).__name__}: {err}".rstrip(": ")))
     return err
 
 
 def _of_library(settings: RemoteSettings, err: LibsqlError) -> BaseException:
-    text, code = str(err.explanation), err.code
+    text, code = settings.scrubbed(str(err.explanation)), err.code
     if guard := _GUARD.search(text):
         commit, step, word, detail = guard.groups()
         return Guarded(int(commit), int(step), word, detail)
@@ -90,10 +92,10 @@ def _of_status(settings: RemoteSettings, status: int, text: str) -> BaseExceptio
     if status in _RETRIED_STATUS:
         return Lost(f"HTTP status {status}")
     return StoreError(
-        f"store {settings.url}: the server answered with HTTP status {status} ({text}); is it a LibSQL server?"
+        f"store {settings.shown}: the server answered with HTTP status {status} ({text}); is it a LibSQL server?"
     )
 
 
 def _refused(settings: RemoteSettings) -> StoreUnavailableError:
     word = "refused the token" if settings.auth_token else "wants a token"
-    return StoreUnavailableError(f"store {settings.url}: the server {word}; {settings.token_hint}")
+    return StoreUnavailableError(f"store {settings.shown}: the server {word}; {settings.token_hint}")

@@ -169,7 +169,7 @@ class State:
                 bodies = await payloads(self._server, [row[2] for row in rows])
                 values = [(row[1], body) for row, body in zip(rows, bodies)]
             return before, {key: orjson.loads(body) for key, body in values}
-        raise StoreError(f"store {self._settings.url}: the state {scope!r} changes faster than it can be read")
+        raise StoreError(f"store {self._settings.shown}: the state {scope!r} changes faster than it can be read")
 
     def watch_state(self, scope: str) -> AsyncIterator[JsonObject]:
         return self._hub.watch_state(scope, lambda: self._now(scope))

@@ -137,7 +137,7 @@ def _payload(server: Server, column: bytes, found: dict[bytes, bytes | None]) ->
     body = found[column[1:]]
     if body is None:
         raise StoreError(
-            f"store {server.settings.url}: a payload (sha256:{column[1:].hex()}) is not there; "
+            f"store {server.settings.shown}: a payload (sha256:{column[1:].hex()}) is not there; "
             "was it removed just now? read again, or look with `kastra store check`"
         )
     return body

@@ -136,7 +136,7 @@ class Resources:
                 return ResourceList(tuple(items), str(version))
             if not limit:
                 raise StoreError(
-                    f"store {self._server.settings.url}: the list has more than {_MAX_ROWS} resources; "
+                    f"store {self._server.settings.shown}: the list has more than {_MAX_ROWS} resources; "
                     "read it in pages (limit), or choose by namespace or labels"
                 )
             at = page[-1].key
@@ -164,8 +164,8 @@ class Resources:
                 self._hub.heard(at, horizon)
                 return (at, horizon), [resource_of(rv, found[rv]) for rv in versions]
         raise StoreError(
-            f"store {self._server.settings.url}: the resources change faster than they can be read; read smaller pages "
-            "(limit), or keep more history (history_events)"
+            f"store {self._server.settings.shown}: the resources change faster than they can be read; read "
+            "smaller pages (limit), or keep more history (history_events)"
         )
 
     def watch(

@@ -52,13 +52,13 @@ async def found_schema(server: Server, backoff: Backoff) -> tuple[int, str]:
         [others] = await server.repeat([_TABLES], backoff)
         if others:
             raise StoreError(
-                f"store {server.settings.url} is a database of another program (it has a table {others[0][0]!r}); "
+                f"store {server.settings.shown} is a database of another program (it has a table {others[0][0]!r}); "
                 "name another database"
             ) from None
         return 0, ""
     found: dict[Any, Any] = {row[0]: row[1] for row in meta}
     if "horizon" not in found:
-        raise StoreError(f"store {server.settings.url} is a database of another program; name another database")
+        raise StoreError(f"store {server.settings.shown} is a database of another program; name another database")
     # A file's own number is kept up by every program that opens it; the one in `meta` only by those that go through a
     # server.
     return int(version) or int(found.get("schema") or 0), str(found.get("written_by") or "")
@@ -68,7 +68,8 @@ def too_new(url: str, version: int, writer: str) -> SchemaVersionError:
     by = f", written by {writer}" if writer else ""
     return SchemaVersionError(
         f"store {url} has schema {version}{by}; this program knows schemas up to {SCHEMA_VERSION}: "
-        "install that version of kastra-plugin-libsql or a newer one, or name another database"
+        "install that version of kastra-plugin-libsql or a newer one, bring the store down with that version "
+        f"(`kastra store migrate --to {SCHEMA_VERSION}`), or name another database"
     )
 
 
@@ -77,7 +78,7 @@ async def bring_up(server: Server, hub: Hub) -> None:
 
     Raises: SchemaVersionError, StoreError, StoreUnavailableError.
     """
-    url = server.settings.url
+    url = server.settings.shown
     backoff = Backoff(min(server.settings.timeout_s, _OPENING_S))
     version, writer = await found_schema(server, backoff)
     if version == 0:
@@ -104,7 +105,7 @@ async def _make(server: Server, backoff: Backoff) -> int:
             await server.once([*steps, *marks], backoff.left_s)
         except (Busy, Lost) as err:
             if not await backoff.wait():
-                raise server.unavailable(err) from err
+                raise server.unavailable(err, backoff.spent_s) from err
         except SqlFailed as err:
             if err.code == "SQL_PARSE_ERROR" and len(marks) > 1 and "user_version" in str(err):
                 marks.pop()  # this server does not take the number
@@ -125,4 +126,4 @@ async def _ask(server: Server, statements: list[Statement], backoff: Backoff) ->
             return await server.once(statements, backoff.left_s)
         except (Lost, Busy) as err:
             if not await backoff.wait():
-                raise server.unavailable(err) from err
+                raise server.unavailable(err, backoff.spent_s) from err

@@ -12,7 +12,7 @@ import attrs
 
 from kastra_core.errors import ConfigError
 from kastra_plugin_libsql._payloads import INLINE_BYTES
-from kastra_plugin_libsql._url import SERVER_SCHEMES, Reader, at_least, read_option
+from kastra_plugin_libsql._url import SERVER_SCHEMES, Given, Reader, at_least, query_of
 
 __all__ = ["TOKEN_VARIABLE", "RemoteSettings", "remote_settings_of"]
 
@@ -34,7 +34,7 @@ class RemoteSettings:
     """Where the server is and how it is used; the options may stand in the URL's query, ``auth_token`` may not."""
 
     url: str
-    """As given, for messages; it holds no secret."""
+    """As given; messages have :attr:`shown`."""
     target: str
     """Without a query."""
     auth_token: str | None = attrs.field(default=None, repr=False)
@@ -58,6 +58,17 @@ class RemoteSettings:
     @property
     def token_hint(self) -> str:
         return _SET_TOKEN
+
+    @property
+    def shown(self) -> str:
+        """The URL for messages, without path and query: people may have written a token there."""
+        parts = urlsplit(self.target)
+        return f"{parts.scheme}://{parts.netloc}"
+
+    def scrubbed(self, text: str) -> str:
+        """What a library says, without the URL's path."""
+        path = urlsplit(self.target).path
+        return text.replace(path, "/...") if len(path) > 1 else text
 
 
 def _flag(value: Any) -> bool:
@@ -115,19 +126,17 @@ def remote_settings_of(url: str, options: Mapping[str, Any]) -> RemoteSettings:
             raise ConfigError(f"store URL {shown!r}: {key} does not belong in a URL, which others see; {_SET_TOKEN}")
     if parts.fragment:
         raise ConfigError(f"store URL {shown!r}: has a fragment, which means nothing here; leave it out")
-    given: dict[str, Any] = {}
-    for key, value in query:
-        if key in given:
-            raise ConfigError(f"store URL {shown!r}: {key} is given twice")
-        given[key] = value
-    given.update(options)
+    in_url: dict[str, Any] = dict(query_of(shown, parts.query))
+    given = dict(options)
     token = given.pop("auth_token", None) or os.environ.get(TOKEN_VARIABLE)
     clock = given.pop("clock", time.time)
-    if "durability" in given:
+    if "durability" in {**in_url, **given}:
         raise ConfigError(
             f"store URL {shown!r}: durability is the server's own setting; take the option out, it is for file: stores"
         )
-    found = {key: read_option(shown, key, value, _READERS) for key, value in given.items() if value is not None}
+    found = Given(shown, _READERS).read(in_url)
+    own = {key: value for key, value in given.items() if value is not None}
+    found |= Given(shown, _READERS, in_url=False, others=("auth_token",)).read(own)
     if token is not None and (not isinstance(token, str) or not token.isprintable()):
         raise ConfigError(f"store URL {shown!r}: the token must be a text without line ends; {_SET_TOKEN}")
     tls = found.get("tls")

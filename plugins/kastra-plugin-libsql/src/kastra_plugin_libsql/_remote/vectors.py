@@ -33,6 +33,9 @@ _CHUNK_ROWS = 256
 _AT_LEAST = 64
 """Neighbours asked of an index, when ``k`` is small."""
 _OVERSAMPLING = 4
+_FLOAT_BYTES = 4
+_IN_COLLECTION = "collection = (SELECT id FROM collections WHERE name = ? AND length = ?)"
+"""By its name in each statement: a collection's number may be another's by the next one."""
 
 
 class _Upsert(RemoteStep):
@@ -159,12 +162,12 @@ class Vectors:
         if self._measures and self._index is not None:
             near = await self._index.near(at, length, wanted, max(_OVERSAMPLING * k, _AT_LEAST))
             if near is not None:
-                found = await self._measured(at, wanted, k, where, near)
+                found = await self._measured(collection, wanted, k, where, near)
                 if len(found) == k:
                     return found
         if self._measures:
-            return await self._measured(at, wanted, k, where, None)
-        return await self._compared(at, vector, k, where)
+            return await self._measured(collection, wanted, k, where, None)
+        return await self._compared(collection, vector, k, where)
 
     async def _probe(self) -> bool:
         one = array("f", [1.0]).tobytes()
@@ -186,11 +189,11 @@ class Vectors:
         return True
 
     async def _measured(
-        self, collection: int, wanted: bytes, k: int, where: Mapping[str, Any] | None, among: list[int] | None
+        self, collection: str, wanted: bytes, k: int, where: Mapping[str, Any] | None, among: list[int] | None
     ) -> list[VectorMatch]:
         """The nearest by the server's exact distance, of all or of ``among``."""
         terms, values = prefilter(where)
-        bindings: list[Any] = [wanted, collection, *values]
+        bindings: list[Any] = [wanted, collection, len(wanted) // _FLOAT_BYTES, *values]
         if among is not None:
             terms += " AND id IN (SELECT value FROM json_each(?))"
             bindings.append(orjson.dumps(among).decode())
@@ -206,7 +209,7 @@ class Vectors:
                 " (SELECT row_number() OVER () AS at, id, distance, size FROM"
                 " (SELECT id, coalesce(vector_distance_cos(vector, ?), 1.0) AS distance,"
                 " length(CAST(metadata AS BLOB)) AS size"
-                f" FROM vectors WHERE collection = ?{terms}"
+                f" FROM vectors WHERE {_IN_COLLECTION}{terms}"
                 f" ORDER BY distance, name LIMIT {min(k, PAGE_ROWS)} OFFSET {offset}))) p"
                 f" CROSS JOIN vectors v ON v.id = p.id WHERE p.before < {PAGE_BYTES} ORDER BY p.at",
                 *bindings,
@@ -232,15 +235,16 @@ class Vectors:
         return VectorMatch(name, max(-1.0, min(1.0, 1.0 - distance)), fields) if fits(fields, where) else None
 
     async def _compared(
-        self, collection: int, vector: Sequence[float], k: int, where: Mapping[str, Any] | None
+        self, collection: str, vector: Sequence[float], k: int, where: Mapping[str, Any] | None
     ) -> list[VectorMatch]:
         """The nearest of all, by this program's own arithmetic: the server has none."""
         terms, values = prefilter(where)
         wanted = array("f", vector)
         norm = math.sqrt(sumprod(wanted, wanted))
         near: list[tuple[float, str, int]] = []
+        within = (collection, len(wanted))
         pages = pages_by_key(
-            self._server, "vectors", "id", "vector", "name", f"collection = ?{terms}", collection, *values
+            self._server, "vectors", "id", "vector", "name", f"{_IN_COLLECTION}{terms}", *within, *values
         )
         async for page in pages:
             for at, name, body in page:
@@ -258,13 +262,14 @@ class Vectors:
                 "id",
                 "CAST(metadata AS BLOB)",
                 "name",
-                "id IN (SELECT value FROM json_each(?))",
+                f"{_IN_COLLECTION} AND id IN (SELECT value FROM json_each(?))",
+                *within,
                 numbers,
             )
-            metadata = {at: body async for page in pages for at, _, body in page}
+            metadata = {(at, name): body async for page in pages for at, name, body in page}
             for distance, name, at in part:
-                if at in metadata:
-                    match = await self._match(at, name, distance, metadata[at], where)
+                if (at, name) in metadata:
+                    match = await self._match(at, name, distance, metadata[at, name], where)
                     if match is not None:
                         found.append(match)
                     if len(found) == k:

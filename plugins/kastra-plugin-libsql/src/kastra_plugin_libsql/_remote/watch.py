@@ -251,7 +251,7 @@ class Hub:
 
     def _check_open(self) -> None:
         if self._closed:
-            raise StoreUnavailableError(f"store {self.server.settings.url} is closed; open it again")
+            raise StoreUnavailableError(f"store {self.server.settings.shown} is closed; open it again")
 
     async def settled(self) -> None:
         """Return when each watch of state knows where it begins."""
