@@ -77,7 +77,8 @@ class Database:
     def check_place(self) -> None:
         """Raise StoreUnavailableError when the file or its write-ahead log is not the one that was opened.
 
-        What is written to a file that was moved, replaced or removed nobody would find. Takes 4 us, and the next fsync may be slower.
+        What is written to a file that was moved, replaced or removed nobody would find. Takes 4 us, and the next fsync
+        may be slower.
         """
         place = self._found_place()
         if place == self._place:
