@@ -10,12 +10,9 @@ What operations do to the world is a line in a file outside the store, written i
 from __future__ import annotations
 
 import asyncio
-import gc
 import importlib
-import json
 import logging
 import os
-import select
 import signal
 import sys
 import time
@@ -27,6 +24,7 @@ from typing import Any
 import attrs
 
 import kastra_core.execution.context
+from fork_server import serve
 from kastra_core import PluginManager, ResourceKind, Runtime, RuntimeManager, hookimpl
 from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import Resource, ResourceKey
@@ -309,38 +307,7 @@ def _child(job: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    for module in ("kastra_core.execution.operations", "kastra_plugin_agent.runner", "kastra_plugin_libsql.store"):
-        importlib.import_module(module)  # once, before the forks
-    gc.freeze()
-    jobs: dict[int, int] = {}
-    waiting = b""
-    ended_r, ended_w = os.pipe()
-    os.set_blocking(ended_w, False)
-    signal.set_wakeup_fd(ended_w)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    while True:
-        ready, _, _ = select.select([0, ended_r], [], [])
-        if ended_r in ready:
-            os.read(ended_r, 4096)
-        while jobs:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if not pid:
-                break
-            print(json.dumps({"job": jobs.pop(pid), "code": os.waitstatus_to_exitcode(status)}), flush=True)
-        if 0 in ready:
-            found = os.read(0, 65536)
-            if not found:
-                return
-            *lines, waiting = (waiting + found).split(b"\n")
-            for line in lines:
-                job = json.loads(line)
-                pid = os.fork()
-                if pid == 0:
-                    signal.set_wakeup_fd(-1)
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    _child(job)
-                jobs[pid] = job["id"]
-                print(json.dumps({"job": job["id"], "pid": pid}), flush=True)
+    serve(_child, ("kastra_core.execution.operations", "kastra_plugin_agent.runner", "kastra_plugin_libsql.store"))
 
 
 if __name__ == "__main__":

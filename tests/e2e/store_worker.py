@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
-import importlib
 import json
 import os
 import pickle
-import select
 import signal
 import sys
 import threading
@@ -28,6 +25,7 @@ from typing import Any
 
 import apsw
 
+from fork_server import serve
 from kastra_core.api.meta import Resource
 from kastra_core.errors import StoreUnavailableError
 from kastra_core.protocols.store import SetState, Store
@@ -289,42 +287,7 @@ def _child(job: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    for module in ("importlib.metadata", "hashlib"):
-        importlib.import_module(module)  # once, before the forks
-    gc.freeze()
-    jobs: dict[int, int] = {}
-    waiting = b""
-    ended_r, ended_w = os.pipe()
-    os.set_blocking(ended_w, False)
-    signal.set_wakeup_fd(ended_w)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    while True:
-        ready, _, _ = select.select([0, ended_r], [], [])
-        if ended_r in ready:
-            os.read(ended_r, 4096)
-        while jobs:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-            if not pid:
-                break
-            print(json.dumps({"job": jobs.pop(pid), "code": os.waitstatus_to_exitcode(status)}), flush=True)
-        if 0 in ready:
-            found = os.read(0, 65536)
-            if not found:
-                return
-            *lines, waiting = (waiting + found).split(b"\n")
-            for line in lines:
-                job = json.loads(line)
-                if "signal" in job:  # one that ended is still in `jobs` until its number is free again
-                    for pid in [pid for pid, number in jobs.items() if number == job["to"]]:
-                        os.kill(pid, job["signal"])
-                    continue
-                pid = os.fork()
-                if pid == 0:
-                    signal.set_wakeup_fd(-1)
-                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                    _child(job)
-                jobs[pid] = job["id"]
-                print(json.dumps({"job": job["id"], "pid": pid}), flush=True)
+    serve(_child, ("importlib.metadata", "hashlib"))
 
 
 if __name__ == "__main__":

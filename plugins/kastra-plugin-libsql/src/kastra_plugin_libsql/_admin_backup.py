@@ -21,6 +21,7 @@ from kastra_plugin_libsql._errors import reason_of
 from kastra_plugin_libsql._schema import connect
 
 __all__ = [
+    "ITEMS",
     "Stop",
     "backup_before_migration",
     "copy_pages",
@@ -47,7 +48,7 @@ _PART = re.compile(r"\.(\d+)-\d+\.part(-journal|-wal|-shm)?$")
 _STAMP = re.compile(r"\d{8}T\d{6}Z")
 _parts = count(1)
 
-_ITEMS = {
+ITEMS = {
     "resources": "SELECT count(*) FROM resources",
     "history": "SELECT (SELECT count(*) FROM log) - (SELECT count(*) FROM resources)",
     "journal": "SELECT count(*) FROM journal",
@@ -230,7 +231,7 @@ def row_counts(connection: apsw.Connection) -> dict[str, int]:
 def facet_items(connection: apsw.Connection) -> dict[str, int]:
     """Rows by facet."""
     items = {}
-    for facet, sql in _ITEMS.items():
+    for facet, sql in ITEMS.items():
         [[items[facet]]] = connection.execute(sql)
     return items
 

@@ -21,7 +21,7 @@ from kastra_plugin_libsql._watch import Hub
 if TYPE_CHECKING:
     from kastra_core.api.selectors import FieldSelector, LabelSelector
 
-__all__ = ["Resources"]
+__all__ = ["Resources", "field_terms", "label_terms", "read_token"]
 
 _SLICE_S = 0.002
 """The loop's other tasks get a turn after this long."""
@@ -100,7 +100,7 @@ class Resources:
             if group:
                 terms.append("k.grp = ?")
                 bindings.append(group)
-        version, after = _read_token(continue_token)
+        version, after = read_token(continue_token)
         if after and namespace == after[0] and not several:
             # Else SQLite would start at the beginning of the namespace.
             terms.append("r.name > ?")
@@ -113,7 +113,7 @@ class Resources:
         if namespace is not None:
             terms.append("r.namespace = ?")
             bindings.append(namespace)
-        filters = [*_label_terms(labels), *_field_terms(fields)]
+        filters = [*label_terms(labels), *field_terms(fields)]
         if filters:
             terms.append(f"({' AND '.join(term for term, _ in filters)} OR random() % {_SLICE_ROWS} = 0)")
             bindings += [value for _, values in filters for value in values]
@@ -193,7 +193,7 @@ class Resources:
         return {(group, kind): count for group, kind, count in rows}
 
 
-def _read_token(token: str) -> tuple[int | None, tuple[Any, ...]]:
+def read_token(token: str) -> tuple[int | None, tuple[Any, ...]]:
     if not token:
         return None, ()
     try:
@@ -203,7 +203,7 @@ def _read_token(token: str) -> tuple[int | None, tuple[Any, ...]]:
         raise UserError(f"continue token {token!r} cannot be read; list again without it") from None
 
 
-def _label_terms(selector: LabelSelector | None) -> Generator[tuple[str, list[str]], None, None]:
+def label_terms(selector: LabelSelector | None) -> Generator[tuple[str, list[str]], None, None]:
     """What of a selector SQL can decide from the small row, before the JSON is read; the rest is checked after."""
     for requirement in selector.requirements if selector else ():
         if '"' in requirement.key or "\\" in requirement.key:
@@ -220,7 +220,7 @@ def _label_terms(selector: LabelSelector | None) -> Generator[tuple[str, list[st
             yield f"{value} IS NULL", [path]
 
 
-def _field_terms(selector: FieldSelector | None) -> Generator[tuple[str, list[Any]], None, None]:
+def field_terms(selector: FieldSelector | None) -> Generator[tuple[str, list[Any]], None, None]:
     """The JSON must hold the text of a wanted value somewhere: cheap to see, and most rows are out."""
     for requirement in selector.requirements if selector else ():
         if requirement.op == "in" and all(_PLAIN.fullmatch(value) for value in requirement.values):

@@ -21,13 +21,13 @@ from kastra_plugin_libsql._transaction import Transaction
 from kastra_plugin_libsql._worker import Worker
 from kastra_plugin_libsql._writer import Writer
 
-__all__ = ["Vectors"]
+__all__ = ["Vectors", "fits", "prefilter"]
 
 _SLICE_ROWS = 128
 """Rows written before the loop's other tasks may get a turn."""
 
 
-def _fits(metadata: JsonObject, where: Mapping[str, Any] | None) -> bool:
+def fits(metadata: JsonObject, where: Mapping[str, Any] | None) -> bool:
     return not where or all(name in metadata and metadata[name] == value for name, value in where.items())
 
 
@@ -36,7 +36,7 @@ def _check_length(collection: str, found: int, expected: int) -> None:
         raise ValueError(f"collection {collection!r} holds vectors of length {expected}, found one of length {found}")
 
 
-def _prefilter(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
+def prefilter(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
     """What of ``where`` SQL can decide; all of it is checked again after."""
     terms, values = "", []
     for name, value in (where or {}).items():
@@ -102,7 +102,7 @@ class Vectors:
     async def delete(
         self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
     ) -> int:
-        terms, values = _prefilter(where)
+        terms, values = prefilter(where)
 
         def step(tx: Transaction) -> Generator[None, None, int]:
             row = tx.first("SELECT id FROM collections WHERE name = ?", (collection,))
@@ -111,7 +111,7 @@ class Vectors:
             deleted = 0
             for found in _slices(tx, f"collection = ?{terms}", (row[0], *values), ids):
                 for at, _, metadata in found:
-                    if _fits(orjson.loads(metadata), where):
+                    if fits(orjson.loads(metadata), where):
                         tx.execute("DELETE FROM vectors WHERE id = ?", (at,))
                         deleted += 1
                 yield
@@ -133,7 +133,7 @@ class Vectors:
         if k <= 0:
             return []
         wanted = array("f", vector).tobytes()
-        terms, values = _prefilter(where)
+        terms, values = prefilter(where)
         # A vector of zeros has no direction: similarity 0. By name: until the thread comes to it another collection
         # may have the number of this one.
         sql = (
@@ -148,7 +148,7 @@ class Vectors:
                 rows: Iterator[Any] = self._connect().execute(sql, (wanted, collection, length, *values))
                 for name, distance, metadata in rows:
                     fields = orjson.loads(metadata)
-                    if _fits(fields, where):
+                    if fits(fields, where):
                         found.append(VectorMatch(name, max(-1.0, min(1.0, 1.0 - distance)), fields))
                         if len(found) == k:
                             break

@@ -25,8 +25,7 @@ from kastra_core.protocols.store_admin import (
     RestoreReport,
     StoreStatus,
 )
-from kastra_plugin_libsql._admin_backup import _ITEMS as ITEMS
-from kastra_plugin_libsql._admin_backup import Stop, facet_items, stamp, sweep_parts
+from kastra_plugin_libsql._admin_backup import ITEMS, Stop, facet_items, stamp, sweep_parts
 from kastra_plugin_libsql._admin_checks import Findings, questions
 from kastra_plugin_libsql._admin_restore import restore_file
 from kastra_plugin_libsql._admin_status import WORKERS

@@ -20,9 +20,7 @@ from kastra_plugin_libsql._remote.client import Server
 from kastra_plugin_libsql._remote.reads import PAGE_BYTES, bodies, read_whole
 from kastra_plugin_libsql._remote.script import LARGE_BYTES
 from kastra_plugin_libsql._remote.watch import Hub
-from kastra_plugin_libsql._resources import _field_terms as field_terms
-from kastra_plugin_libsql._resources import _label_terms as label_terms
-from kastra_plugin_libsql._resources import _read_token as read_token
+from kastra_plugin_libsql._resources import field_terms, label_terms, read_token
 
 __all__ = ["Resources"]
 

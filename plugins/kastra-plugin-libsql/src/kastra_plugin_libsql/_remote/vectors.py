@@ -23,8 +23,7 @@ from kastra_plugin_libsql._remote.reads import PAGE_BYTES, PAGE_ROWS, pages_by_k
 from kastra_plugin_libsql._remote.script import LARGE_BYTES, Answers, Script
 from kastra_plugin_libsql._remote.steps import Own, RemoteStep
 from kastra_plugin_libsql._remote.vector_index import VectorIndex
-from kastra_plugin_libsql._vectors import _fits as fits
-from kastra_plugin_libsql._vectors import _prefilter as prefilter
+from kastra_plugin_libsql._vectors import fits, prefilter
 
 __all__ = ["Vectors"]
 
