@@ -23,7 +23,17 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from kastra_core.errors import Problem, nearest
 
-__all__ = ["FieldError", "converter", "field_name", "problems_of", "structure", "type_word", "typed", "unstructure"]
+__all__ = [
+    "FieldError",
+    "converter",
+    "field_name",
+    "problems_of",
+    "structure",
+    "structure_object",
+    "type_word",
+    "typed",
+    "unstructure",
+]
 
 T = TypeVar("T")
 
@@ -149,7 +159,9 @@ def _make() -> Converter:
         names = {a.name: override(rename=field_name(a)) for a in attrs.fields(cls)}
         return make_dict_unstructure_fn(cls, conv, _cattrs_omit_if_default=True, **names)  # type: ignore[arg-type]
 
-    conv.register_structure_hook_factory(attrs.has, guarded("an object", Mapping, attrs_structure))
+    of_object = guarded("an object", Mapping, attrs_structure)
+    conv.register_structure_hook_factory(attrs.has, of_object)
+    _objects.make = of_object
     conv.register_unstructure_hook_factory(attrs.has, attrs_unstructure)
 
     def is_tuple(cls: Any) -> bool:
@@ -256,6 +268,33 @@ def _make() -> Converter:
 def converter() -> Converter:
     """The converter; plugins may register hooks for their own types on it."""
     return _make()
+
+
+class _Objects:
+    """Hooks that read a class from an object, whatever other forms it takes."""
+
+    make: Callable[[Any], Callable[[Any, Any], Any]]
+
+    def __init__(self) -> None:
+        self._hooks: dict[type, Callable[[Any, Any], Any]] = {}
+
+    def hook(self, cls: type) -> Callable[[Any, Any], Any]:
+        hook = self._hooks.get(cls)
+        if hook is None:
+            hook = self._hooks[cls] = self.make(cls)
+        return hook
+
+
+_objects = _Objects()
+
+
+def structure_object(value: Any, cls: type[T]) -> T:
+    """As :func:`structure`, past a hook of the class itself: for such a hook, which reads short forms and the object.
+
+    Raises: as :func:`structure`.
+    """
+    converter()
+    return _objects.hook(cls)(value, cls)  # type: ignore[no-any-return]
 
 
 def structure(value: Any, cls: type[T]) -> T:

@@ -16,6 +16,7 @@ from kastra_core.api.meta import JsonObject, Resource, ResourceKey
 from kastra_core.errors import Problem
 
 if TYPE_CHECKING:
+    from kastra_core.api.graph import Graph
     from kastra_core.api.references import Reference
     from kastra_core.protocols.store import Operation
 
@@ -63,6 +64,9 @@ ReferencesOf = Callable[[Resource], "Iterable[Reference]"]
 """What a resource refers to; namespaces filled in from the resource."""
 OperationsOnDeletion = Callable[[Resource], "Sequence[Operation]"]
 """Further operations of the store for the commit that removes a resource."""
+SignalCheck = Callable[[Resource, str, Any], Iterable[Problem]]
+"""(Run, name of a signal, its payload) -> what is wrong with the payload; paths are from the payload's root."""
+GraphOf = Callable[[Resource], "Graph"]
 Converter = Callable[[JsonObject], JsonObject]
 """A manifest of an older version to one of the kind's version."""
 
@@ -108,6 +112,12 @@ class ResourceKind:
     """Class of the object that ``runtime.get_<singular>()`` returns; called with (runtime, reference)."""
     pinned_status: tuple[str, ...] = ()
     """Fields of status that a run pins together with spec."""
+    check_signal: Lazy[SignalCheck] | None = None
+    """Looks at a signal before it is sent to a run of this kind; what it finds wrong refuses it."""
+    default_limits: Mapping[str, Any] = attrs.field(factory=dict)
+    """Limits of its runs in place of the core's defaults; what anybody configures wins over them."""
+    graph: Lazy[GraphOf] | None = None
+    """The picture of a resource, for ``kastra graph``."""
     deletion: Lazy[OperationsOnDeletion] | None = None
     """What else goes in the commit that removes a resource: what it keeps in other facets of the store."""
     ephemeral: bool = False

@@ -33,6 +33,11 @@ class RunOptions:
     priority: int = 0
     require_ready: bool = True
     labels: Mapping[str, str] = attrs.field(factory=dict)
+    annotations: Mapping[str, str] = attrs.field(factory=dict)
+    journal: Mapping[str, Any] = attrs.field(factory=dict)
+    """Records by path that the run begins with, as if it had made them: those of a run that it goes on from."""
+    pins: Mapping[ResourceKey, Resource] | None = None
+    """What it runs and refers to, in place of what is stored now: the pins of a run that it repeats."""
 
 
 @attrs.define(eq=False)

@@ -73,15 +73,41 @@ class RunContext(Protocol):
         ...
 
     async def call(self, reference: Reference, input: JsonValue, *, name: str = "", thread: str | None = None) -> Any:
-        """Run another executable resource as a child run and return its output."""
+        """Run another executable resource as a child run and return its output.
+
+        What this run pinned is run as it was pinned, whatever was applied since.
+
+        Raises: OperationError, recorded: the child ended without an output, or could not be started.
+        """
         ...
 
     async def gather(
-        self, branches: Mapping[str, Callable[[RunContext], Awaitable[T]]], *, concurrency: int | None = None
+        self,
+        branches: Mapping[str, Callable[[RunContext], Awaitable[T]]],
+        *,
+        concurrency: int | None = None,
+        stop_on: Callable[[BaseException], bool] | None = None,
     ) -> dict[str, T | BaseException]:
         """Run branches at once, each with a context of its own path; wait for all.
 
-        A branch that raises puts its error in the result; cancellation and limits end them all.
+        A branch that raises puts its error in the result; cancellation and limits end them all. A branch that waits
+        (a sleep, a signal, a child) while others work may be begun again from its start, answered from the records:
+        it must not change what outlives it before it returns.
+
+        Args:
+            branches: by a name that is unique here.
+            concurrency: so many at once; None = all.
+            stop_on: an error for which it is true ends the other branches, and the calls that they made; the result
+                then has that branch only. Which branch it was is recorded, so a replay decides the same.
+        """
+        ...
+
+    async def within(self, seconds: float, body: Callable[[RunContext], Awaitable[T]], *, name: str = "within") -> T:
+        """Run a branch with a deadline that survives a restart; waiting and time without a process count.
+
+        When the time is over what is under way in the branch is cancelled, child runs included.
+
+        Raises: OperationError with reason Timeout, recorded; what the branch raises.
         """
         ...
 
@@ -89,9 +115,16 @@ class RunContext(Protocol):
         """Wait until an instant that is recorded; it survives a restart, and a long one costs no task."""
         ...
 
-    async def wait_signal(self, signal: str, *, timeout_s: float | None = None, name: str = "") -> JsonValue:
+    async def wait_signal(
+        self, signal: str, *, timeout_s: float | None = None, name: str = "", details: JsonObject | None = None
+    ) -> JsonValue:
         """Wait for a signal (human approval, an event) and return its payload; a wait costs no task.
 
+        Args:
+            signal: its name.
+            timeout_s: None = for ever.
+            name: step of the journal path.
+            details: shown with the name in ``status.awaiting`` of the suspended Run: ``message``, ``schema`` ...
         Raises: OperationError with reason Timeout.
         """
         ...

@@ -1,0 +1,1 @@
+"""Kind Workflow: a declared graph of steps, carried out durably."""
