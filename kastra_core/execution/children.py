@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
 from kastra_core.api.references import Reference
 from kastra_core.errors import AlreadyExistsError, OperationError, RunFailedError
-from kastra_core.execution.context import Suspend
+from kastra_core.execution.branches import Suspend
 from kastra_core.execution.handle import RunOptions
 from kastra_core.execution.run_spec import Parent
 from kastra_core.execution.run_status import FINISHED
@@ -56,7 +56,7 @@ class Children:
         self._manager = manager
 
     async def run(
-        self, parent: RunState, path: str, reference: Reference, input: JsonValue, thread: str | None
+        self, parent: RunState, path: str, uid: str, reference: Reference, input: JsonValue, thread: str | None
     ) -> JsonObject:
         """The final status of the child of a path, which is started unless it was before.
 
@@ -67,7 +67,6 @@ class Children:
         if depth > MAX_DEPTH:
             message = f"{reference.key} would be run {depth} runs deep, at most {MAX_DEPTH} are allowed"
             raise RunFailedError(f"{message}; do these resources call each other in a circle?", reason="DepthExceeded")
-        uid = str(uuid.uuid5(uuid.UUID(parent.uid), path))
         name = f"{parent.key.name[:200].rstrip('-.')}-{uid.replace('-', '')[:12]}"
         key = ResourceKey(MAIN_GROUP, RUN_KIND, parent.key.namespace, name)
         parent.called = True
@@ -83,16 +82,17 @@ class Children:
                     model=parent.resource.spec.get("model"),
                     priority=parent.resource.spec.get("priority", 0),
                 )
+                listener = _forward(parent, path, name) if parent.listeners else None
                 with contextlib.suppress(AlreadyExistsError):  # a worker that lost the parent was quicker
                     caller = Parent(state=parent, path=path, uid=uid, depth=depth)
-                    await self._manager.starter.begin(reference, input, options, None, caller)
-        return await self._wait(parent, key, uid)
+                    await self._manager.starter.begin(reference, input, options, listener, caller)
+        return await self._wait(parent, path, key, uid)
 
     async def _was_deleted(self, parent: RunState, uid: str) -> bool:
         signals = await self._manager.store.journal.signals(parent.uid)
         return any(signal.name == child_signal(uid) for signal in signals)
 
-    async def _wait(self, parent: RunState, key: ResourceKey, uid: str) -> JsonObject:
+    async def _wait(self, parent: RunState, path: str, key: ResourceKey, uid: str) -> JsonObject:
         active = self._manager.find(uid)
         if active is not None:
             await asyncio.wait([active.finished])
@@ -107,7 +107,7 @@ class Children:
             raise OperationError(f"the name {key.name} of the child run is taken by another run", reason="NameTaken")
         if run.status.get("phase") in FINISHED:
             return run.status
-        parent.waits.add(child_signal(uid))
+        parent.waits[path] = (child_signal(uid), None)
         raise Suspend(None)
 
     async def at_end(self, run: Resource, phase: str, *, may_have_children: bool) -> list[Operation]:
@@ -125,6 +125,11 @@ class Children:
             if child.status.get("phase") not in FINISHED
         ]
         return operations
+
+
+def _forward(parent: RunState, path: str, name: str) -> Callable[[JsonObject], None]:
+    """A listener that shows a child's events to whoever listens to its parent."""
+    return lambda event: parent.emit({"type": "child", "path": path, "run": name, "event": event})
 
 
 def _gone(key: ResourceKey) -> JsonObject:

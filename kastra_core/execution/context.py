@@ -13,15 +13,9 @@ import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
-from kastra_core.errors import (
-    FencedError,
-    KastraError,
-    LimitExceededError,
-    OperationError,
-    RunCancelledError,
-    RunFailedError,
-)
-from kastra_core.execution.state import RunState, used_signals
+from kastra_core.errors import KastraError, OperationError, PluginError, RunFailedError, UserError
+from kastra_core.execution.branches import Deadline, ExpiredError, Group, Suspend
+from kastra_core.execution.state import RunState, uid_of_child, used_signals
 from kastra_core.protocols.runner import OperationContext, RunContext
 
 __all__ = ["FATAL_REASONS", "Context", "Suspend"]
@@ -35,25 +29,15 @@ IN_MEMORY_WAIT_S = 2.0
 """A shorter sleep keeps its task; a longer one lets the run leave memory."""
 
 
-class Suspend(BaseException):
-    """Ends the task of a run that waits; not an Exception, so that a runner's handlers let it pass.
-
-    ``wake_at_s``: unix seconds, None = when a signal or a child's end wakes it.
-    """
-
-    def __init__(self, wake_at_s: float | None) -> None:
-        super().__init__(wake_at_s)
-        self.wake_at_s = wake_at_s
-
-
 class Context:
     """RunContext of one branch; see ``protocols.runner.RunContext`` for what each method promises."""
 
-    __slots__ = ("_counts", "_scope", "_state")
+    __slots__ = ("_counts", "_deadline", "_scope", "_state", "_steps")
 
-    def __init__(self, state: RunState, scope: str = "") -> None:
-        self._state, self._scope = state, scope
+    def __init__(self, state: RunState, scope: str = "", deadline: Deadline | None = None) -> None:
+        self._state, self._scope, self._deadline = state, scope, deadline
         self._counts: dict[str, int] = {}
+        self._steps = 0
 
     @property
     def run_id(self) -> str:
@@ -88,12 +72,11 @@ class Context:
     ) -> JsonValue:
         state = self._state
         path = self._path(name or operation)
-        counts_as, handler = state.manager.operation(operation)
         record = state.records.get(path)
         if record is not None:
-            state.replay(counts_as, record)
             return _outcome(record)
-        state.check()
+        counts_as, handler = state.manager.operation(operation)
+        self._check()
         state.begin(counts_as)
         await state.durable()
         if at_most_once:
@@ -111,17 +94,29 @@ class Context:
         began = time.perf_counter()
         try:
             result = await handler(context, arguments)
-            given = state.record_result(path, result, ms=round((time.perf_counter() - began) * 1000))
+            took = round((time.perf_counter() - began) * 1000)
+            if counts_as:
+                given = state.record_result(path, result, ms=took, c=counts_as)
+            else:
+                given = state.record_result(path, result, ms=took)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if isinstance(error, asyncio.CancelledError) and _cancelling():
                 raise
             failure = _as_operation_error(error, operation)
             took = round((time.perf_counter() - began) * 1000)
             state.count(counts_as, None)
-            state.record(path, {"e": _error_json(failure), "ms": took})
+            failed: JsonObject = {"e": _error_json(failure), "ms": took}
+            state.record(path, {**failed, "c": counts_as} if counts_as else failed)
             raise failure from error
-        state.count(counts_as, given)
+        if counts_as:
+            state.count(counts_as, given)
         return given
+
+    def _check(self) -> None:
+        """Before anything new begins. Raises: RunCancelledError, LimitExceededError, ExpiredError."""
+        self._state.check()
+        if self._deadline is not None:
+            self._deadline.check(self._state.manager.clock())
 
     async def _started_once(self, path: str, counts_as: str) -> None:
         state = self._state
@@ -132,7 +127,8 @@ class Context:
                 reason="OutcomeUnknown",
             )
             state.count(counts_as, None)
-            state.record(path, {"e": _error_json(failure)})
+            failed: JsonObject = {"e": _error_json(failure)}
+            state.record(path, {**failed, "c": counts_as} if counts_as else failed)
             raise failure
         state.record(marker, {})
         await state.durable()
@@ -142,11 +138,26 @@ class Context:
         path = self._path(name or f"{reference.kind.lower()}:{reference.name}")
         record = state.records.get(path)
         if record is not None:
-            state.add_child(record.get("u") or {})
             return _outcome(record)
-        state.check()
+        uid = uid_of_child(state.uid, path)
+        if state.epoch > 1:
+            # It may have been started before; when its time is over it is still to be cancelled.
+            state.calls[path] = uid
+        self._check()
         await state.durable()
-        status = await state.manager.children.run(state, path, reference, input, thread)
+        state.calls[path] = uid
+        try:
+            status = await state.manager.children.run(state, path, uid, reference, input, thread)
+        except (UserError, PluginError) as error:
+            if state.manager.closing:
+                raise asyncio.CancelledError from error  # the run goes on elsewhere or later, and so does this call
+            # It could not even be started, which the runner may answer as it answers any other failure.
+            state.calls.pop(path, None)
+            failure = _as_operation_error(error, str(reference))
+            state.record(path, {"e": _error_json(failure)})
+            raise failure from error
+        state.calls.pop(path, None)
+        state.waits.pop(path, None)
         usage = status.get("usage") or {}
         state.add_child(usage)
         if status.get("phase") == "Succeeded":
@@ -154,62 +165,74 @@ class Context:
         failure = OperationError(
             f"{reference}: {status.get('message') or status.get('phase')}", reason=status.get("reason") or "ChildFailed"
         )
-        error = _error_json(failure)
+        told = _error_json(failure)
         if failure.reason in FATAL_REASONS:
-            error["fatal"] = True
-        state.record(path, {"e": error, "u": usage})
-        raise _error_of(error)
+            told["fatal"] = True
+        state.record(path, {"e": told, "u": usage})
+        raise _error_of(told)
 
     async def gather(
-        self, branches: Mapping[str, Callable[[RunContext], Awaitable[T]]], *, concurrency: int | None = None
+        self,
+        branches: Mapping[str, Callable[[RunContext], Awaitable[T]]],
+        *,
+        concurrency: int | None = None,
+        stop_on: Callable[[BaseException], bool] | None = None,
     ) -> dict[str, T | BaseException]:
         group = self._path("all")
         if not branches:
             return {}
-        gate = asyncio.Semaphore(concurrency) if concurrency and concurrency < len(branches) else None
-        out: dict[str, T | BaseException] = {}
-        fatal: list[BaseException] = []
-        tasks: list[asyncio.Task[None]] = []
+        record = self._state.records.get(group)
+        if record is not None:
+            branches = {record["by"]: branches[record["by"]]}
+            stop_on = None
+        made = Group(self._state, group, branches, lambda scope: Context(self._state, scope, self._deadline), stop_on)
+        out = await made.run(concurrency)
+        if not self._scope:
+            self._state.forget_steps(group)
+        return out
 
-        async def one(name: str, branch: Callable[[RunContext], Awaitable[T]]) -> None:
-            try:
-                if gate is None:
-                    out[name] = await branch(Context(self._state, f"{group}[{name}]"))
-                else:
-                    async with gate:
-                        out[name] = await branch(Context(self._state, f"{group}[{name}]"))
-            except (LimitExceededError, RunCancelledError, FencedError) as error:
-                fatal.append(error)
-                for task in tasks:
-                    task.cancel()
-            except (Exception, Suspend) as error:
-                out[name] = error
-
-        if len(branches) == 1:
-            await one(*next(iter(branches.items())))
-        else:
-            tasks.extend(asyncio.create_task(one(name, branch)) for name, branch in branches.items())
-            try:
-                await asyncio.wait(tasks)
-            except asyncio.CancelledError:
-                for task in tasks:
-                    task.cancel()
-                await _ended(tasks)
+    async def within(self, seconds: float, body: Callable[[RunContext], Awaitable[T]], *, name: str = "within") -> T:
+        state = self._state
+        path = self._path(name)
+        record = state.records.get(path)
+        if record is not None:
+            raise _error_of(record["e"])
+        marker = state.records.get(f"{path}!")
+        if marker is None:
+            self._check()
+            marker = {"until": state.manager.clock() + seconds}
+            state.record(f"{path}!", marker)
+        deadline = Deadline(marker["until"], self._deadline)
+        left_s = deadline.until_s - state.manager.clock()
+        # What is late already is replayed first: its time was over before something new could begin, or it was not.
+        limit = asyncio.timeout(left_s if left_s > 0 else None)
+        try:
+            async with limit:
+                out = await body(Context(state, path, deadline))
+            if not self._scope:
+                state.forget_steps(path)
+            return out
+        except TimeoutError:
+            if not limit.expired():
                 raise
-        if fatal:
-            raise fatal[0]
-        waits = [found for found in out.values() if isinstance(found, Suspend)]
-        if waits:
-            instants = [wait.wake_at_s for wait in waits if wait.wake_at_s is not None]
-            raise Suspend(min(instants) if instants else None)
-        return {name: out[name] for name in branches}
+        except ExpiredError as expired:
+            if expired.deadline is not deadline:
+                raise
+        except Suspend as wait:
+            if deadline.until_s > state.manager.clock():
+                wake_at_s = wait.wake_at_s
+                raise Suspend(deadline.until_s if wake_at_s is None else min(wake_at_s, deadline.until_s)) from None
+        failure = OperationError(f"it was not done within {seconds:g} s", reason="Timeout", retryable=True)
+        inside = f"{path}/"
+        state.end_branches(path, {"e": _error_json(failure)}, below=lambda p: p == path or p.startswith(inside))
+        raise failure
 
     async def sleep(self, seconds: float, *, name: str = "sleep") -> None:
         state = self._state
         path = self._path(name)
         record = state.records.get(path)
         if record is None:
-            state.check()
+            self._check()
             record = {"until": state.manager.clock() + seconds}
             state.record(path, record)
             await state.durable()
@@ -222,13 +245,15 @@ class Context:
         if left > 0:
             await asyncio.sleep(left)
 
-    async def wait_signal(self, signal: str, *, timeout_s: float | None = None, name: str = "") -> JsonValue:
+    async def wait_signal(
+        self, signal: str, *, timeout_s: float | None = None, name: str = "", details: JsonObject | None = None
+    ) -> JsonValue:
         state = self._state
         path = self._path(name or f"signal:{signal}")
         record = state.records.get(path)
         if record is not None:
             return _outcome(record)
-        state.check()
+        self._check()
         limit = state.records.get(f"{path}!")
         if limit is None and timeout_s is not None:
             limit = {"until": state.manager.clock() + timeout_s}
@@ -239,17 +264,27 @@ class Context:
         used = used_signals(state.records.values())
         for found in signals:
             if found.name == signal and found.seq not in used:
-                state.record(path, {"r": found.payload, "sig": found.seq})
-                return found.payload
+                state.waits.pop(path, None)
+                return state.record_result(path, found.payload, sig=found.seq)
         if limit is not None and limit["until"] <= state.manager.clock():
             failure = OperationError(f"no signal {signal!r} came in time", reason="Timeout")
+            state.waits.pop(path, None)
             state.record(path, {"e": _error_json(failure)})
             raise failure
-        state.waits.add(signal)
+        state.waits[path] = (signal, details or {})
         raise Suspend(limit["until"] if limit else None)
 
     def step(self) -> None:
-        self._state.step()
+        if self._scope:
+            # A branch may be begun again in this process; its steps were counted then.
+            self._steps += 1
+            steps_of = self._state.steps_of
+            if self._steps <= steps_of.get(self._scope, 0):
+                return
+            self._state.step()
+            steps_of[self._scope] = self._steps
+        else:
+            self._state.step()
 
     async def emit(self, event: JsonObject) -> None:
         self._state.emit(event)
@@ -329,12 +364,3 @@ def _cancelling() -> bool:
     """Whether the task is really being cancelled; a library may let an inner CancelledError escape."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Wait for tasks that were cancelled, however often the waiting itself is cancelled."""
-    while any(not task.done() for task in tasks):
-        try:
-            await asyncio.wait(tasks)
-        except asyncio.CancelledError:
-            continue

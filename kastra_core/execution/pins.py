@@ -29,6 +29,7 @@ class PinBoard:
         self._store, self._registry = store, registry
         self._made: dict[tuple[tuple[str, str], ...], tuple[str, bytes, Pins]] = {}
         self._kept: dict[str, Pins] = {}
+        self._reach: dict[tuple[str, ResourceKey], set[ResourceKey]] = {}
 
     async def closure(self, target: Resource) -> list[Resource]:
         """The target and all that it refers to and that exists, transitively, target first."""
@@ -54,13 +55,34 @@ class PinBoard:
         versions = tuple((r.metadata.uid, r.metadata.resource_version) for r in resources)
         made = self._made.get(versions)
         if made is None:
-            pinned = {resource.key: self._snapshot(resource) for resource in resources}
-            data = orjson.dumps([r.to_manifest() for r in pinned.values()], option=orjson.OPT_SORT_KEYS)
-            digest = "sha256:" + hashlib.sha256(data).hexdigest()
             if len(self._made) > 1000:
                 self._made.clear()
-            made = self._made[versions] = (digest, data, pinned)
+            made = self._made[versions] = self.again({resource.key: self._snapshot(resource) for resource in resources})
         return made
+
+    @staticmethod
+    def again(pins: Pins) -> tuple[str, bytes, Pins]:
+        """As :meth:`pin`, with what was pinned before."""
+        data = orjson.dumps([r.to_manifest() for r in pins.values()], option=orjson.OPT_SORT_KEYS)
+        return "sha256:" + hashlib.sha256(data).hexdigest(), data, pins
+
+    def refers(self, digest: str, pins: Pins, source: ResourceKey, target: ResourceKey) -> bool:
+        """Whether, of what is pinned, the source is the target or refers to it, directly or by others."""
+        found = self._reach.get((digest, source))
+        if found is None:
+            found, level = {source}, [source]
+            while level:
+                resource = pins.get(level.pop())
+                kind = self._registry.get(resource.group, resource.kind) if resource is not None else None
+                if resource is None or kind is None:
+                    continue
+                more = {reference.key for reference in kind.references_of(resource)} - found
+                found |= more
+                level += more
+            if len(self._reach) > 1000:
+                self._reach.clear()
+            self._reach[(digest, source)] = found
+        return target in found
 
     def was_kept(self, digest: str) -> bool:
         """Whether the store had the bytes when last seen; with the last run that held them they go."""

@@ -196,8 +196,11 @@ class Recovery:
                     return
                 if self._manager.cancel_local(uid):
                     return
-            elif uid in self.busy or self._manager.find(uid) is not None:
+            elif uid in self.busy:
                 return  # it looks for itself, once more after it was suspended
+            elif (active := self._manager.find(uid)) is not None:
+                active.state.tell()
+                return
             claim = await self._store.journal.claim(uid)
             if claim is None:
                 return
@@ -234,7 +237,7 @@ class Recovery:
         if any(signal.name == CANCEL_SIGNAL for signal in signals):
             return True
         if state is not None:
-            waits_for: Any = state.waits
+            waits_for: Any = state.waits_for
         else:
             run = await self._store.resources.get(claim.key)
             waits_for = (run.status.get("waitsFor") if run is not None else None) or ()

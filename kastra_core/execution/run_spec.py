@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 
+from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.errors import UserError, nearest
 from kastra_core.execution.handle import RunOptions
@@ -15,7 +16,7 @@ from kastra_core.execution.state import RunState
 __all__ = ["DEFAULT_LIMITS", "LIMIT_NAMES", "Parent", "limits_of", "remaining", "run_spec"]
 
 DEFAULT_LIMITS: Mapping[str, Any] = {"maxSteps": 25}
-"""What holds when neither the target, the configuration nor the caller says otherwise."""
+"""What holds when neither the target, its kind, the configuration nor the caller says otherwise."""
 LIMIT_NAMES = ("maxSteps", "maxModelCalls", "maxToolCalls", "maxTokens", "maxCost", "timeoutS")
 
 
@@ -33,13 +34,18 @@ class Parent:
 
 
 def limits_of(
-    target: Resource, configured: Mapping[str, Any], given: Mapping[str, Any], parent: Parent | None
+    target: Resource,
+    kind: ResourceKind,
+    configured: Mapping[str, Any],
+    given: Mapping[str, Any],
+    parent: Parent | None,
 ) -> JsonObject:
     """The limits of a run. A child has at most what its parent has left.
 
     Raises: UserError for a name that is no limit.
     """
-    limits = {**DEFAULT_LIMITS, **configured, **(target.spec.get("limits") or {}), **given}
+    own = target.spec.get("limits") or {}
+    limits = {**DEFAULT_LIMITS, **kind.default_limits, **configured, **own, **given}
     for name in limits:
         if name not in LIMIT_NAMES:
             near = nearest(name, LIMIT_NAMES)

@@ -38,18 +38,28 @@ def pending_status(before: Mapping[str, Any], now_s: float) -> JsonObject:
 
 
 def suspended_status(
-    run: Resource, now_s: float, wake_at_s: float | None, waits_for: Sequence[str], usage: JsonObject
+    run: Resource,
+    now_s: float,
+    wake_at_s: float | None,
+    waits_for: Sequence[str],
+    awaiting: Sequence[JsonObject],
+    usage: JsonObject,
 ) -> JsonObject:
     """Status of a run that waits.
 
     Args:
         wake_at_s: unix seconds, None = for a signal only.
         waits_for: names of the signals that wake it; children that end send one too.
+        awaiting: what to show of those that somebody is to send: {"signal", "message", "schema" ...}.
         usage: what it has used so far.
     """
     status = dict(run.status)
     until = f"until {rfc3339(wake_at_s)}" if wake_at_s is not None else "until a signal comes"
     status.update(phase="Suspended", waitsFor=list(waits_for), usage=usage)
+    if awaiting:
+        status["awaiting"] = list(awaiting)
+    else:
+        status.pop("awaiting", None)
     status["conditions"] = [_complete("False", "Suspended", now_s, until)]
     if wake_at_s is not None:
         status["wakeAtS"] = wake_at_s

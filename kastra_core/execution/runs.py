@@ -24,10 +24,12 @@ from kastra_core.errors import (
     RunCancelledError,
     StoreError,
     UserError,
+    ValidationError,
     nearest,
 )
+from kastra_core.execution.branches import Suspend
 from kastra_core.execution.children import CANCEL_SIGNAL, RUN_KIND, Children
-from kastra_core.execution.context import Context, Suspend
+from kastra_core.execution.context import Context
 from kastra_core.execution.handle import ActiveRun, RunHandle, RunOptions
 from kastra_core.execution.pins import PinBoard
 from kastra_core.execution.recovery import Recovery
@@ -426,12 +428,12 @@ class RunManager:
             wake_at_s = state.deadline_s if wake_at_s is None else min(wake_at_s, state.deadline_s)
         await state.settle()
         if state.lost is None:
-            waits_for, usage = sorted(state.waits), state.usage.to_json()
+            waits_for, awaiting, usage = state.waits_for, state.awaiting, state.usage.to_json()
             release = ReleaseRun(state.uid, state.epoch, finished=False, wake_at_s=wake_at_s)
             try:
                 status = await self._write(
                     state,
-                    lambda run: suspended_status(run, self.clock(), wake_at_s, waits_for, usage),
+                    lambda run: suspended_status(run, self.clock(), wake_at_s, waits_for, awaiting, usage),
                     state.take_pending(),
                     release,
                 )
@@ -529,10 +531,43 @@ class RunManager:
         return run
 
     async def signal(self, key: ResourceKey, name: str, payload: JsonValue = None, *, signal_id: str = "") -> bool:
-        """Send a signal to a run. Returns False when ``signal_id`` was sent before."""
+        """Send a signal to a run. Returns False when ``signal_id`` was sent before.
+
+        Raises: NotFoundError; UserError: it is over; ValidationError: the kind of its target refuses the payload.
+        """
         run = await self._unfinished(key)
+        self._check_signal(run, name, payload)
         [fresh] = await self.commit([SendSignal(run.metadata.uid, name, payload, signal_id)])
         return bool(fresh)
+
+    async def resume(self, key: ResourceKey, payload: JsonValue = None, *, signal: str = "") -> str:
+        """Send a suspended run what it awaits; return the name of the signal.
+
+        Args:
+            payload: JSON; a kind may check it (a workflow's step: against its schema).
+            signal: needed when it awaits several.
+        Raises:
+            NotFoundError; ValidationError: the payload is refused, nothing was sent; UserError: the run is over, awaits
+                nothing, or several.
+        """
+        run = await self._unfinished(key)
+        if not signal:
+            awaiting = [str(item["signal"]) for item in run.status.get("awaiting") or ()]
+            if len(awaiting) != 1:
+                what = f"awaits {', '.join(awaiting)}; say which" if awaiting else "awaits no signal now"
+                raise UserError(f"{key} {what} ({run.status.get('phase')})")
+            signal = awaiting[0]
+        await self.signal(key, signal, payload)
+        return signal
+
+    def _check_signal(self, run: Resource, name: str, payload: JsonValue) -> None:
+        target = run.spec.get("target")
+        kind = self.runtime.registry.get(str(target.get("group")), str(target.get("kind"))) if target else None
+        if kind is None or kind.check_signal is None:
+            return
+        problems = list(load(kind.check_signal)(run, name, payload))
+        if problems:
+            raise ValidationError(problems)
 
     async def wait(self, key: ResourceKey, active: ActiveRun | None = None) -> JsonObject:
         """The final status of a run, executed here or elsewhere."""

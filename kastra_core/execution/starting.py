@@ -18,6 +18,7 @@ from kastra_core.decoding import is_name
 from kastra_core.errors import AlreadyExistsError, KastraError, NotFoundError, NotReadyError, UserError
 from kastra_core.execution.children import RUN_KIND
 from kastra_core.execution.handle import ActiveRun, RunOptions
+from kastra_core.execution.pins import Pins
 from kastra_core.execution.run_spec import Parent, limits_of, run_spec
 from kastra_core.execution.run_status import running_status
 from kastra_core.execution.state import RunState
@@ -60,20 +61,18 @@ class Starter:
             able = ", ".join(k.plural for k in manager.runtime.registry if k.executable) or "none"
             raise UserError(f"a resource of kind {kind.kind} cannot be run; kinds that can: {able}")
         _check_names(options)
-        target = await manager.runtime.client.require(kind.key(reference.namespace, reference.name))
-        if options.require_ready:
-            target = await self._ready(target, kind, options.model)
-        digest, data, pins = await manager.pins.pin(target)
+        target, pinned = await self._target(kind, kind.key(reference.namespace, reference.name), options, parent)
+        digest, data, pins = pinned
         namespace = options.namespace or target.metadata.namespace or "default"
         config = manager.runtime.config
-        limits = limits_of(target, config.limits, options.limits, parent)
+        limits = limits_of(target, kind, config.limits, options.limits, parent)
         model = options.model or config.model
         default_model = None if model else config.default_model or self._keyless
         spec = run_spec(target, input, options, digest=digest, limits=limits, model=model, default_model=default_model)
         owners: tuple[OwnerReference, ...] = ()
         if parent is not None:
             spec["parent"] = {"run": parent.state.uid, "path": parent.path, "depth": parent.depth}
-            if key_of_target(parent.state.resource) in pins:
+            if manager.pins.refers(digest, pins, target.key, key_of_target(parent.state.resource)):
                 # They call each other: the parent would keep the slot that the child waits for.
                 spec["parent"]["circle"] = True
             above = parent.state.resource
@@ -90,7 +89,16 @@ class Starter:
             spec["threadAfter"] = await manager.store.threads.last_seq(namespace, options.thread)
         uid = parent.uid if parent is not None else str(uuid.uuid4())
         name = options.name or f"{target.metadata.name[:220].rstrip('-.')}-{uid.replace('-', '')[:8]}"
-        meta = ObjectMeta(name=name, namespace=namespace, uid=uid, labels=options.labels, owner_references=owners)
+        meta = ObjectMeta(
+            name=name,
+            namespace=namespace,
+            uid=uid,
+            labels=options.labels,
+            annotations=options.annotations,
+            owner_references=owners,
+        )
+        # What another run used is not used again.
+        journal = {path: _unpaid(record) for path, record in options.journal.items()}
         run = manager.runtime.client.stamp(
             Resource(api_version=f"{MAIN_GROUP}/v1", kind=RUN_KIND, metadata=meta, spec=spec)
         )
@@ -99,18 +107,18 @@ class Starter:
         busy.add(uid)
         try:
             try:
-                results = await self._create(run, digest, data)
+                results = await self._create(run, digest, data, journal)
             except AlreadyExistsError:
                 if options.name:
                     raise
                 # Eight digits of the uid are short enough to type and, with many runs, to clash.
                 run = run.evolve(name=f"{name[:-8]}{uid.replace('-', '')}")
-                results = await self._create(run, digest, data)
+                results = await self._create(run, digest, data, journal)
             if manager.closing:
                 await manager.store.commit([ReleaseRun(uid, results[1], finished=False, wake_at_s=0.0)])
                 raise UserError(f"the runtime was closed; {run.key} goes on when it is opened again")
             manager.pins.kept(digest, pins)
-            state = RunState(manager, results[0], results[1], pins, {})
+            state = RunState(manager, results[0], results[1], pins, journal)
             if listener is not None:
                 state.listeners.append(listener)
             return manager.admit(state)
@@ -121,9 +129,39 @@ class Starter:
         finally:
             busy.discard(uid)
 
-    async def _create(self, run: Resource, digest: str, data: bytes) -> list[Any]:
+    async def _target(
+        self, kind: ResourceKind, key: ResourceKey, options: RunOptions, parent: Parent | None
+    ) -> tuple[Resource, tuple[str, bytes, Pins]]:
+        """The resource to run, and what the run is to pin.
+
+        What the caller pinned is run as it was then; whether it is Ready can be told only while it has not changed.
+
+        Raises: NotFoundError, NotReadyError.
+        """
+        board, client = self._manager.pins, self._manager.runtime.client
+        given = parent.state.pins if parent is not None else options.pins
+        target = given.get(key) if given is not None else None
+        if given is None or target is None:
+            target = await client.require(key)
+            if options.require_ready:
+                target = await self._ready(target, kind, options.model)
+            return target, await board.pin(target)
+        if options.require_ready:
+            stored = await client.get(key)
+            same = (target.metadata.uid, target.metadata.generation)
+            if stored is not None and (stored.metadata.uid, stored.metadata.generation) == same:
+                await self._ready(stored, kind, options.model)
+        if parent is not None:
+            return target, (parent.state.resource.spec["pinned"], b"", given)
+        return target, board.again(given)
+
+    async def _create(self, run: Resource, digest: str, data: bytes, journal: Mapping[str, Any]) -> list[Any]:
         uid = run.metadata.uid
         operations: list[Operation] = [CreateResource(run), ClaimRun(uid, run.key, self._manager.worker.id)]
+        # A run that nobody had before is claimed in epoch 1.
+        operations += [AppendRecord(uid, path, record, 1) for path, record in journal.items()]
+        if not data:
+            return await self._manager.store.commit([*operations, HoldBlob(digest, uid)])  # its parent holds them too
         if self._manager.pins.was_kept(digest):
             with contextlib.suppress(NotFoundError):  # all runs that held it are gone
                 return await self._manager.store.commit([*operations, HoldBlob(digest, uid)])
@@ -168,6 +206,12 @@ def key_of_target(run: Resource) -> ResourceKey:
     """What a Run runs."""
     target = run.spec["target"]
     return ResourceKey(target["group"], target["kind"], target["namespace"], target["name"])
+
+
+def _unpaid(record: Any) -> Any:
+    if not isinstance(record, Mapping):
+        return record
+    return {key: value for key, value in record.items() if key not in ("c", "u", "s")}
 
 
 def _ready_condition(resource: Resource) -> Mapping[str, Any] | None:

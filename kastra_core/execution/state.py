@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from kastra_core.protocols.store import AppendRecord, Operation
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
 
-__all__ = ["RunState", "RunUsage", "used_signals"]
+__all__ = ["RunState", "RunUsage", "uid_of_child", "used_signals"]
 
 log = logging.getLogger("kastra.runs")
 
@@ -63,8 +64,10 @@ class RunState:
     __slots__ = (
         "_flush_scheduled",
         "_inflight",
+        "_news_waiters",
         "_pending",
         "called",
+        "calls",
         "cancelled",
         "deadline_s",
         "epoch",
@@ -73,12 +76,14 @@ class RunState:
         "listeners",
         "lost",
         "manager",
+        "news",
         "pins",
         "records",
         "remembered",
         "resource",
         "started",
         "steps",
+        "steps_of",
         "uid",
         "usage",
         "waits",
@@ -107,8 +112,15 @@ class RunState:
         """Steps of this run without those of its children."""
         self.listeners: list[Callable[[JsonObject], None]] = []
         self.remembered: list[JsonObject] = []
-        self.waits: set[str] = set()
-        """Names of the signals that it is suspended for."""
+        self.steps_of: dict[str, int] = {}
+        """Steps by the path of a branch that is not over: begun again in this process it does not count them again."""
+        self.waits: dict[str, tuple[str, JsonObject | None]] = {}
+        """Journal path of what waits -> (name of the signal, what to show of it or None)."""
+        self.calls: dict[str, str] = {}
+        """Journal path -> uid of the child runs that are not over."""
+        self.news = 0
+        """Signals that came while it was executed here."""
+        self._news_waiters: list[asyncio.Future[bool]] = []
         self.called = False
         """It has called, or looked for, a child run."""
         self.cancelled = False
@@ -119,6 +131,22 @@ class RunState:
         self._pending: list[Operation] = []
         self._inflight: asyncio.Task[Any] | None = None
         self._flush_scheduled = False
+        for record in records.values():
+            self._count_recorded(record)
+
+    def _count_recorded(self, record: JsonObject) -> None:
+        """Count what a record of the journal says was used; so a replay need not be complete, nor be the first."""
+        counts_as = record.get("c")
+        if counts_as is not None:
+            self.started[counts_as] += 1
+            self.count(counts_as, record.get("r"))
+        usage = record.get("u")
+        if usage:
+            self.add_child(usage)
+        steps = record.get("s")
+        if steps:
+            self.steps += steps
+            self.usage.steps += steps
 
     # ------------------------------------------------------------------------------------ recording
 
@@ -215,14 +243,8 @@ class RunState:
                 if allowed is not None and (self.usage.cost or 0.0) >= allowed:
                     raise LimitExceededError("maxCost", allowed, self.usage.cost or 0.0)
 
-    def replay(self, counts_as: str, record: JsonObject) -> None:
-        """Count an operation that is answered from its record. It was within the limits when it started."""
-        if counts_as:
-            self.started[counts_as] += 1
-            self.count(counts_as, record.get("r"))
-
     def count(self, counts_as: str, result: JsonValue) -> None:
-        """Add what an operation used, once it ended or was replayed."""
+        """Add what an operation used, once it ended."""
         if counts_as == "model":
             self.usage.model_calls += 1
             if isinstance(result, dict) and isinstance(result.get("usage"), dict):
@@ -243,6 +265,52 @@ class RunState:
         self.steps += 1
         self.usage.steps += 1
 
+    # ------------------------------------------------------------------------------------ branches
+
+    def end_branches(self, path: str, record: JsonObject, *, below: Callable[[str], bool]) -> None:
+        """Record that branches were ended before they were done, and cancel the runs that they called.
+
+        Args:
+            path: where to record it.
+            record: what; the steps of the branches are added.
+            below: whether a journal path is one of those branches or lies in one.
+        """
+        steps = sum(self.steps_of.pop(scope) for scope in [s for s in self.steps_of if below(s)])
+        if steps:
+            record["s"] = steps
+        for call in [call for call in self.calls if below(call)]:
+            self._pending.append(self.manager.cancelling(self.calls.pop(call)))
+        for wait in [wait for wait in self.waits if below(wait)]:
+            del self.waits[wait]
+        self.record(path, record)
+
+    def forget_steps(self, path: str) -> None:
+        """A group of branches is over and will not be begun again in this process."""
+        for scope in [scope for scope in self.steps_of if scope.startswith(path)]:
+            del self.steps_of[scope]
+
+    def tell(self) -> None:
+        """A signal came: branches that wait look again."""
+        self.news += 1
+        waiters, self._news_waiters = self._news_waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(True)
+
+    def wake_at_news(self, waiter: asyncio.Future[bool]) -> None:
+        """Set a future to True when the next signal comes."""
+        self._news_waiters.append(waiter)
+
+    @property
+    def waits_for(self) -> list[str]:
+        """Names of the signals that it waits for."""
+        return sorted({name for name, _ in self.waits.values()})
+
+    @property
+    def awaiting(self) -> list[JsonObject]:
+        """What to show of them; ends of child runs are left out."""
+        return [{"signal": name, **details} for name, details in self.waits.values() if details is not None]
+
     # ------------------------------------------------------------------------------------ events
 
     def emit(self, event: JsonObject) -> None:
@@ -253,6 +321,11 @@ class RunState:
                 log.exception("run %s: a listener failed; it gets no further events", self.key)
                 if listener in self.listeners:
                     self.listeners.remove(listener)
+
+
+def uid_of_child(uid: str, path: str) -> str:
+    """uid of the run that a run calls at a journal path: whoever replays the call finds the same one."""
+    return str(uuid.uuid5(uuid.UUID(uid), path))
 
 
 def used_signals(records: Iterable[Any]) -> set[int]:

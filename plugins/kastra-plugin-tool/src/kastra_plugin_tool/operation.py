@@ -14,6 +14,7 @@ from kastra_core.serde import typed
 from kastra_plugin_tool.context import ToolContext
 from kastra_plugin_tool.policy import ToolPolicy
 from kastra_plugin_tool.rules import declared_schema
+from kastra_plugin_tool.runner import arguments_of
 from kastra_plugin_tool.schemas import misfits
 from kastra_plugin_tool.spec import ToolSpec
 
@@ -24,7 +25,8 @@ async def invoke(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     """Call a Tool that the run pinned.
 
     Args:
-        arguments: ``{"tool": {"namespace", "name"}, "arguments": {...}}``.
+        arguments: ``{"tool": {"namespace", "name"}, "arguments": {...}}``, or in place of ``arguments`` an ``input`` of
+            any type: an object is the arguments, anything else the value of the tool's one parameter.
     Returns:
         ``{"output": ...}``.
     Raises:
@@ -38,7 +40,7 @@ async def invoke(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     if tool is None:
         raise OperationError(f"{reference} is not among what this run may use", reason="NotFound")
     spec = typed(tool.spec, ToolSpec)
-    given = arguments.get("arguments")
+    given = arguments["arguments"] if "arguments" in arguments else arguments_of(tool, arguments.get("input"))
     if not isinstance(given, dict):
         raise OperationError(
             f"{reference}: the arguments do not fit: expected a JSON object, found {_excerpt(given)}",
