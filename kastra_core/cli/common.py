@@ -289,11 +289,12 @@ _YES = frozenset({"true", "t", "1", "yes", "client", "server"})
 _NO = frozenset({"false", "f", "0", "no", "none"})
 
 
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+# As of kastra_core.durations, whose converter would be most of what `kastra wait` imports.
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
 class Duration(click.ParamType[float]):
-    """Seconds from ``30``, ``30s``, ``1m30s``, ``2h``, ``500ms``, ``1d``."""
+    """Seconds from ``30``, ``30s``, ``1m30s``, ``2h``, ``500ms``, ``1d``, ``2w``."""
 
     name = "duration"
 
@@ -303,9 +304,9 @@ class Duration(click.ParamType[float]):
         text = value.strip()
         if re.fullmatch(r"\d+(\.\d+)?", text):
             return float(text)
-        if not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h|d))+", text):
+        if not re.fullmatch(r"(\d+(\.\d+)?(ms|[smhdw]))+", text):
             self.fail(f"{value!r} is no duration; write for example 30s, 2m or 1h30m", param, ctx)
-        return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|[smhd])", text))
+        return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)(ms|[smhdw])", text))
 
 
 DURATION = Duration()

@@ -75,8 +75,13 @@ class Context:
         record = state.records.get(path)
         if record is not None:
             return _outcome(record)
-        counts_as, handler = state.manager.operation(operation)
         self._check()
+        try:
+            counts_as, handler = state.manager.operation(operation)
+        except OperationError as unknown:
+            # Recorded, as what the runner does about it must be the same when the plugin is there again.
+            state.record(path, {"e": _error_json(unknown)})
+            raise
         state.begin(counts_as)
         await state.durable()
         if at_most_once:

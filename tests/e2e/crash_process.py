@@ -64,8 +64,8 @@ class World:
     """Our own plugins, by short name."""
     plugin: Callable[[], types.ModuleType]
     """A further one, the test's."""
-    module: str
-    """Of the tools' functions."""
+    modules: tuple[str, ...]
+    """Of the functions of tools."""
     manifests: Callable[[], list[dict[str, Any]]]
     """What ``prepare`` applies."""
     imports: Sequence[str]
@@ -122,7 +122,7 @@ async def open_runtime(job: dict[str, Any], world: World) -> RuntimeManager:
     config = attrs.evolve(
         Config.load(Path(job["project"]), env={}),
         project=Path(__file__).parent,
-        tools=ToolSettings(python=PythonToolSettings(allow=(world.module,))),
+        tools=ToolSettings(python=PythonToolSettings(allow=world.modules)),
     )
     runtime = await Runtime.open(job["store"], config=config, plugins=plugins, controllers=False)
     ttl_s = job.get("lease_ttl_s")

@@ -181,7 +181,7 @@ def manifests() -> list[dict[str, Any]]:
 WORLD = World(
     plugins=("agent", "libsql", "tool"),
     plugin=plugin,
-    module="crash_worker",
+    modules=("crash_worker",),
     manifests=manifests,
     imports=("kastra_core.execution.operations", "kastra_plugin_agent.runner", "kastra_plugin_libsql.store"),
 )

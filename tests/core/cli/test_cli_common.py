@@ -80,7 +80,7 @@ def test_flags_may_be_written_as_kubectls(args: list[str], values: tuple[bool, b
     assert found == [values]
 
 
-SPANS = {"30": 30, "1.5": 1.5, "30s": 30, "1m30s": 90, "2h": 7200, "500ms": 0.5, "1d": 86400}
+SPANS = {"30": 30, "1.5": 1.5, "30s": 30, "1m30s": 90, "2h": 7200, "500ms": 0.5, "1d": 86400, "2w": 1209600}
 
 
 @pytest.mark.parametrize(("text", "seconds"), SPANS.items())

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import JsonObject
@@ -15,12 +13,11 @@ from kastra_core.api.registry import KindRegistry
 from kastra_core.decoding import decode
 from kastra_core.errors import ValidationError
 from kastra_core.plugins import PluginManager
-from kastra_core.serde import FieldError, structure
+from kastra_core.serde import structure
 from kastra_core.testing.controller import ControllerConformance
 from kastra_core.testing.kind import KindConformance
 from kastra_core.testing.plugin import PluginConformance
 from kastra_plugin_retention.controller import RetentionController
-from kastra_plugin_retention.durations import Duration
 from kastra_plugin_retention.spec import RetentionPolicySpec
 
 DAY_S = 86400.0
@@ -123,42 +120,6 @@ class TestRetentionController(ControllerConformance):
     @pytest.fixture
     def manifest(self) -> JsonObject:
         return manifest(FULL)
-
-
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [("90s", 90.0), ("10m", 600.0), ("12h", 43200.0), ("7d", 7 * DAY_S), ("2w", 14 * DAY_S), ("1d12h", 1.5 * DAY_S)],
-)
-def test_a_duration_is_read_with_its_unit(text: str, seconds: float) -> None:
-    assert Duration.read(text) == seconds
-
-
-@given(st.one_of(st.text(max_size=80), st.floats(), st.integers(), st.none(), st.booleans(), st.binary()))
-def test_a_duration_is_finite_and_not_negative_or_refused(value: Any) -> None:
-    try:
-        seconds = Duration.read(value)
-    except FieldError:
-        return
-    assert 0 <= seconds < float("inf")
-
-
-@given(st.one_of(st.integers(0, 36525 * 86400), st.floats(0, 36525 * DAY_S)))
-def test_a_duration_is_read_as_it_is_written(seconds: float) -> None:
-    assert Duration.read(Duration(seconds).plain) == seconds
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(600, "10m"), (90, "1m30s"), (604800, "7d"), (129600, "1d12h"), (0.5, 0.5), (0, 0.0)]
-)
-def test_a_duration_is_written_as_people_write_it(seconds: float, text: object) -> None:
-    assert Duration(seconds).plain == text
-
-
-@pytest.mark.parametrize("value", ["99999999999999999999d", "9" * 60 + "w", "36526d", 1e300, 10**400, float("inf")])
-def test_a_duration_of_more_than_100_years_is_refused(value: Any) -> None:
-    with pytest.raises(FieldError, match=r"must be at most 36525d \(100 years\)"):
-        Duration.read(value)
-    assert Duration.read("36525d") == 36525 * DAY_S
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Literal
 import attrs
 
 from kastra_core.api.selectors import LabelSelector, Requirement
-from kastra_plugin_retention.durations import Duration
+from kastra_core.durations import Duration
 
 __all__ = ["Expression", "KeepRule", "RetentionPolicySpec", "RunRule", "Selector"]
 

@@ -9,9 +9,9 @@ from typing import Any, Literal, TypeAlias, Union, get_args, get_origin
 import attrs
 from cattrs import ClassValidationError
 
+from kastra_core.durations import Duration
 from kastra_core.secrets import SecretRef
 from kastra_core.serde import FieldError, converter, type_word
-from kastra_plugin_tool.durations import Duration
 
 __all__ = [
     "BasicAuth",
@@ -178,8 +178,6 @@ def _old_spellings(value: Mapping[str, Any]) -> tuple[dict[str, Any], list[Field
 
 def _register() -> None:
     conv = converter()
-    conv.register_structure_hook(Duration, lambda value, _: Duration.read(value))
-    conv.register_unstructure_hook(Duration, float)
 
     def is_secret_union(cls: Any) -> bool:
         args = get_args(cls)
