@@ -37,8 +37,7 @@ class Shape:
             self.children.setdefault(node.group, []).append(id)
         self._above: dict[str, tuple[str, ...]] = {}
         self.edges = tuple(edge for edge in graph.edges if not self._within(edge))
-        inner = {id: [] for id in self.nodes} if self.nodes else {}
-        self.out: dict[str, list[int]] = inner
+        self.out: dict[str, list[int]] = {id: [] for id in self.nodes}
         """Indexes of the edges that leave a node."""
         for index, edge in enumerate(self.edges):
             self.out[edge.source].append(index)
@@ -84,15 +83,15 @@ class Shape:
 
 
 def _group(nodes: Mapping[str, Node], node: Node) -> str:
-    """The frame of a node; "" when it is not there or frames hold each other in a circle."""
-    seen = {node.id}
+    """The frame of a node; "" when it is not there or lies in the node itself."""
     at = node.group
-    while at:
-        if at in seen or at not in nodes:
-            return node.group if at not in seen and node.group in nodes else ""
+    seen: set[str] = set()
+    while at in nodes and at not in seen:
+        if at == node.id:
+            return ""
         seen.add(at)
         at = nodes[at].group
-    return node.group
+    return node.group if node.group in nodes else ""
 
 
 def back_edges(nodes: Sequence[str], edges: Iterable[tuple[str, str, int]]) -> set[int]:

@@ -62,10 +62,12 @@ class RunState:
     """One run in memory; its contexts (one per branch) share it."""
 
     __slots__ = (
+        "_committing",
         "_flush_scheduled",
-        "_inflight",
+        "_flusher",
         "_news_waiters",
         "_pending",
+        "_waiters",
         "called",
         "calls",
         "cancelled",
@@ -129,7 +131,9 @@ class RunState:
         self.deadline_s: float | None = None
         """Unix seconds at which timeoutS ends it."""
         self._pending: list[Operation] = []
-        self._inflight: asyncio.Task[Any] | None = None
+        self._committing = False
+        self._waiters: list[asyncio.Future[None]] = []
+        self._flusher: asyncio.Task[None] | None = None
         self._flush_scheduled = False
         for record in records.values():
             self._count_recorded(record)
@@ -172,26 +176,36 @@ class RunState:
 
     def _flush_soon(self) -> None:
         self._flush_scheduled = False
-        if self._pending and self._inflight is None:
-            self._start_commit()
+        if self._pending and not self._committing and self.lost is None:
+            self._flusher = asyncio.get_running_loop().create_task(self._commit())
 
-    def _start_commit(self) -> asyncio.Task[Any]:
+    async def _commit(self) -> None:
+        """Hand what is pending to the store. In the task of who waits for it: alone it costs no turn of the loop."""
         operations, self._pending = self._pending, []
-        task = asyncio.get_running_loop().create_task(self.manager.commit(operations))
-        self._inflight = task
-        task.add_done_callback(self._committed)
-        return task
-
-    def _committed(self, task: asyncio.Task[Any]) -> None:
-        self._inflight = None
-        if task.cancelled():
-            self.lost = self.lost or FencedError(str(self.key))
-            return
-        error = task.exception()
-        if error is not None:
+        self._committing = True
+        try:
+            await self.manager.commit(operations)
+        except asyncio.CancelledError:
+            # Done or not: records and signals may be handed over twice, the first one holds.
+            self._pending[:0] = operations
+            raise
+        except BaseException as error:
             self.lost = self.lost or error
-        elif self._pending:
-            self._start_commit()
+        else:
+            if self._pending and not self._flush_scheduled:
+                self._flush_scheduled = True
+                asyncio.get_running_loop().call_soon(self._flush_soon)
+        finally:
+            self._committing = False
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
+
+    async def _commit_under_way(self) -> None:
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     def take_pending(self) -> list[Operation]:
         """What is not handed to the store yet; the caller commits it with the end of the run."""
@@ -199,20 +213,23 @@ class RunState:
         return pending
 
     async def settle(self) -> None:
-        """Wait for commits under way; what is not handed over yet stays for :meth:`take_pending`."""
-        while self._inflight is not None:
-            await asyncio.wait([self._inflight])
+        """Wait for a commit under way; what is not handed over yet stays for :meth:`take_pending`."""
+        while self._committing:
+            await self._commit_under_way()
 
     async def durable(self) -> None:
         """Wait until all that was recorded is in the store.
 
         Raises: the store's error; FencedError when another worker has the run.
         """
-        while self.lost is None and (self._pending or self._inflight is not None):
-            task = self._inflight or self._start_commit()
-            await asyncio.wait([task])
-        if self.lost is not None:
-            raise self.lost
+        while self.lost is None:
+            if self._committing:
+                await self._commit_under_way()
+            elif self._pending:
+                await self._commit()
+            else:
+                return
+        raise self.lost
 
     # ------------------------------------------------------------------------------------ limits
 

@@ -20,7 +20,7 @@ from crash_process import World, note, noted, serve_world
 from crash_worker import Script
 from kastra_core import hookimpl
 from kastra_core.errors import OperationError
-from kastra_core.protocols.model import ChatRequest, ChatResponse, Message, TextPart, ToolCallPart, Usage
+from kastra_core.protocols.model import ChatRequest, ChatResponse, Message, TextPart, ToolCallPart, ToolResultPart, Usage
 from kastra_core.protocols.runner import OperationContext
 from kastra_core.registrations import ModelProviderRegistration, OperationRegistration
 from kastra_plugin_tool import ToolContext
@@ -82,12 +82,14 @@ class Voice(Script):
         if not who.startswith("say"):
             return await super().chat(request)
         note("chat", request.idempotency_key)
-        results = [part for message in request.messages for part in message.parts if part.type == "tool_result"]
+        results = [
+            part for message in request.messages for part in message.parts if isinstance(part, ToolResultPart)
+        ]
         parts: list[TextPart | ToolCallPart]
         if request.tools and not results:
             parts = [ToolCallPart(f"c{n}", tool.name, {"number": 7}) for n, tool in enumerate(request.tools)]
         else:
-            found = ", ".join(str(part.to_json().get("result")) for part in results)
+            found = ", ".join(str(part.response) for part in results)
             parts = [TextPart(f"{who}: {request.messages[1].text} [{found}]")]
         return ChatResponse(
             message=Message("assistant", tuple(parts)),
