@@ -63,7 +63,12 @@ def draw_text(
         width: columns; 0 = as many as it takes.
         paint: (text, role) to the coloured text; roles are title, line, label, kind and way.
     """
-    return "".join(f"{line}\n" for line in _Text(Shape(graph), width, marks, paint).lines())
+    text = "".join(f"{line}\n" for line in _Text(Shape(graph), width, marks, paint).lines())
+    return text.translate(_PLAIN) if marks is ASCII else text
+
+
+_PLAIN = str.maketrans({"…": "~", "·": "-"})
+"""Characters of ours beside the marks."""
 
 
 class _Text:
@@ -153,6 +158,9 @@ class _Text:
             self._flow(edge.target, avoid, inner, depth + 1, level)
         else:
             way = f"{marks.again if back else marks.arrow} {in_one_line(self.shape.nodes[edge.target].label)}"
+            if label and self.width:  # where it leads is worth more than why
+                room = self.width - display_width(prefix) - display_width(way) - 4
+                label = clip(label, max(room, 8))
             self._line(f"{prefix}{fork} ", f"{label} {way}" if label else way)
 
     # ------------------------------------------------------------------------------------------- lines

@@ -45,7 +45,7 @@ class TraceEntry:
     """
 
     time_s: float
-    """Unix seconds: the end of what was recorded last before it in its branch. 
+    """Unix seconds: the end of what was recorded last before it in its branch.
     What took ``ms`` began so much earlier."""
     event: JsonObject
     branch: str = ""
@@ -248,37 +248,29 @@ class ReplayContext:
         if found is not None:
             return await self._stopped_gather(group, *found, branches)
         out: dict[str, T | BaseException] = {}
-        by: str | None = None
         ended: list[BaseException] = []
         time_s = self.time_s
-        places = concurrency or len(branches)
         for name, branch in branches.items():
             # A branch keeps its place while it is under way; without a free one no further has begun.
-            if len(ended) >= places:
+            if concurrency and len(ended) >= concurrency:
                 break
-            inner = self._inside(f"{group}[{name}]", counts=by is None)
+            inner = self._inside(f"{group}[{name}]")
             try:
                 out[name] = await branch(inner)
                 inner.go_on()
             except (FrontierError, StopError) as error:
                 ended.append(error)
-            except LimitExceededError as error:
-                if by is None:
-                    raise
-                out[name] = error
+            except LimitExceededError:
+                raise
             except Exception as error:
                 out[name] = error
-                if by is None and stop_on is not None and stop_on(error):
-                    by = name
+                if stop_on is not None and len(branches) > 1 and stop_on(error):
+                    # It ends the others, and which one did so first would be recorded.
+                    ended.append(FrontierError())
             time_s = max(time_s, inner.time_s)
-        stopped = next((error for error in ended if isinstance(error, StopError)), None)
-        if stopped is not None:
-            self._end(stopped)
-        self.time_s = time_s
-        if by is not None:
-            return {by: out[by]}
         if ended:
-            self._end(ended[0])
+            self._end(next((error for error in ended if isinstance(error, StopError)), ended[0]))
+        self.time_s = time_s
         return out
 
     async def _stopped_gather(

@@ -13,7 +13,7 @@ from kastra_core.plugins import PluginManager
 from kastra_core.testing.kind import KindConformance
 from kastra_core.testing.plugin import PluginConformance
 
-PLUGINS = ("agent", "libsql", "litellm", "local", "openai", "retention", "tool")
+PLUGINS = ("agent", "libsql", "litellm", "local", "openai", "retention", "tool", "workflow")
 """Entry points of the plugins in ``plugins/``."""
 
 
@@ -43,6 +43,10 @@ class TestRetentionPlugin(PluginConformance):
 
 class TestToolPlugin(PluginConformance):
     entry_point = "tool"
+
+
+class TestWorkflowPlugin(PluginConformance):
+    entry_point = "workflow"
 
 
 def test_every_plugin_of_the_project_is_tested_here() -> None:
@@ -154,3 +158,84 @@ class TestToolKind(KindConformance):
             (manifest("Tool", {"type": "python", "python": {}}), "spec.python.function"),
             (manifest("Tool", {"type": "python", "code": "print()"}), "spec.code"),
         ]
+
+
+class TestWorkflowKind(KindConformance):
+    @pytest.fixture
+    def kind(self) -> ResourceKind:
+        return kind_of("Workflow")
+
+    @pytest.fixture
+    def others(self) -> Sequence[ResourceKind]:
+        return [kind_of("Agent"), kind_of("Tool")]
+
+    @pytest.fixture
+    def valid(self) -> Sequence[JsonObject]:
+        return [
+            manifest("Workflow", {"steps": [{"id": "only", "agent": "cook"}]}),
+            manifest("Workflow", FULL_WORKFLOW),
+        ]
+
+    @pytest.fixture
+    def invalid(self) -> Sequence[tuple[JsonObject, str]]:
+        def step(**fields: Any) -> JsonObject:
+            return manifest("Workflow", {"steps": [{"id": "a", **fields}]})
+
+        return [
+            (manifest("Workflow", {}), "spec.steps"),
+            (manifest("Workflow", {"steps": [{"agent": "x"}]}), "spec.steps[0].id"),
+            (step(agent="x", next="b"), "spec.steps[0].next"),
+            (step(agent="x", agnet="y"), "spec.steps[0].agnet"),
+            (step(set="{{ steps.b.output }}"), "spec.steps[0].set"),
+            (step(parallel=[{"id": 5}]), "spec.steps[0].parallel.branches[0].id"),
+            (step(loop={"while": "1 +", "steps": [{"id": "b", "set": 1}]}), "spec.steps[0].loop.while"),
+            (step(agent="x", timeout="soon"), "spec.steps[0].timeout"),
+        ]
+
+
+FULL_WORKFLOW: JsonObject = {
+    "name": "Everything",
+    "description": "Uses every form.",
+    "initialStep": "load",
+    "inputSchema": {"type": "object", "properties": {"names": {"type": "array"}}},
+    "outputSchema": {"type": "object"},
+    "output": {"all": "{{ steps.each.output }}"},
+    "timeout": "1h",
+    "retry": {"maxAttempts": 2, "delay": "10ms", "multiplier": 1.5, "maxDelay": "1s", "jitter": 0, "on": ["Model*"]},
+    "limits": {"maxSteps": 100, "timeoutS": 60},
+    "scaling": {"minReplicas": 0, "maxReplicas": 2},
+    "schedule": {"cron": "0 9 * * MON-FRI", "timeZone": "Europe/Berlin", "input": {"names": ["x"]}},
+    "onFailure": [{"id": "tell", "tool": "notify", "arguments": {"text": "{{ error.message }}"}}],
+    "steps": [
+        {"id": "load", "operation": "model.embed", "input": {"texts": "{{ workflow.input.names }}"}},
+        {
+            "id": "each",
+            "foreach": {
+                "items": "{{ workflow.input.names }}",
+                "as": "who",
+                "concurrency": 3,
+                "onError": "skip",
+                "steps": [{"id": "greet", "agent": {"name": "cook", "namespace": "n"}, "input": "Hi {{ who }}"}],
+            },
+        },
+        {
+            "id": "fan",
+            "parallel": {
+                "branches": [{"id": "p", "sleep": "1s"}, {"name": "q", "steps": [{"id": "q1", "set": None}]}],
+                "onFailure": "cancel",
+            },
+        },
+        {"id": "go", "branch": [{"when": "size(workflow.input.names) > 1", "next": "ask"}], "input": 1},
+        {"id": "again", "loop": {"until": "output == 3", "maxIterations": 5, "steps": [{"id": "z", "set": 3}]}},
+        {
+            "id": "ask",
+            "suspend": {"message": "Well?", "schema": {"type": "boolean"}, "timeout": "2d"},
+            "output": {"type": "answer"},
+            "onFailure": {"output": False},
+        },
+        {"id": "event", "waitForEvent": {"name": "done", "timeout": 5}, "input": {"from": "answer"}},
+        {"id": "sub", "workflow": "other", "timeout": "5m", "onFailure": "no"},
+        {"id": "yes", "succeed": {"ok": True}},
+        {"id": "no", "fail": {"reason": "Refused", "message": "no"}},
+    ],
+}

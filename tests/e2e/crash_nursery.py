@@ -100,17 +100,16 @@ class Place:
         place = {"project": str(self.directory), "store": self.url, "log": str(self.log)}
         return self.nursery.begin({"do": do, "runs": self.runs, **place, **more})
 
+    def _lines(self) -> list[str]:
+        return self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []
+
     def calls(self) -> Counter[str]:
         """Executions by idempotency key."""
-        if not self.log.exists():
-            return Counter()
-        return Counter(line.split()[1] for line in self.log.read_text(encoding="utf-8").splitlines())
+        return Counter(line.split()[1] for line in self._lines())
 
     def names(self) -> Counter[str]:
         """Executions by what was done."""
-        if not self.log.exists():
-            return Counter()
-        return Counter(line.split()[0] for line in self.log.read_text(encoding="utf-8").splitlines())
+        return Counter(line.split()[0] for line in self._lines())
 
     async def look(self, reading: Callable[[Store], Awaitable[Any]]) -> Any:
         store = await open_store(self.url, {})
@@ -122,16 +121,16 @@ class Place:
     async def after_kill(self) -> None:
         """Remember what is recorded now: nothing of that may be carried out again."""
         self.killed += 1
-        calls = self.calls()
 
-        async def recorded(store: Store) -> None:
-            for run in (await store.resources.list(MAIN_GROUP, "Run")).items:
-                uid = run.metadata.uid
-                for line in await store.journal.records(uid):
-                    key = hashlib.sha256(f"{uid}{line.path}".encode()).hexdigest()
-                    self.after_commit.setdefault(key, calls[key])
+        async def recorded(store: Store) -> list[str]:
+            runs = [run.metadata.uid for run in (await store.resources.list(MAIN_GROUP, "Run")).items]
+            return [f"{uid}{line.path}" for uid in runs for line in await store.journal.records(uid)]
 
-        await self.look(recorded)
+        paths = await self.look(recorded)
+        calls = self.calls()  # after that: another process may be at work
+        for path in paths:
+            key = hashlib.sha256(path.encode()).hexdigest()
+            self.after_commit.setdefault(key, calls[key])
 
     async def phase(self, name: str) -> str:
         """Phase of a run; "" before there is one."""
@@ -141,6 +140,10 @@ class Place:
             return str(run.status.get("phase")) if run is not None else ""
 
         return str(await self.look(read))
+
+    def keys(self) -> Counter[str]:
+        """Different idempotency keys by what was done."""
+        return Counter(line.split()[0] for line in dict.fromkeys(self._lines()))
 
     async def outcome(self) -> dict[str, Any]:
         """What a run leaves behind, without uids and times; asserts what must hold however often it was killed."""

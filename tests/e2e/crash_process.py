@@ -29,7 +29,7 @@ from kastra_core.config import Config
 from kastra_core.errors import KastraError, UserError
 from kastra_core.execution.run_status import FINISHED
 from kastra_core.execution.runs import RunManager
-from kastra_core.settings import PythonToolSettings, ToolSettings
+from kastra_core.settings import HttpToolSettings, PythonToolSettings, ToolSettings
 
 __all__ = ["World", "key_of", "note", "noted", "serve_world"]
 
@@ -122,7 +122,9 @@ async def open_runtime(job: dict[str, Any], world: World) -> RuntimeManager:
     config = attrs.evolve(
         Config.load(Path(job["project"]), env={}),
         project=Path(__file__).parent,
-        tools=ToolSettings(python=PythonToolSettings(allow=world.modules)),
+        tools=ToolSettings(
+            python=PythonToolSettings(allow=tuple(world.modules)), http=HttpToolSettings(allow_private=("127.0.0.1",))
+        ),
     )
     runtime = await Runtime.open(job["store"], config=config, plugins=plugins, controllers=False)
     ttl_s = job.get("lease_ttl_s")
@@ -151,10 +153,17 @@ async def answer(runtime: RuntimeManager, names: Sequence[str], world: World) ->
         await asyncio.sleep(0.02)
 
 
+async def _start(runtime: RuntimeManager, runs: Mapping[str, Any], thread: str | None) -> None:
+    for name, (target, given) in runs.items():
+        if await runtime.client.get(key_of(name)) is None:
+            await runtime.start_run(target, given, name=name, thread=thread)
+
+
 async def work(job: dict[str, Any], world: World) -> None:
-    """prepare, apply, delete: change resources. run: start the runs unless they are there, and wait for their end.
+    """prepare, apply, delete: change resources. run: start the runs unless they are there (``later`` those that are to
+    be started when the file ``later_after`` is there), and wait for their end.
     serve: take over what there is until the runs are over. start: only start them. signal, resume, cancel: do that as
-    one who executes nothing. wait: for the end of what others execute."""
+    one who executes nothing (resume: each run that awaits something). wait: for the end of what others execute."""
     kastra_core.execution.context.IN_MEMORY_WAIT_S = SHORT_S
     runtime = await open_runtime(job, world)
     doing, runs = job["do"], job["runs"]
@@ -178,8 +187,9 @@ async def work(job: dict[str, Any], world: World) -> None:
                     key, job.get("signal", "go"), job.get("payload"), signal_id=job.get("signal_id", "")
                 )
         elif doing == "resume":
-            for key in keys:
-                await runtime.runs.resume(key, job["payload"])
+            for run in (await runtime.store.resources.list(MAIN_GROUP, "Run")).items:
+                if run.status.get("awaiting"):
+                    await runtime.runs.resume(run.key, job["payload"])
         elif doing == "cancel":
             for key in keys:
                 await runtime.runs.cancel(key)
@@ -190,12 +200,13 @@ async def work(job: dict[str, Any], world: World) -> None:
             await runtime.runs.start()
             if world.answers or world.early:
                 helpers.append(asyncio.create_task(answer(runtime, list(runs), world)))
-            for key in keys:
-                if await runtime.client.get(key) is None and doing != "serve":
-                    target, given = runs[key.name]
-                    thread = job.get("thread")
-                    with contextlib.suppress(UserError if job.get("rivals") else ()):  # another was quicker
-                        await runtime.start_run(target, given, name=key.name, thread=thread)
+            if doing != "serve":
+                await _start(runtime, runs, job.get("thread"))
+            if later := job.get("later"):
+                while not Path(job["later_after"]).exists():
+                    await asyncio.sleep(0.01)
+                await _start(runtime, later, None)
+                keys += [key_of(name) for name in later]
             if doing == "start":
                 await asyncio.sleep(job.get("wait_s", 60.0))
             while doing == "serve" and None in [await runtime.client.get(key) for key in keys]:

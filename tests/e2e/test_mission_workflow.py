@@ -171,7 +171,7 @@ def test_workflows_are_ready_with_what_they_name_and_applying_again_changes_noth
         name: [c["status"] for c in item["status"]["conditions"] if c["type"] == "Ready"]
         for name, item in found.items()
     }
-    assert ready == dict.fromkeys(("data-processing", "recipe-suggestion", "support-flow"), ["True"])
+    assert ready == {key: ["True"] for key in ("data-processing", "recipe-suggestion", "support-flow")}
     assert {name: item["status"]["steps"] for name, item in found.items()} == {
         "data-processing": 3,
         "recipe-suggestion": 2,

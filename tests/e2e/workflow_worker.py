@@ -1,7 +1,7 @@
 """The workflows whose processes the tests kill, and what they act upon; see ``crash_process`` for how they are killed.
 
-The workflows stand in ``workflow_cases.yaml``. They use every form of control flow, and end the same way however fast or
-slow a process is: what is to run into a timeout waits for ever, what has to be there first is waited for.
+The workflows stand in ``workflow_cases.yaml``. They use every form of control flow, and end the same way however fast
+or slow a process is: what is to run into a timeout waits for ever, what has to be there first is waited for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,15 @@ from crash_process import World, note, noted, serve_world
 from crash_worker import Script
 from kastra_core import hookimpl
 from kastra_core.errors import OperationError
-from kastra_core.protocols.model import ChatRequest, ChatResponse, Message, TextPart, ToolCallPart, ToolResultPart, Usage
+from kastra_core.protocols.model import (
+    ChatRequest,
+    ChatResponse,
+    Message,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+    Usage,
+)
 from kastra_core.protocols.runner import OperationContext
 from kastra_core.registrations import ModelProviderRegistration, OperationRegistration
 from kastra_plugin_tool import ToolContext
@@ -82,9 +90,7 @@ class Voice(Script):
         if not who.startswith("say"):
             return await super().chat(request)
         note("chat", request.idempotency_key)
-        results = [
-            part for message in request.messages for part in message.parts if isinstance(part, ToolResultPart)
-        ]
+        results = [part for message in request.messages for part in message.parts if isinstance(part, ToolResultPart)]
         parts: list[TextPart | ToolCallPart]
         if request.tools and not results:
             parts = [ToolCallPart(f"c{n}", tool.name, {"number": 7}) for n, tool in enumerate(request.tools)]

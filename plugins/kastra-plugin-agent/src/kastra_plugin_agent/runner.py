@@ -53,6 +53,8 @@ class _Tool:
 
     reference: Reference
     definition: JsonObject
+    as_text: bool = False
+    """It is another executable kind that does not say what input it takes: it is asked in full sentences."""
     at_most_once: bool = False
     """Its resource says ``idempotent: false``: after a crash it is not called again unless it had ended."""
 
@@ -145,13 +147,12 @@ class AgentRunner:
                 raise RunFailedError(f"{reference.path}: {reference.key} is not there", reason="ToolNotFound")
             name = tool_name(use.name)
             own = pinned.status.get("description") or pinned.spec.get("description") or ""
-            if reference.kind == "Tool":
-                schema = pinned.status.get("inputSchema") or pinned.spec.get("inputSchema")
-                parameters = schema or {"type": "object", "properties": {}}
-            else:
-                parameters = _ASK_AS_TEXT
+            schema = pinned.status.get("inputSchema") or pinned.spec.get("inputSchema")
+            # The model APIs take objects only.
+            as_text = reference.kind != "Tool" and (schema or {}).get("type") != "object"
+            parameters = _ASK_AS_TEXT if as_text else schema or {"type": "object", "properties": {}}
             definition = {"name": name, "description": use.description or own, "parameters": parameters}
-            tools[name] = _Tool(reference, definition, pinned.spec.get("idempotent") is False)
+            tools[name] = _Tool(reference, definition, as_text, pinned.spec.get("idempotent") is False)
         plan = _Plan(target, spec, head, tools)
         if len(self._plans) >= _PLANS:
             self._plans.clear()
@@ -207,7 +208,7 @@ class AgentRunner:
     async def _invoke(ctx: RunContext, tool: _Tool, arguments: JsonObject) -> JsonValue:
         reference = tool.reference
         if reference.kind != "Tool":
-            return await ctx.call(reference, arguments.get("input", arguments))
+            return await ctx.call(reference, arguments.get("input", arguments) if tool.as_text else arguments)
         where = {"namespace": reference.namespace, "name": reference.name}
         result = await ctx.perform(
             "tool.invoke",

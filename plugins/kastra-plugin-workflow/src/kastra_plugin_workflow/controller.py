@@ -49,7 +49,9 @@ class WorkflowController(AbstractController):
         kept = {condition.type for condition in conditions if condition is not None}
         mine = {"TypesFit", "Scheduled"}
         status["conditions"] = [
-            condition for condition in status["conditions"] if condition["type"] in kept or condition["type"] not in mine
+            condition
+            for condition in status["conditions"]
+            if condition["type"] in kept or condition["type"] not in mine
         ]
         return _Desired(status, turn)
 
@@ -85,9 +87,7 @@ class WorkflowController(AbstractController):
         shown = [fault.text for fault in told[:_MOST_TOLD]]
         if len(told) > _MOST_TOLD:
             shown.append(f"and {len(told) - _MOST_TOLD} more")
-        return Condition(
-            type="ReferencesResolved", status="False", reason=told[0].reason, message="; ".join(shown)
-        )
+        return Condition(type="ReferencesResolved", status="False", reason=told[0].reason, message="; ".join(shown))
 
     async def _faults(self, resource: Resource, seen: set[ResourceKey]) -> list[_Fault]:
         """What is missing or not ready of what a workflow refers to."""

@@ -98,9 +98,7 @@ class _Drawing:
 
     # ------------------------------------------------------------------------------------- blocks and steps
 
-    def _block(
-        self, steps: Sequence[StepSpec], group: str, exit: Exit, failed: Exit | None, initial: str = ""
-    ) -> str:
+    def _block(self, steps: Sequence[StepSpec], group: str, exit: Exit, failed: Exit | None, initial: str = "") -> str:
         """Draw a block; return the node that it begins with, "" for an empty one."""
         ids: dict[str, str] = {}
         places = [self._place(step, group) for step in steps]

@@ -69,6 +69,7 @@ InputOf = Callable[[Frame, JsonValue], JsonValue]
 
 _USER_INPUT = "user-input"
 _WITH_RETRY = ("agent", "tool", "workflow", "network", "operation")
+_NESTED = ("branch", "parallel", "foreach", "loop")
 _WAITING_NOT = ("set", "succeed", "fail")
 
 
@@ -168,6 +169,8 @@ class PlannedStep:
     """Carries out a try, however long it takes."""
     waits: bool
     """``run`` gives an awaitable."""
+    nested: bool
+    """The body holds blocks."""
     work: Any
     """What the body needs: a name, a reference, a template, an object of one of the classes above."""
     input: InputOf | None
@@ -329,6 +332,7 @@ class _Compiler:
             run=self.timed if spec.timeout is not None and waits else self.bodies[body],
             untimed=self.bodies[body],
             waits=waits,
+            nested=body in _NESTED,
             work=work,
             input=input_of,
             uses_input=uses_input,

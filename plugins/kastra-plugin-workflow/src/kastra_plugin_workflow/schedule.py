@@ -209,7 +209,11 @@ class ScheduleState:
             return fresh, []
         was_suspended = bool(kept.get("suspended"))
         pending = tuple(filter(None, map(instant_of, kept.get("pending") or ())))
-        if (kept.get("cron"), kept.get("timeZone")) != (spec.cron, spec.time_zone) or was_suspended and not spec.suspend:
+        if (
+            (kept.get("cron"), kept.get("timeZone")) != (spec.cron, spec.time_zone)
+            or was_suspended
+            and not spec.suspend
+        ):
             # Another line's instants, or those of the time of suspension, are not made up for.
             return attrs.evolve(fresh, until_s=now_s // 1), []
         notes = []
@@ -253,12 +257,12 @@ def decide(
         return attrs.evolve(state, pending=pending) if dropped else state, notes
     # "Missed" is what came while nobody was there to look; the policy says what to make up for.
     late = [instant for instant in due if instant != due[-1] or now_s - instant > ON_TIME_S]
-    chosen = due
+    wanted = due
     if spec.missed_run_policy != "All":
-        chosen = [] if spec.missed_run_policy == "Skip" and due[-1] in late else due[-1:]
-    _tell_missed(late, chosen, more, spec, notes)
-    chosen, _ = _in_time(chosen, spec, now_s, notes)
-    chosen = _by_concurrency(chosen, pending, late, spec, active, notes)
+        wanted = [] if spec.missed_run_policy == "Skip" and due[-1] in late else due[-1:]
+    _tell_missed(late, wanted, more, spec, notes)
+    in_time, _ = _in_time(wanted, spec, now_s, notes)
+    chosen = _by_concurrency(in_time, pending, late, spec, active, notes)
     if pending and spec.missed_run_policy != "All":
         notes.append(
             Note("Warning", "MissedSchedule", f"{_several(pending)} could not be started until {rfc3339(due[-1])} came")

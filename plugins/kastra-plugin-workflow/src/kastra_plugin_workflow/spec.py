@@ -78,6 +78,7 @@ class RetrySpec:
     multiplier: float = 2.0
     """Each further wait is so many times the one before."""
     max_delay: Duration = attrs.field(default=Duration(60.0))
+    """No wait is longer."""
     jitter: float = 0.5
     """0 to 1: the part of a wait that is left to chance."""
     on: tuple[str, ...] = ()
@@ -91,8 +92,11 @@ class CaseSpec:
     """A case of a branch: ``next`` or ``steps``."""
 
     when: Condition = ""
+    """True: the case is taken."""
     name: str = ""
+    """Key of its output in mode all, and what histories call it; default: its index."""
     next: str = ""
+    """Id of a step of the same block, or END."""
     steps: tuple[StepSpec, ...] = ()
 
 
@@ -101,6 +105,7 @@ class DefaultSpec:
     """What a branch does when no case is true. In a manifest also the id of a step."""
 
     next: str = ""
+    """Id of a step of the same block, or END."""
     steps: tuple[StepSpec, ...] = ()
 
 
@@ -110,6 +115,7 @@ class BranchSpec:
 
     cases: tuple[CaseSpec, ...]
     mode: Literal["first", "all"] = "first"
+    """first: the first case that is true. all: each that is true, at once."""
     default: DefaultSpec | None = None
 
 
@@ -118,6 +124,7 @@ class Branch:
     """A branch of ``parallel``: a name and a block. In a manifest also a single step, whose id is the name."""
 
     name: str
+    """Key of its output."""
     steps: tuple[StepSpec, ...]
 
 
@@ -127,7 +134,9 @@ class ParallelSpec:
 
     branches: tuple[Branch, ...]
     on_failure: Literal["wait", "cancel"] = "wait"
+    """wait: the others end first. cancel: they are ended."""
     concurrency: int | None = None
+    """Branches at once; none: all."""
 
 
 @attrs.frozen(kw_only=True)
@@ -135,11 +144,14 @@ class ForeachSpec:
     """Carries out a block for each item of a list."""
 
     items: Template
+    """A list, or a template that gives one."""
     steps: tuple[StepSpec, ...]
     as_: str = attrs.field(default="item", alias="as_")
     """Name of the item in expressions; in a manifest ``as``."""
     concurrency: int = 1
+    """Items at once."""
     on_error: Literal["stop", "skip"] = "stop"
+    """stop: the first failed item ends the step. skip: it is left out of the result."""
 
 
 @attrs.frozen(kw_only=True)
@@ -148,9 +160,13 @@ class LoopSpec:
 
     steps: tuple[StepSpec, ...]
     while_: Condition = attrs.field(default="", alias="while_")
+    """Goes on while it is true."""
     until: Condition = ""
+    """Goes on until it is true."""
     max_iterations: int = 100
+    """Passes at most."""
     on_limit: Literal["fail", "stop"] = "fail"
+    """What the bound means: fail (reason LoopLimit), or stop as if the condition had ended it."""
 
 
 @attrs.frozen(kw_only=True)
@@ -158,6 +174,7 @@ class SleepSpec:
     """Waits. In a manifest also the duration alone."""
 
     duration: Template = UNSET
+    """A duration, or a template that gives one."""
     until: Template = UNSET
     """RFC 3339."""
 
@@ -167,8 +184,11 @@ class WaitForEventSpec:
     """Waits for a signal of this name; its payload must fit ``schema``. In a manifest also the name alone."""
 
     name: str
+    """Name of the signal."""
     timeout: Duration | None = None
+    """Reason Timeout afterwards; none: it waits for ever."""
     schema: Mapping[str, Any] | None = None
+    """JSON schema of the payload."""
 
 
 @attrs.frozen(kw_only=True)
@@ -178,7 +198,9 @@ class SuspendSpec:
     message: Template = ""
     """What to show to whom is asked."""
     schema: Mapping[str, Any] | None = None
+    """JSON schema of the answer."""
     timeout: Duration | None = None
+    """Reason Timeout afterwards; none: it waits for ever."""
 
 
 @attrs.frozen(kw_only=True)
@@ -186,6 +208,7 @@ class FailSpec:
     """Fails. In a manifest also the message alone."""
 
     message: Template = ""
+    """Why, for people."""
     reason: str = "Failed"
     """CamelCase, one word."""
 
@@ -195,6 +218,7 @@ class OnFailureSpec:
     """What happens when a step failed for good. In a manifest also the id of the step to go on with."""
 
     next: str = ""
+    """Id of the step to go on with; default: the step's own ``next``."""
     output: Template = UNSET
     """Output of the step in place of the one that it could not give."""
     steps: tuple[StepSpec, ...] = ()
@@ -205,16 +229,24 @@ class StepSpec:
     """A step: an id, exactly one body, and how its input, output, end and failure are treated."""
 
     id: str
+    """Unique in the whole workflow: a letter, then letters, digits, ``_`` and ``-``."""
     name: str = ""
     """For people."""
     description: str = ""
+    """For people; what an agent is asked when the step has no input."""
 
     agent: Ref = None
+    """Body: an agent, by reference; its answer is the result."""
     tool: Ref = None
+    """Body: a tool, by reference."""
     workflow: Ref = None
+    """Body: another workflow, by reference."""
     network: Ref = None
+    """Body: a network, by reference."""
     operation: str = ""
+    """Body: a durable operation that a plugin offers (``model.embed``); the input is its arguments."""
     set: Template = UNSET
+    """Body: a template whose value is the result."""
     branch: BranchSpec | None = None
     parallel: ParallelSpec | None = None
     foreach: ForeachSpec | None = None
@@ -223,6 +255,7 @@ class StepSpec:
     wait_for_event: WaitForEventSpec | None = None
     suspend: SuspendSpec | None = None
     succeed: Template = UNSET
+    """Body: ends the workflow as success with this output (a template)."""
     fail: FailSpec | None = None
 
     input: Template = UNSET
@@ -284,6 +317,7 @@ class LimitsSpec:
     max_model_calls: int | None = None
     """Calls of models, those of child runs included."""
     max_tool_calls: int | None = None
+    """Calls of tools, those of child runs included."""
     max_tokens: int | None = None
     """Input and output tokens of all model calls together."""
     max_cost: float | None = None
@@ -297,7 +331,9 @@ class ScalingSpec:
     """Runs of this workflow at once in one process; further ones wait."""
 
     min_replicas: int = 0
+    """Slots that status shows even when nothing runs."""
     max_replicas: int | None = None
+    """Runs at once; none: only the runtime's own limit holds."""
 
 
 @attrs.frozen(kw_only=True)
@@ -309,6 +345,7 @@ class ScheduleSpec:
     time_zone: str = "UTC"
     """IANA name: ``Europe/Berlin``."""
     input: Any = None
+    """Input of the runs."""
     concurrency_policy: Literal["Allow", "Forbid", "Replace"] = "Allow"
     """What to do when the run before is not over."""
     missed_run_policy: Literal["Latest", "All", "Skip"] = "Latest"
@@ -333,6 +370,7 @@ class WorkflowSpec:
     input_schema: Mapping[str, Any] | None = None
     """JSON schema of the input."""
     output_schema: Mapping[str, Any] | None = None
+    """JSON schema of the output."""
     output: Template = UNSET
     """The workflow's output; default: that of the step that was carried out last."""
     on_failure: tuple[StepSpec, ...] = ()

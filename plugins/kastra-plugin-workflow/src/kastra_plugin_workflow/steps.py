@@ -128,14 +128,15 @@ async def timed(ctx: RunContext, frame: Frame, step: PlannedStep, given: JsonVal
 
     async def body(inner: RunContext) -> tuple[Frame, BaseException | None, JsonValue]:
         # What a try that is given up has done so far must not be seen: a replay would not see it.
-        copy = frame.copied()
+        copy = frame.copied() if step.nested else frame
         try:
             return copy, None, await step.untimed(inner, copy, step, given)
         except FAILED as error:
             return copy, error, None
 
     copy, error, result = await ctx.within(step.timeout_s, body, name=f"{step.id}.within")
-    frame.take(copy)
+    if step.nested:
+        frame.take(copy)
     if error is not None:
         raise error
     return result

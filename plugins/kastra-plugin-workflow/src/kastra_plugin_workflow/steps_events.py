@@ -47,9 +47,7 @@ def _finished(frame: Frame, step: PlannedStep, phase: str) -> JsonObject:
     return {"type": "step_finished", "step": step.id, "path": frame.path_of(step), "phase": phase}
 
 
-async def retried(
-    ctx: RunContext, frame: Frame, step: PlannedStep, wait_s: float, error: StepFailed
-) -> None:
+async def retried(ctx: RunContext, frame: Frame, step: PlannedStep, wait_s: float, error: StepFailed) -> None:
     """A try failed, and another follows. ``attempt`` is the one that failed."""
     await ctx.emit(
         {

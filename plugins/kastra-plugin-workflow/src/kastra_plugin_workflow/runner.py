@@ -1,0 +1,155 @@
+"""WorkflowRunner: carries out a pinned workflow over a RunContext."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kastra_core.api.meta import JsonObject, JsonValue, Resource
+from kastra_core.errors import OperationError, RunFailedError
+from kastra_core.protocols.runner import RunContext
+from kastra_plugin_workflow import steps, steps_blocks
+from kastra_plugin_workflow.expressions import ExpressionError
+from kastra_plugin_workflow.plan import Body, Plan, compile_plan
+from kastra_plugin_workflow.signals import misfits
+from kastra_plugin_workflow.steps_blocks import run_block
+from kastra_plugin_workflow.steps_frame import FAILED, Frame, Progress, StepFailed, Succeeded
+
+__all__ = ["WorkflowRunner"]
+
+_PLANS = 256
+_BODIES: Mapping[str, Body] = {
+    "agent": steps.call_run,
+    "workflow": steps.call_run,
+    "network": steps.call_run,
+    "tool": steps.call_tool,
+    "operation": steps.perform,
+    "set": steps.render,
+    "branch": steps_blocks.branch,
+    "parallel": steps_blocks.parallel,
+    "foreach": steps_blocks.foreach,
+    "loop": steps_blocks.loop,
+    "sleep": steps.sleep,
+    "waitForEvent": steps.wait_for_event,
+    "suspend": steps.suspend,
+    "succeed": steps.succeed,
+    "fail": steps.fail,
+}
+
+
+class WorkflowRunner:
+    """Runs workflows. Input: any JSON that fits ``spec.inputSchema``; output: as ``spec.output`` says.
+
+    Events: ``step_started``, ``step_finished``, ``step_retry``, ``decision``, ``note``.
+    """
+
+    def __init__(self) -> None:
+        self._plans: dict[int, Plan] = {}
+
+    async def run(self, ctx: RunContext, target: Resource, input: JsonValue) -> JsonValue:
+        """Return the workflow's output.
+
+        Raises:
+            RunFailedError: a step failed (its reason), the input or the output does not fit (InvalidInput,
+                InvalidOutput), the whole took too long (Timeout), the spec cannot be read (InvalidSpec).
+        """
+        plan = self._plan(target)
+        spec = plan.spec
+        if spec.input_schema is not None:
+            input = _with_defaults(spec.input_schema, input)
+            wrong = misfits(spec.input_schema, input)
+            if wrong:
+                raise RunFailedError(
+                    f"the input does not fit spec.inputSchema: {'; '.join(wrong)}", reason="InvalidInput"
+                )
+        meta = target.metadata
+        workflow: JsonObject = {"input": input, "name": meta.name, "namespace": meta.namespace, "run": ctx.run_id}
+        progress = Progress(plan, ctx.run_id)
+        if spec.timeout is None:
+            frame, failure, output = await _graph(ctx, plan, progress, workflow)
+        else:
+            try:
+                frame, failure, output = await ctx.within(
+                    float(spec.timeout), lambda inner: _graph(inner, plan, progress, workflow), name="workflow"
+                )
+            except OperationError as error:
+                # What was done so far is not told: a run that is taken up again would not know it.
+                message = f"the workflow was not over after spec.timeout ({spec.timeout.plain})"
+                frame, output = Frame.top(progress, workflow), None
+                failure = StepFailed(message, reason=error.reason)
+                failure.input = input
+        if failure is None:
+            return output
+        if plan.on_failure is not None:
+            failure, output = await _handled(ctx, plan, frame, failure)
+            if failure is None:
+                return output
+        raise RunFailedError(str(failure), reason=failure.reason) from failure
+
+    def _plan(self, target: Resource) -> Plan:
+        plan = self._plans.get(id(target))
+        if plan is not None and plan.target is target:
+            return plan
+        plan = compile_plan(target, _BODIES, steps.timed)
+        if len(self._plans) >= _PLANS:
+            self._plans.clear()
+        self._plans[id(target)] = plan
+        return plan
+
+
+async def _graph(
+    ctx: RunContext, plan: Plan, progress: Progress, workflow: Mapping[str, JsonValue]
+) -> tuple[Frame, StepFailed | None, JsonValue]:
+    """Carry out the steps; (what is in sight of the handler, how the workflow failed, its output)."""
+    frame = Frame.top(progress, workflow)
+    try:
+        try:
+            output = await run_block(ctx, plan.block, frame, workflow["input"])
+            if plan.output is not None:
+                output = plan.output.render(frame.scope)
+        except Succeeded as end:
+            output = end.output
+        return frame, _unfit(plan, output), output
+    except StepFailed as failure:
+        return frame, failure, None
+    except ExpressionError as error:
+        failure = StepFailed(f"spec.output: {error}", reason=error.reason)
+        failure.input = workflow["input"]
+        return frame, failure, None
+
+
+def _unfit(plan: Plan, output: JsonValue) -> StepFailed | None:
+    schema = plan.spec.output_schema
+    wrong = misfits(schema, output) if schema is not None else []
+    if not wrong:
+        return None
+    return StepFailed(f"the output does not fit spec.outputSchema: {'; '.join(wrong)}", reason="InvalidOutput")
+
+
+async def _handled(
+    ctx: RunContext, plan: Plan, frame: Frame, failure: StepFailed
+) -> tuple[StepFailed | None, JsonValue]:
+    """Carry out ``spec.onFailure``; (how the workflow failed, its output when it did not)."""
+    assert plan.on_failure is not None
+    handler = frame.shared(None, "onFailure", error=failure.entry)
+    try:
+        await run_block(ctx, plan.on_failure, handler, failure.input)
+    except Succeeded as end:
+        return _unfit(plan, end.output), end.output
+    except FAILED as error:
+        failure.message += f"; spec.onFailure failed too: {error}"
+    return failure, None
+
+
+def _with_defaults(schema: Mapping[str, Any], input: JsonValue) -> JsonValue:
+    """The input with the defaults of the schema's top-level properties; null counts as an object without any."""
+    properties = schema.get("properties")
+    if not isinstance(properties, Mapping) or not (input is None or isinstance(input, dict)):
+        return input
+    given = input or {}
+    missing = {
+        name: inner["default"]
+        for name, inner in properties.items()
+        if name not in given and isinstance(inner, Mapping) and "default" in inner
+    }
+    return {**given, **missing} if missing else input
