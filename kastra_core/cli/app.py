@@ -27,6 +27,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "diff": "Show what apply would change.",
         "validate": "Check manifests without a store.",
         "explain": "Document a kind and its fields, or a model's provider.",
+        "graph": "Draw a workflow, or another resource that has a picture.",
         "wait": "Wait for a condition of resources.",
         "export": "Write resources as manifests that can be applied.",
     },
@@ -34,6 +35,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "run": "Run an agent, a tool or another executable resource.",
         "chat": "Talk with an agent.",
         "logs": "Show what happened in a run.",
+        "serve": "Keep the project alive: schedules, controllers, unfinished runs.",
     },
     "System": {
         "events": "List events.",

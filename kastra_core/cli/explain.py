@@ -1,4 +1,4 @@
-"""``kastra explain``: kinds, their fields, and who answers for a model."""
+"""``kastra explain``: kinds, their fields, who answers for a model, and why a run went as it did."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kastra_core.cli.common import KubectlCommand, current, emit, output_option, style
+from kastra_core.cli.common import KubectlCommand, current, emit, namespace_option, output_option, style
 from kastra_core.cli.printing import NONE, render_data
 from kastra_core.cli.tables import format_table, terminal_width
 from kastra_core.errors import UserError, nearest
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kastra_core.api.kind import ResourceKind
     from kastra_core.api.registry import KindRegistry
     from kastra_core.cli.fields import Field
+    from kastra_core.runtime import RuntimeManager
 
 __all__ = ["command"]
 
@@ -24,14 +25,16 @@ _WIDTH = 100
 
 
 @click.command(cls=KubectlCommand)
-@click.argument("what", nargs=-1, metavar="[KIND[.FIELD...] | model PROVIDER/NAME]")
+@click.argument("what", nargs=-1, metavar="[KIND[.FIELD...] | model PROVIDER/NAME | run/NAME]")
+@namespace_option
 @click.option("--recursive", is_flag=True, help="All fields below, without their texts.")
 @output_option("yaml", "json")
-def command(what: tuple[str, ...], recursive: bool, output: str) -> None:
-    """Document a kind and its fields, or a model's provider.
+def command(what: tuple[str, ...], namespace: str | None, recursive: bool, output: str) -> None:
+    """Document a kind and its fields, a model's provider, or why a run went as it did.
 
     Without argument it lists the kinds. `kastra explain model openai/gpt-4o` says which plugin answers, why, and
-    what is missing.
+    what is missing. `kastra explain run/NAME` tells why each step of a run was chosen, from its journal; of another
+    kind (workflow/NAME), that of its last run.
     """
     from kastra_core.runtime import registry_of
 
@@ -39,7 +42,10 @@ def command(what: tuple[str, ...], recursive: bool, output: str) -> None:
         _explain_model(what[1], output)
         return
     if len(what) > 1:
-        raise UserError(f"explain takes one KIND[.FIELD...] or model PROVIDER/NAME, not {' '.join(what)!r}")
+        raise UserError(f"explain takes one KIND[.FIELD...], run/NAME or model PROVIDER/NAME, not {' '.join(what)!r}")
+    if what and "/" in what[0]:
+        _explain_run(what[0], namespace, output)
+        return
     registry = registry_of(current().plugins)
     if not what:
         emit(_kinds(registry))
@@ -161,6 +167,22 @@ def _field_data(field: Field, depth: int = 0) -> dict[str, Any]:
     if below:
         out["fields"] = [_field_data(item, depth + 1) for item in below]
     return out
+
+
+# ------------------------------------------------------------------------------------------------ runs
+
+
+def _explain_run(what: str, namespace: str | None, output: str) -> None:
+    from kastra_core.cli.logs import run_of
+    from kastra_core.cli.run_explain import explain_run, trace_data
+    from kastra_core.execution.replay import replay
+
+    async def read(runtime: RuntimeManager) -> str:
+        run = await run_of(runtime, what, namespace)
+        trace = await replay(runtime, run)
+        return render_data(trace_data(run, trace), output) if output else explain_run(runtime, run, trace)
+
+    emit(current().read(read))
 
 
 # ------------------------------------------------------------------------------------------------ models

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import attrs
 
@@ -19,8 +20,6 @@ _DOWN = 30.0
 """Between layers."""
 _THIN = 8.0
 """Width of the place of an edge that passes a layer."""
-_LABEL = 16.0
-"""Height of an edge's label."""
 _PADDING = 16.0
 """In frames."""
 _LANE = 14.0
@@ -82,8 +81,8 @@ class Layout:
 
     def take(self, other: Layout, x: float, y: float) -> None:
         """Put all of another layout in this one, moved."""
-        for id, box in other.boxes.items():
-            self.boxes[id] = attrs.evolve(box, x=box.x + x, y=box.y + y)
+        for key, box in other.boxes.items():
+            self.boxes[key] = attrs.evolve(box, x=box.x + x, y=box.y + y)
         for index, points in other.ways.items():
             self.ways[index] = [(px + x, py + y) for px, py in points]
         for index, (px, py) in other.labels.items():
@@ -91,12 +90,14 @@ class Layout:
         self.lanes |= other.lanes
 
 
-def layout_of(shape: Shape, sizes: Mapping[str, tuple[float, float]], label_width: Callable[[Edge], float]) -> Layout:
+def layout_of(
+    shape: Shape, sizes: Mapping[str, tuple[float, float]], label_size: Callable[[Edge], tuple[float, float]]
+) -> Layout:
     """Return places for all nodes and edges.
 
     Args:
         sizes: (width, height) of each node; of a frame those of its head.
-        label_width: that of an edge's label, 0 for none.
+        label_size: (width, height) of an edge's label, (0, 0) for none.
     """
     levels: dict[str, list[tuple[int, str, str]]] = {}
     for index, edge in enumerate(shape.edges):
@@ -104,9 +105,9 @@ def layout_of(shape: Shape, sizes: Mapping[str, tuple[float, float]], label_widt
         levels.setdefault(frame, []).append((index, source, target))
     inner: dict[str, Layout] = {}
     # From the inside out: a frame is as large as what lies in it.
-    frames = sorted((id for id in shape.nodes if shape.is_frame(id)), key=lambda id: -len(shape.above(id)))
+    frames = sorted((key for key in shape.nodes if shape.is_frame(key)), key=lambda key: -len(shape.above(key)))
     for frame in (*frames, ""):
-        found = _Level(shape, frame, levels.get(frame, []), sizes, inner, label_width).layout()
+        found = _Level(shape, frame, levels.get(frame, []), sizes, inner, label_size).layout()
         if frame:
             found = _framed(frame, found, sizes[frame])
         inner[frame] = found
@@ -164,13 +165,13 @@ class _Level:
         edges: Sequence[tuple[int, str, str]],
         sizes: Mapping[str, tuple[float, float]],
         inner: Mapping[str, Layout],
-        label_width: Callable[[Edge], float],
+        label_size: Callable[[Edge], tuple[float, float]],
     ) -> None:
-        self.shape, self.inner, self.label_width = shape, inner, label_width
+        self.shape, self.inner, self.label_size = shape, inner, label_size
         self.places: dict[str, _Place] = {}
-        for id in shape.children.get(frame, []):
-            width, height = (inner[id].width, inner[id].height) if id in inner else sizes[id]
-            self.places[id] = _Place(id, width, height)
+        for key in shape.children.get(frame, []):
+            width, height = (inner[key].width, inner[key].height) if key in inner else sizes[key]
+            self.places[key] = _Place(key, width, height)
         self.forward = [edge for edge in edges if edge[0] not in shape.back]
         self.back = [edge for edge in edges if edge[0] in shape.back]
         self.chains: dict[int, list[_Place]] = {}
@@ -187,28 +188,28 @@ class _Level:
 
     def _layer(self) -> None:
         """Layers by the longest path; an edge with a label takes two, so that the label has one of its own."""
-        following: dict[str, list[tuple[str, int]]] = {id: [] for id in self.places}
+        following: dict[str, list[tuple[str, int]]] = {key: [] for key in self.places}
         waiting = dict.fromkeys(self.places, 0)
         for index, source, target in self.forward:
-            length = 2 if self.label_width(self.shape.edges[index]) else 1
+            length = 2 if self.label_size(self.shape.edges[index])[0] else 1
             following[source].append((target, length))
             waiting[target] += 1
-        ready = [id for id, count in waiting.items() if not count]
+        ready = [key for key, count in waiting.items() if not count]
         order: list[str] = []
         while ready:
-            id = ready.pop(0)
-            order.append(id)
-            for target, length in following[id]:
+            key = ready.pop(0)
+            order.append(key)
+            for target, length in following[key]:
                 place = self.places[target]
-                place.layer = max(place.layer, self.places[id].layer + length)
+                place.layer = max(place.layer, self.places[key].layer + length)
                 waiting[target] -= 1
                 if not waiting[target]:
                     ready.append(target)
         # What nothing leads to comes as near above what it leads to as it can.
         entered = {target for _, _, target in self.forward}
-        for id in order:
-            if id not in entered and following[id]:
-                self.places[id].layer = min(self.places[t].layer - length for t, length in following[id])
+        for key in order:
+            if key not in entered and following[key]:
+                self.places[key].layer = min(self.places[t].layer - length for t, length in following[key])
 
     def _chain(self) -> None:
         count = max((place.layer for place in self.places.values()), default=-1) + 1
@@ -217,16 +218,16 @@ class _Level:
             self.layers[place.layer].append(place)
         for index, source, target in self.forward:
             start, end = self.places[source], self.places[target]
-            wide = self.label_width(self.shape.edges[index])
+            wide, high = self.label_size(self.shape.edges[index])
             chain = [start]
             labelled = start.layer + 1
             for layer in range(start.layer + 1, end.layer):
                 is_label = bool(wide) and layer == labelled
-                place = _Place("", wide if is_label else _THIN, _LABEL if is_label else 0.0, layer)
+                place = _Place("", wide if is_label else _THIN, high if is_label else 0.0, layer)
                 self.layers[layer].append(place)
                 chain.append(place)
             chain.append(end)
-            for above, below in zip(chain, chain[1:]):
+            for above, below in pairwise(chain):
                 above.down.append(below)
                 below.up.append(above)
             self.chains[index] = chain
@@ -287,10 +288,44 @@ class _Level:
                     x = sum(one.x * pull for one, pull in zip(near, pulls)) / total if near else place.x
                     wished.append((x, total or 0.1))
                 _settle(layer, wished)
+        for chain in self.chains.values():
+            self._straighten(chain[1:-1])
         left = min((place.x - place.width / 2 for layer in self.layers for place in layer), default=0.0)
         for layer in self.layers:
             for place in layer:
                 place.x -= left
+
+    def _straighten(self, run: Sequence[_Place]) -> None:
+        """Put the places of an edge that passes layers below each other, as far as their neighbours let them."""
+        start = 0
+        while start < len(run):
+            left, right = self._room(run[start])
+            end = start + 1
+            while end < len(run):
+                more_left, more_right = self._room(run[end])
+                if max(left, more_left) > min(right, more_right):
+                    break
+                left, right = max(left, more_left), min(right, more_right)
+                end += 1
+            # A last bend is better near the end than in the middle of nowhere.
+            wish = run[start].x if end < len(run) else sum(place.x for place in run[start:end]) / (end - start)
+            for place in run[start:end]:
+                place.x = min(max(wish, left), right)
+            start = end
+
+    def _room(self, place: _Place) -> tuple[float, float]:
+        """Least and greatest x that a place may have between its neighbours."""
+        layer = self.layers[place.layer]
+        number = int(place.order)
+        left, right = float("-inf"), float("inf")
+        if number:
+            before = layer[number - 1]
+            left = before.x + (before.width + place.width + _ACROSS) / 2
+        if number + 1 < len(layer):
+            after = layer[number + 1]
+            right = after.x - (after.width + place.width + _ACROSS) / 2
+        # Rounding may have put it a hair beside its room.
+        return min(left, place.x), max(right, place.x)
 
     def _draw(self) -> Layout:
         out = Layout()
@@ -303,12 +338,12 @@ class _Level:
             y += height + _DOWN
         out.height = max(y - _DOWN, 0.0) + (_LANE if lanes else 0.0)
         out.width = max((place.x + place.width / 2 for layer in self.layers for place in layer), default=0.0)
-        for id, place in self.places.items():
+        for key, place in self.places.items():
             top = self.tops[place.layer] + (self.heights[place.layer] - place.height) / 2
-            if id in self.inner:
-                out.take(self.inner[id], place.x - place.width / 2, top)
+            if key in self.inner:
+                out.take(self.inner[key], place.x - place.width / 2, top)
             else:
-                out.boxes[id] = Box(place.x - place.width / 2, top, place.width, place.height)
+                out.boxes[key] = Box(place.x - place.width / 2, top, place.width, place.height)
         for index, _, _ in self.forward:
             self._way(index, out)
         self._lanes(out)
@@ -343,7 +378,7 @@ class _Level:
         for number, (index, source, target) in enumerate(shortest):
             start, end = out.boxes[source], out.boxes[target]
             first, last = self.places[target].layer, self.places[source].layer
-            wide = self.label_width(self.shape.edges[index])
+            wide, _ = self.label_size(self.shape.edges[index])
             # The label may be wider than the lane; it stands in its middle, beside whatever else is there.
             beside = max(x for a, b, x in taken if a <= last + 1 and b >= first - 1)
             lane = beside + max(_LANE, wide / 2 + 4)
@@ -365,16 +400,16 @@ class _Level:
                 out.labels[index] = (lane, (low + high) / 2)
             out.width = max(out.width, lane + wide / 2 + 4)
 
-    def _rim(self, id: str, box: Box, x: float, *, down: bool) -> float:
+    def _rim(self, key: str, box: Box, x: float, *, down: bool) -> float:
         """y of a node's upper or lower rim at ``x``; that of a diamond is slanted."""
         slant = 0.0
-        if self.shape.nodes[id].shape == "diamond" and id not in self.inner:
+        if self.shape.nodes[key].shape == "diamond" and key not in self.inner:
             slant = min(abs(x - box.middle) / (box.width / 2), 1.0) * box.height / 2
         return box.bottom - slant if down else box.y + slant
 
 
 def _pull(one: _Place, other: _Place) -> float:
-    """How much two places that are joined should stand below each other: an edge that passes layers is to be straight."""
+    """How much two places that are joined should stand below each other: an edge over layers is to be straight."""
     return 8.0 if not one.id and not other.id else 2.0 if not one.id or not other.id else 1.0
 
 

@@ -23,32 +23,32 @@ _SAFE = frozenset(" .,:/=()[]{}|!?+-'")
 def draw_mermaid(graph: Graph) -> str:
     """Return the flowchart's source.
 
-    Nodes are called n0, n1 ... so that no id can be a word of Mermaid's (``end``); labels are quoted, and what could
+    Nodes are called n0, n1 ... so that no key can be a word of Mermaid's (``end``); labels are quoted, and what could
     be markup in them (also that of Markdown, HTML and Mermaid's directives) is written as entity codes.
     """
     shape = Shape(graph)
-    names = {id: f"n{number}" for number, id in enumerate(shape.nodes)}
+    names = {key: f"n{number}" for number, key in enumerate(shape.nodes)}
     lines = ["flowchart TD"]
     title = in_one_line(shape.title)
     if title:
         lines[:0] = ["---", f"title: {orjson.dumps(_no_surrogates(title)).decode()}", "---"]
 
     def draw(frame: str, indent: str) -> None:
-        stack = [(id, indent) for id in reversed(shape.children.get(frame, []))]
+        stack = [(key, indent) for key in reversed(shape.children.get(frame, []))]
         while stack:
-            id, space = stack.pop()
-            if id.startswith("\0"):
+            key, space = stack.pop()
+            if key.startswith("\0"):
                 lines.append(f"{space}end")
                 continue
-            node, name = shape.nodes[id], names[id]
-            if not shape.is_frame(id):
+            node, name = shape.nodes[key], names[key]
+            if not shape.is_frame(key):
                 before, after = _SHAPES.get(node.shape, _SHAPES["box"])
                 lines.append(f"{space}{name}{before}{_label(node)}{after}")
                 continue
             lines.append(f'{space}subgraph {name}["{_label(node)}"]')
             lines.append(f"{space}  direction TB")
             stack.append(("\0", space))
-            stack.extend((inner, space + "  ") for inner in reversed(shape.children[id]))
+            stack.extend((inner, space + "  ") for inner in reversed(shape.children[key]))
 
     draw("", "  ")
     dotted = []

@@ -29,33 +29,33 @@ class Shape:
         for node in graph.nodes:
             nodes.setdefault(node.id, node)
         for edge in graph.edges:
-            for id in (edge.source, edge.target):
-                nodes.setdefault(id, Node(id=id, label=id, kind="missing"))
-        self.nodes = {id: attrs.evolve(node, group=_group(nodes, node)) for id, node in nodes.items()}
+            for key in (edge.source, edge.target):
+                nodes.setdefault(key, Node(id=key, label=key, kind="missing"))
+        self.nodes = {key: attrs.evolve(node, group=_group(nodes, node)) for key, node in nodes.items()}
         self.children: dict[str, list[str]] = {"": []}
-        for id, node in self.nodes.items():
-            self.children.setdefault(node.group, []).append(id)
+        for key, node in self.nodes.items():
+            self.children.setdefault(node.group, []).append(key)
         self._above: dict[str, tuple[str, ...]] = {}
         self.edges = tuple(edge for edge in graph.edges if not self._within(edge))
-        self.out: dict[str, list[int]] = {id: [] for id in self.nodes}
+        self.out: dict[str, list[int]] = {key: [] for key in self.nodes}
         """Indexes of the edges that leave a node."""
         for index, edge in enumerate(self.edges):
             self.out[edge.source].append(index)
         self.back = self._back()
 
-    def is_frame(self, id: str) -> bool:
+    def is_frame(self, key: str) -> bool:
         """Whether other nodes lie in it."""
-        return id in self.children
+        return key in self.children
 
-    def above(self, id: str) -> tuple[str, ...]:
+    def above(self, key: str) -> tuple[str, ...]:
         """The frames around a node, the outermost first; the node itself is last."""
-        found = self._above.get(id)
+        found = self._above.get(key)
         if found is None:
-            path, at = [id], self.nodes[id].group
+            path, at = [key], self.nodes[key].group
             while at:
                 path.append(at)
                 at = self.nodes[at].group
-            found = self._above[id] = tuple(reversed(path))
+            found = self._above[key] = tuple(reversed(path))
         return found
 
     def siblings(self, edge: Edge) -> tuple[str, str, str]:

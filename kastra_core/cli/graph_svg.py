@@ -14,15 +14,17 @@ from kastra_core.api.graph import Edge, Graph, Node
 from kastra_core.cli.graph_layout import Box, Layout, layout_of, text_width
 from kastra_core.cli.graph_shape import Shape
 from kastra_core.cli.run_screen import in_one_line
-from kastra_core.cli.tables import clip
+from kastra_core.cli.tables import clip, display_width
 
 __all__ = ["draw_svg"]
 
 _MARGIN = 20
 _TITLE = 34
-_LABEL_COLUMNS, _DETAIL_COLUMNS, _WAY_COLUMNS = 36, 44, 38
+_LABEL_COLUMNS, _DETAIL_COLUMNS, _FRAME_COLUMNS, _WAY_COLUMNS = 36, 44, 60, 32
+_LINE = 14.0
+"""Height of a line of an edge's label."""
 _STYLE = """\
-.kastra-graph{color:#1f2328;--ground:#fff;--fail:#b3261e;font:13px system-ui,"Segoe UI",Roboto,"Noto Sans",\
+.kastra-graph{font:13px system-ui,"Segoe UI",Roboto,"Noto Sans",\
 "Noto Sans CJK SC","PingFang SC","Microsoft YaHei",sans-serif}
 .kastra-graph .ground{fill:#fff}
 .kastra-graph .box{fill:#f6f8fa;stroke:#57606a}
@@ -54,7 +56,7 @@ _STYLE = """\
 def draw_svg(graph: Graph) -> str:
     """Return the picture as an XML document."""
     shape = Shape(graph)
-    layout = layout_of(shape, {id: _size(shape, node) for id, node in shape.nodes.items()}, _way_width)
+    layout = layout_of(shape, {key: _size(shape, node) for key, node in shape.nodes.items()}, _way_size)
     title = _clean(shape.title)
     width = max(layout.width, text_width(title) * 1.3) + 2 * _MARGIN
     top = _MARGIN + (_TITLE if title else 0)
@@ -76,10 +78,10 @@ def draw_svg(graph: Graph) -> str:
     out.append(f'<g transform="translate({left:.1f} {top:.1f})">')
     boxes = layout.boxes
     # Frames first, the outer ones before what lies in them; then edges, then nodes above them.
-    frames = sorted((id for id in shape.nodes if shape.is_frame(id)), key=lambda id: len(shape.above(id)))
-    out.extend(_frame(shape.nodes[id], boxes[id]) for id in frames)
+    frames = sorted((key for key in shape.nodes if shape.is_frame(key)), key=lambda key: len(shape.above(key)))
+    out.extend(_frame(shape.nodes[key], boxes[key]) for key in frames)
     out.extend(_edge(edge, layout, index) for index, edge in enumerate(shape.edges))
-    out.extend(_node(node, boxes[id]) for id, node in shape.nodes.items() if not shape.is_frame(id))
+    out.extend(_node(node, boxes[key]) for key, node in shape.nodes.items() if not shape.is_frame(key))
     out.extend(_way(edge, layout, index) for index, edge in enumerate(shape.edges) if _clean(edge.label))
     out.append("</g></svg>\n")
     return "\n".join(filter(None, out))
@@ -90,7 +92,7 @@ def draw_svg(graph: Graph) -> str:
 
 def _size(shape: Shape, node: Node) -> tuple[float, float]:
     """Width and height of a node; of a frame those of its head."""
-    label, detail = _words(node)
+    label, detail = _words(node, _FRAME_COLUMNS if shape.is_frame(node.id) else _DETAIL_COLUMNS)
     width = max(text_width(label) * 1.06, text_width(detail) * 0.87)
     if shape.is_frame(node.id):
         return width + 20, 42.0 if detail else 28.0
@@ -99,16 +101,26 @@ def _size(shape: Shape, node: Node) -> tuple[float, float]:
     return max(width + (40 if node.shape == "hexagon" else 28), 64), 46.0 if detail else 32.0
 
 
-def _way_width(edge: Edge) -> float:
-    label = clip(_clean(edge.label), _WAY_COLUMNS)
-    return text_width(label) * 0.87 + 8 if label else 0.0
+def _way_size(edge: Edge) -> tuple[float, float]:
+    lines = _way_lines(edge)
+    return (max(map(text_width, lines)) * 0.87 + 8, len(lines) * _LINE + 2) if lines else (0.0, 0.0)
 
 
-def _words(node: Node) -> tuple[str, str]:
+def _way_lines(edge: Edge) -> list[str]:
+    """An edge's label in at most two lines."""
+    label = _clean(edge.label)
+    if display_width(label) <= _WAY_COLUMNS:
+        return [label] if label else []
+    first = clip(label, _WAY_COLUMNS + 1)[:-1]
+    first = first[: first.rindex(" ")] if " " in first[_WAY_COLUMNS // 3 :] else first
+    return [first.rstrip(), clip(label[len(first) :].strip(), _WAY_COLUMNS)]
+
+
+def _words(node: Node, columns: int = _DETAIL_COLUMNS) -> tuple[str, str]:
     """Both lines of a node, cut to size."""
     words = [node.kind] if node.kind and node.kind != node.label else []
     detail = " · ".join(filter(None, (*words, _clean(node.detail))))
-    return clip(_clean(node.label), _LABEL_COLUMNS), clip(_clean(detail), _DETAIL_COLUMNS)
+    return clip(_clean(node.label), _LABEL_COLUMNS), clip(_clean(detail), columns)
 
 
 # ------------------------------------------------------------------------------------------- drawing
@@ -120,7 +132,7 @@ def _hint(node: Node) -> str:
 
 
 def _frame(node: Node, box: Box) -> str:
-    label, detail = _words(node)
+    label, detail = _words(node, _FRAME_COLUMNS)
     text = f'<text class="label" x="{box.x + 10:.1f}" y="{box.y + 18:.1f}">{_xml(label)}</text>'
     if detail:
         text += f'<text class="kind" x="{box.x + 10:.1f}" y="{box.y + 33:.1f}">{_xml(detail)}</text>'
@@ -142,9 +154,7 @@ def _node(node: Node, box: Box) -> str:
 {y + h / 2:.1f}L{x + w - 12:.1f} {y + h:.1f}H{x + 12:.1f}z"/>'
     else:
         radius = h / 2 if node.shape == "rounded" else 5
-        figure = (
-            f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="{radius:.1f}"/>'
-        )
+        figure = f'<rect class="{style}" x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" rx="{radius:.1f}"/>'
     middle, base = x + w / 2, y + h / 2
     place = 'text-anchor="middle"'
     if not detail:
@@ -205,12 +215,17 @@ def _way(edge: Edge, layout: Layout, index: int) -> str:
     place = layout.labels.get(index)
     if place is None:
         return ""
-    label, width = clip(_clean(edge.label), _WAY_COLUMNS), _way_width(edge)
+    width, height = _way_size(edge)
     x, y = place
+    top = y - height / 2
+    texts = "".join(
+        f'<text class="way" x="{x:.1f}" y="{top + 12 + number * _LINE:.1f}" text-anchor="middle">{_xml(line)}</text>'
+        for number, line in enumerate(_way_lines(edge))
+    )
     return (
         f"<g><title>{_xml(edge.label)}</title>"
-        f'<rect class="ground" x="{x - width / 2:.1f}" y="{y - 8:.1f}" width="{width:.1f}" height="16" rx="3"/>'
-        f'<text class="way" x="{x:.1f}" y="{y + 4:.1f}" text-anchor="middle">{_xml(label)}</text></g>'
+        f'<rect class="ground" x="{x - width / 2:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}" rx="3"/>'
+        f"{texts}</g>"
     )
 
 

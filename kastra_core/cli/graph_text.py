@@ -92,7 +92,7 @@ class _Text:
         level = _Level(self.shape, frame)
         entered = {edge.target for edge in self.shape.edges if edge.target != edge.source}
         first = True
-        for start in (*[id for id in inside if id not in entered], *inside):
+        for start in (*[key for key in inside if key not in entered], *inside):
             if start in self.drawn:
                 continue
             if not first:
@@ -127,20 +127,18 @@ class _Text:
     def _below(self, solid: Sequence[Edge], shared: int, stop: int, level: _Level) -> str:
         """The node that is drawn right below one with these ways, "" for none."""
         fit = [edge.target for edge in solid if self._is_open(edge.target, stop, level)]
-        meeting = [id for id in level.of(shared & ~stop) if id not in self.drawn]
+        meeting = [key for key in level.of(shared & ~stop) if key not in self.drawn]
         # Ways that meet again do so below them. Those that meet nowhere but in an end: the last one goes on below.
-        if len(solid) > 1 and any(not level.is_end(id) for id in meeting):
+        if len(solid) > 1 and any(not level.is_end(key) for key in meeting):
             return meeting[0]
-        ahead = [id for id in fit if not shared & level.bit[id]]
+        ahead = [key for key in fit if not shared & level.bit[key]]
         return (ahead or fit or meeting or [""])[-1 if ahead or fit else 0]
 
-    def _is_open(self, id: str, stop: int, level: _Level) -> bool:
-        bit = level.bit.get(id, 0)
-        return bool(bit) and not bit & stop and id not in self.drawn
+    def _is_open(self, key: str, stop: int, level: _Level) -> bool:
+        bit = level.bit.get(key, 0)
+        return bool(bit) and not bit & stop and key not in self.drawn
 
-    def _way(
-        self, edge: Edge, back: bool, avoid: int, prefix: str, last: bool, depth: int, level: _Level
-    ) -> None:
+    def _way(self, edge: Edge, back: bool, avoid: int, prefix: str, last: bool, depth: int, level: _Level) -> None:
         """Draw an edge that is more than the line to the next node, and what lies behind it."""
         marks = self.marks
         solid = edge.style == "solid"
@@ -168,7 +166,9 @@ class _Text:
     def _node(self, node: Node, prefix: str, depth: int) -> None:
         marks = self.marks
         is_frame = self.shape.is_frame(node.id)
-        mark = marks.frame if is_frame else getattr(marks, node.shape, marks.box) if node.shape in _SHAPES else marks.box
+        mark = (
+            marks.frame if is_frame else getattr(marks, node.shape, marks.box) if node.shape in _SHAPES else marks.box
+        )
         label = in_one_line(node.label)
         words = [] if node.kind == label else [node.kind]
         rest = in_one_line(f" {marks.dot} ".join(filter(None, (*words, node.detail))))
@@ -184,7 +184,7 @@ class _Text:
             if depth < _DEEPEST and (not self.width or self.width - display_width(inner) >= _LEAST // 2):
                 self._level(node.id, inner)
             else:
-                names = ", ".join(in_one_line(self.shape.nodes[id].label) for id in self.shape.children[node.id])
+                names = ", ".join(in_one_line(self.shape.nodes[key].label) for key in self.shape.children[node.id])
                 self._line(inner, names)
             self._line(prefix + marks.close)
 
@@ -205,22 +205,24 @@ class _Level:
         inside = shape.children.get(frame, [])
         here = set(inside)
         following = {
-            id: [shape.edges[i].target for i in shape.out[id] if i not in shape.back and shape.edges[i].target in here]
-            for id in inside
+            key: [
+                shape.edges[i].target for i in shape.out[key] if i not in shape.back and shape.edges[i].target in here
+            ]
+            for key in inside
         }
         self._order = list(_ends_first(inside, following))
-        self.bit = {id: 1 << number for number, id in enumerate(self._order)}
-        self._ends = {id for id in inside if not shape.out[id]}
+        self.bit = {key: 1 << number for number, key in enumerate(self._order)}
+        self._ends = {key for key in inside if not shape.out[key] and shape.nodes[key].shape == "rounded"}
         self._reach: dict[str, int] = {}
-        for id in self._order:
-            reach = self.bit[id]
-            for target in following[id]:
+        for key in self._order:
+            reach = self.bit[key]
+            for target in following[key]:
                 reach |= self._reach[target]
-            self._reach[id] = reach
+            self._reach[key] = reach
 
-    def is_end(self, id: str) -> bool:
-        """Whether nothing follows a node."""
-        return id in self._ends
+    def is_end(self, key: str) -> bool:
+        """Whether a node is a mere end, which says nothing by itself."""
+        return key in self._ends
 
     def reached(self, ways: Sequence[Edge]) -> int:
         """All that any of these edges leads to."""

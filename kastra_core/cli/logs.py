@@ -12,14 +12,14 @@ from kastra_core.api.meta import Resource
 from kastra_core.api.selectors import FieldSelector
 from kastra_core.cli.common import KubectlCommand, current, emit, namespace_option, output_option
 from kastra_core.cli.run_target import find_run, find_target, option_n
-from kastra_core.cli.run_view import end_line, follow_records, head_line, step_line, steps_of
+from kastra_core.cli.run_view import end_line, follow_journal, follow_records, head_line
 from kastra_core.errors import UserError
 from kastra_core.protocols.store import Record
 
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["command", "last_run"]
+__all__ = ["command", "last_run", "run_of"]
 
 
 @click.command(cls=KubectlCommand)
@@ -30,17 +30,24 @@ __all__ = ["command", "last_run"]
 def command(what: str, namespace: str | None, follow: bool, output: str) -> None:
     """Show the steps of a run: time, path, outcome, duration, tokens, result.
 
-    Of another kind (agent/NAME), the last run of it. With -o json the records of the journal, one a line.
+    A run of a workflow is shown by the steps of the workflow, others by what is in their journal. Of another kind
+    (agent/NAME), the last run of it. With -o json the records of the journal, one a line.
     """
     state = current()
     as_json = output == "json"
 
-    async def read(runtime: RuntimeManager) -> tuple[Resource, Sequence[Record]]:
-        run = await _run_of(runtime, what, namespace)
-        return run, await runtime.store.journal.records(run.metadata.uid)
+    async def read(runtime: RuntimeManager) -> str:
+        run = await run_of(runtime, what, namespace)
+        records = await runtime.store.journal.records(run.metadata.uid)
+        if as_json:
+            return _json_lines(records)
+        from kastra_core.cli.run_history import History
+
+        lines = await History(runtime, run).lines(records)
+        return "\n".join([head_line(run), *lines, end_line(run)])
 
     async def watch(runtime: RuntimeManager) -> None:
-        run = await _run_of(runtime, what, namespace)
+        run = await run_of(runtime, what, namespace)
         if not as_json:
             emit(head_line(run))
         here = option_n(runtime, run.metadata.namespace)
@@ -51,29 +58,35 @@ def command(what: str, namespace: str | None, follow: bool, output: str) -> None
                 "`kastra run`"
             )
 
-        await follow_records(runtime, run, lambda records: emit(_lines(records, as_json)), orphaned)
-        if not as_json:
-            emit(end_line(await runtime.client.require(run.key)))
+        if as_json:
+            await follow_records(runtime, run, lambda records: emit(_json_lines(records)), orphaned)
+            return
+        from kastra_core.cli.run_history import History
+
+        history = History(runtime, run)
+
+        async def look(records: Sequence[Record], over: bool) -> None:
+            emit("\n".join(await history.lines(records, over=over)))
+
+        await follow_journal(runtime, run, look, orphaned)
+        emit(end_line(await runtime.client.require(run.key)))
 
     if follow:
         state.run(watch)
         return
-    run, records = state.read(read)
-    text = _lines(records, as_json)
-    emit(text if as_json else f"{head_line(run)}\n{text}{end_line(run)}")
+    emit(state.read(read))
 
 
-def _lines(records: Sequence[Record], as_json: bool) -> str:
-    if as_json:
-        return "".join(orjson.dumps(_data(line)).decode() + "\n" for line in records)
-    return "".join(step_line(step) + "\n" for step in steps_of(records))
+def _json_lines(records: Sequence[Record]) -> str:
+    return "".join(orjson.dumps(_data(line)).decode() + "\n" for line in records)
 
 
 def _data(line: Record) -> dict[str, object]:
     return {"seq": line.seq, "timeS": round(line.time_s, 3), "path": line.path, "record": line.record}
 
 
-async def _run_of(runtime: RuntimeManager, what: str, namespace: str | None) -> Resource:
+async def run_of(runtime: RuntimeManager, what: str, namespace: str | None) -> Resource:
+    """The run that ``run/NAME`` or ``NAME`` names; of ``KIND/NAME`` the last one. Raises: UserError, NotFoundError."""
     word, slash, _ = what.partition("/")
     if not slash or runtime.registry.resolve(word).kind == "Run":
         return await find_run(runtime, what, namespace)

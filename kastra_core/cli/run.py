@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,18 @@ if TYPE_CHECKING:
     from kastra_core.cli.run_session import RunSession
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["FORMATS", "SUBCOMMANDS", "RunCommand", "Shown", "command", "execute", "leave", "limits_of", "report"]
+__all__ = [
+    "FORMATS",
+    "SUBCOMMANDS",
+    "RunCommand",
+    "Shown",
+    "command",
+    "execute",
+    "labels_of",
+    "leave",
+    "limits_of",
+    "report",
+]
 
 SUBCOMMANDS: dict[str, str] = {
     "resume": "kastra_core.cli.run_control:resume",
@@ -112,6 +124,24 @@ def _streams(asked: bool | None, target: Resource, refers: bool) -> bool:
     return sys.stdout.isatty() or not refers
 
 
+_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
+
+
+def labels_of(values: Sequence[str]) -> dict[str, str]:
+    """The labels that ``--label KEY=VALUE`` sets. Raises: UserError."""
+    out: dict[str, str] = {}
+    for text in values:
+        key, equal, value = text.partition("=")
+        prefix, _, name = key.rpartition("/")
+        if not equal or not _LABEL.fullmatch(name) or len(prefix) > 253 or (value and not _LABEL.fullmatch(value)):
+            raise UserError(
+                f"--label {text!r}: write KEY=VALUE, for example --label app=kitchen; both are at most 63 letters, "
+                "digits, '-', '_' and '.', and begin and end with a letter or digit"
+            )
+        out[key] = value
+    return out
+
+
 def limits_of(values: Sequence[str], timeout_s: float | None) -> JsonObject:
     """The limits that ``--limit NAME=VALUE`` and ``--timeout`` set. Raises: UserError."""
     from kastra_core.cli.run_input import read_value
@@ -140,6 +170,7 @@ def limits_of(values: Sequence[str], timeout_s: float | None) -> JsonObject:
 @click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help="A limit of this run (repeatable).")
 @click.option("--timeout", "timeout_s", type=DURATION, metavar="DURATION", help="Short for --limit timeoutS=SECONDS.")
 @click.option("--name", metavar="NAME", help="Name of the Run; default: made from the target's.")
+@click.option("-l", "--label", "labels", metavar="KEY=VALUE", multiple=True, help="A label of the Run (repeatable).")
 @click.option("--priority", type=int, default=0, metavar="N", help="Higher ones start first when all slots are busy.")
 @click.option(
     "--stream/--no-stream",
@@ -155,6 +186,7 @@ def command(
     assignments: tuple[str, ...],
     plugins: tuple[str, ...],
     limits: tuple[str, ...],
+    labels: tuple[str, ...],
     timeout_s: float | None,
     stream: bool | None,
     output: str,
@@ -168,6 +200,7 @@ def command(
 
     value = read_input(words, document, assignments)
     options["limits"] = limits_of(limits, timeout_s)
+    options["labels"] = labels_of(labels)
     state = current()
 
     async def go(runtime: RuntimeManager) -> int:
@@ -227,6 +260,8 @@ async def execute(
             if not session.interrupted:
                 raise
             return 130
+        finally:
+            shown.screen.stop()
     if shown.broken:
         raise BrokenPipeError
     return code
@@ -253,13 +288,12 @@ def report(
     """Write what came of a run; return the exit code."""
     from kastra_core.cli.run_screen import usage_words
     from kastra_core.cli.run_session import INTERRUPTED, failure_of
-    from kastra_core.cli.run_target import option_n
 
     phase, lines = status.get("phase"), shown.lines
     if phase == "Succeeded":
         shown.screen.finish(status.get("output"))
     else:
-        shown.screen.stop()
+        shown.screen.stop(waits=phase == "Suspended")
     _write_object(runtime, key, run, status, shown)
     usage = usage_words(status.get("usage") or {}, status.get("durationS"))
     if lines.is_tty and usage:
@@ -267,11 +301,8 @@ def report(
     if phase == "Succeeded":
         return 0
     if phase == "Suspended":
-        here = option_n(runtime, key.namespace)
-        lines.must_say(
-            f"run/{key.name} is suspended until a signal comes: "
-            f"`kastra run resume run/{key.name}{here} --signal NAME --data JSON` goes on"
-        )
+        for line in _suspended_lines(runtime, key, status):
+            lines.must_say(line)
         return 0
     if phase == "Cancelled":
         lines.must_say(f"run/{key.name} was cancelled")
@@ -280,13 +311,34 @@ def report(
     return _FAILED
 
 
+def _suspended_lines(runtime: RuntimeManager, key: ResourceKey, status: Mapping[str, Any]) -> list[str]:
+    """What a suspended run waits for, and how to let it go on."""
+    from kastra_core.cli.run_awaiting import awaiting_lines
+    from kastra_core.cli.run_target import option_n
+
+    here, awaiting = option_n(runtime, key.namespace), status.get("awaiting") or ()
+    if not awaiting:
+        return [
+            f"run/{key.name} is suspended until a signal comes: "
+            f"`kastra run resume run/{key.name}{here} --signal NAME --data JSON` goes on"
+        ]
+    lines = [f"run/{key.name} is suspended"]
+    for item in awaiting:
+        lines.extend(awaiting_lines(key.name, item, here))
+    if status.get("wakeAtS") is not None:
+        from kastra_core.api.meta import rfc3339
+
+        lines.append(f"without an answer it goes on at {rfc3339(status['wakeAtS'])}, where `kastra serve` runs")
+    return lines
+
+
 def _write_object(
     runtime: RuntimeManager, key: ResourceKey, run: Resource, status: Mapping[str, Any], shown: Shown
 ) -> None:
     if shown.output == "text":
         return
     out: JsonObject = {"run": key.name, "namespace": key.namespace, "phase": status.get("phase")}
-    for name in ("output", "usage", "reason", "message", "durationS"):
+    for name in ("output", "usage", "reason", "message", "durationS", "awaiting"):
         if status.get(name) not in (None, ""):
             out[name] = status[name]
     if run.spec.get("thread"):

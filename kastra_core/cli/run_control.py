@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from kastra_core.api.meta import Resource, ResourceKey
+from kastra_core.api.meta import JsonValue, Resource, ResourceKey
 from kastra_core.cli.common import (
     DURATION,
     CliState,
@@ -41,7 +41,7 @@ _provider_option = click.option(
 @click.argument("name", metavar=f"[{_RUN}]", required=False)
 @namespace_option
 @click.option("--signal", metavar="NAME", help="Send a signal to the run, which may be what it waits for.")
-@click.option("--data", metavar="JSON|@FILE", help="What the signal carries.")
+@click.option("--data", metavar="JSON|@FILE", help="The answer to what the run awaits, or what the signal carries.")
 @_provider_option
 @output_option(*FORMATS)
 def resume(
@@ -54,17 +54,18 @@ def resume(
 ) -> None:
     """Go on with runs whose process ended, to their end; with a name, print the output of that one.
 
-    What had finished of a run is not done again. Ctrl-C hands the runs back.
+    With --data a run that awaits an answer gets it, and goes on; --signal says which when it awaits several. What had
+    finished of a run is not done again. Ctrl-C hands the runs back.
     """
-    if name is None and (signal or output):
-        raise UserError("--signal and -o need the name of a run: kastra run resume run/NAME")
-    if data is not None and not signal:
-        raise UserError("--data goes with --signal NAME")
-    payload = None
+    if name is None and (signal or data is not None or output):
+        raise UserError("--signal, --data and -o need the name of a run: kastra run resume run/NAME")
+    answer: _Answer | None = None
     if data is not None:
         from kastra_core.cli.run_input import read_json
 
-        payload = read_json(data, "--data")
+        answer = _Answer(signal or "", read_json(data, "--data"))
+    elif signal:
+        answer = _Answer(signal, None)
     state = current()
 
     async def go(runtime: RuntimeManager) -> int:
@@ -73,13 +74,29 @@ def resume(
             return await _resume_all(state, runtime)
         run = await find_run(runtime, name, namespace)
         shown = Shown(state, output, None, run, True)
-        if run.status.get("phase") in FINISHED and signal is None:
+        if run.status.get("phase") in FINISHED and answer is None:
             shown.lines.say(f"run/{run.metadata.name} is over already")
             session = RunSession(runtime, None, shown.lines)
             return report(runtime, run.key, run, run.status, shown, session)
-        return await _resume_one(runtime, run, shown, signal, payload)
+        return await _resume_one(runtime, run, shown, answer or _asked(run))
 
     leave(state.run(go))
+
+
+class _Answer(NamedTuple):
+    """What is sent to a run."""
+
+    signal: str
+    """Its name, "" for the one that the run awaits."""
+    payload: JsonValue
+
+
+def _asked(run: Resource) -> _Answer | None:
+    """What a person at the terminal answers, when a run awaits a plain yes or no."""
+    from kastra_core.cli.run_answer import ask
+
+    payload = ask(run)
+    return None if payload is None else _Answer("", payload)
 
 
 async def _resume_all(state: CliState, runtime: RuntimeManager) -> int:
@@ -107,7 +124,7 @@ async def _resume_all(state: CliState, runtime: RuntimeManager) -> int:
     return _FAILED if "Failed" in phases else 0
 
 
-async def _resume_one(runtime: RuntimeManager, run: Resource, shown: Shown, signal: str | None, payload: Any) -> int:
+async def _resume_one(runtime: RuntimeManager, run: Resource, shown: Shown, answer: _Answer | None) -> int:
     from kastra_core.cli.run_view import is_orphaned
 
     session = RunSession(runtime, shown.listener, shown.lines, cancels=False)
@@ -116,9 +133,8 @@ async def _resume_one(runtime: RuntimeManager, run: Resource, shown: Shown, sign
         try:
             here = runtime.runs
             await session.begin()
-            if signal is not None:
-                fresh = await here.signal(run.key, signal, payload)
-                shown.lines.say(f"signal {signal} {'sent' if fresh else 'was sent before'}")
+            if answer is not None:
+                await _send(runtime, run, answer, shown)
                 # Whoever has the run, or wakes it, takes the signal from its inbox; that may be this process.
                 for _ in range(_WAKE_LOOKS):
                     found = await runtime.client.require(run.key)
@@ -139,6 +155,16 @@ async def _resume_one(runtime: RuntimeManager, run: Resource, shown: Shown, sign
             shown.lines.must_say(f"run/{run.metadata.name} is not over; `{again}` goes on")
             return INTERRUPTED
     return code
+
+
+async def _send(runtime: RuntimeManager, run: Resource, answer: _Answer, shown: Shown) -> None:
+    """Send a run what it awaits. Raises: ValidationError (nothing was sent), UserError."""
+    if not answer.signal:
+        signal = await runtime.runs.resume(run.key, answer.payload)
+        shown.lines.say(f"answered {signal}")
+        return
+    fresh = await runtime.runs.signal(run.key, answer.signal, answer.payload)
+    shown.lines.say(f"signal {answer.signal} {'sent' if fresh else 'was sent before'}")
 
 
 _WAKE_LOOKS, _WAKE_LOOK_S = 100, 0.02
@@ -194,10 +220,14 @@ async def _wait_for(runtime: RuntimeManager, keys: Sequence[ResourceKey], timeou
 @click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help="A limit of the run (repeatable).")
 @click.option("--timeout", "timeout_s", type=DURATION, metavar="DURATION", help="Short for --limit timeoutS=SECONDS.")
 @click.option("--stream/--no-stream", default=None, help="As of kastra run.")
+@click.option("--from", "step", metavar="STEP", help="Go on from a step; what came before it is taken over as it was.")
+@click.option("--as-started", is_flag=True, help="With --from: everything as the first run had it, not as it is now.")
 @output_option(*FORMATS)
 def retry(
     name: str,
     namespace: str | None,
+    step: str | None,
+    as_started: bool,
     model: str | None,
     plugins: tuple[str, ...],
     limits: tuple[str, ...],
@@ -205,7 +235,13 @@ def retry(
     stream: bool | None,
     output: str,
 ) -> None:
-    """Start a run's target again as a new run: same input, thread and model; the target as it is now."""
+    """Start a run's target again as a new run: same input, thread and model; the target as it is now.
+
+    With --from STEP the steps before it are not carried out again. STEP is an id, or a path as `kastra describe
+    run/NAME` shows it; of a step that ran several times the last time is meant.
+    """
+    if as_started and step is None:
+        raise UserError("--as-started goes with --from STEP")
     state = current()
     asked = limits_of(limits, timeout_s)
 
@@ -215,15 +251,22 @@ def retry(
         of = run.spec["target"]
         key = ResourceKey(of["group"], of["kind"], of["namespace"], of["name"])
         target = await runtime.client.get(key)
-        if target is None:
+        if target is None and not as_started:
             raise UserError(f"{key}, the target of run/{run.metadata.name}, is not there any more")
-        options = {
+        options: dict[str, Any] = {
             "namespace": run.metadata.namespace,
             "thread": run.spec.get("thread"),
             "model": model or run.spec.get("model"),
             "priority": run.spec.get("priority", 0),
             "limits": asked,
         }
+        if step is not None:
+            from kastra_core.cli.run_retry import RETRY_OF, restart_from
+
+            restart = await restart_from(runtime, run, target, step, as_started=as_started)
+            options.update(journal=restart.journal, pins=restart.pins, annotations={RETRY_OF: run.metadata.name})
+            target = restart.target
+        assert target is not None
         return await execute(state, runtime, target, run.spec.get("input"), options, output=output, stream=stream)
 
     leave(state.run(go))
@@ -238,7 +281,8 @@ def attach(name: str, namespace: str | None, output: str) -> None:
     state = current()
 
     async def go(runtime: RuntimeManager) -> int:
-        from kastra_core.cli.run_view import follow_records, step_line, steps_of
+        from kastra_core.cli.run_history import History
+        from kastra_core.cli.run_view import follow_journal, follow_records
 
         run = await find_run(runtime, name, namespace)
         shown = Shown(state, output, None, run, True)
@@ -252,14 +296,22 @@ def attach(name: str, namespace: str | None, output: str) -> None:
                 run=run.metadata.name,
             )
 
-        def show(records: Sequence[Any]) -> None:
-            for line, step in zip(records, steps_of(records)):
-                if shown.events is not None:
-                    shown.events.event({"type": "record", "path": line.path, "record": line.record})
-                else:
-                    shown.lines.say(step_line(step))
+        history, events = History(runtime, run), shown.events
 
-        status = await follow_records(runtime, run, show, orphaned)
+        async def look(records: Sequence[Any], over: bool) -> None:
+            for line in await history.lines(records, over=over):
+                shown.lines.say(line)
+
+        if events is None:
+            status = await follow_journal(runtime, run, look, orphaned)
+        else:
+            write = events.event
+
+            def show(records: Sequence[Any]) -> None:
+                for line in records:
+                    write({"type": "record", "path": line.path, "record": line.record})
+
+            status = await follow_records(runtime, run, show, orphaned)
         return report(runtime, run.key, run, status, shown, session)
 
     leave(state.run(go))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 import orjson
@@ -13,8 +13,23 @@ import orjson
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.cli.tables import clip
 
-__all__ = ["ErrorLines", "EventLines", "Screen", "in_one_line", "plural", "printable", "usage_words"]
+if TYPE_CHECKING:
+    from kastra_core.cli.run_progress import Progress
 
+__all__ = [
+    "STEP_EVENTS",
+    "ErrorLines",
+    "EventLines",
+    "Screen",
+    "in_one_line",
+    "plural",
+    "printable",
+    "result_words",
+    "usage_words",
+]
+
+STEP_EVENTS = frozenset({"step_started", "step_retry", "step_finished", "decision"})
+"""Types of the events of a run that consists of steps."""
 _WIDTH = 400
 """Columns of a line on a stderr that is no terminal."""
 _TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A))
@@ -76,14 +91,14 @@ class ErrorLines:
         except (OSError, ValueError):
             return 80
 
-    def say(self, text: str, *, cut: bool = True) -> None:
+    def say(self, text: str, *, cut: bool = True, indent: str = "") -> None:
         """Write a line, unless quiet."""
         if not self.quiet:
-            self.must_say(text, cut=cut)
+            self.must_say(text, cut=cut, indent=indent)
 
-    def must_say(self, text: str, *, cut: bool = False) -> None:
+    def must_say(self, text: str, *, cut: bool = False, indent: str = "") -> None:
         """Write a line, even when quiet."""
-        shown = clip(in_one_line(text), self.width) if cut else printable(text)
+        shown = clip(indent + in_one_line(text), self.width) if cut else indent + printable(text)
         _write(sys.stderr, (click.style(shown, dim=True) if self._dim else shown) + "\n")
 
 
@@ -107,18 +122,26 @@ class Screen:
         """Text of the present turn that was shown."""
         self._again = ""
         """Text that was shown of a turn which starts over."""
+        self._progress: Progress | None = None
+        """The view of a run that consists of steps."""
 
     def event(self, event: JsonObject) -> None:
         """Show an event."""
         kind = event.get("type")
-        if kind == "text":
+        if kind in STEP_EVENTS:
+            self._steps().event(event)
+        elif kind == "child":
+            if self._progress is not None:
+                self._progress.child(event)
+            else:
+                self._child(event, "  ")
+        elif kind == "text":
             self._text(str(event.get("text") or ""))
         elif kind == "tool_call":
             self._turn_ends()
             self._say(f"-> {event.get('name')} {in_one_line(event.get('arguments'))}")
         elif kind == "tool_result":
-            failed = "failed: " if event.get("is_error") else ""
-            self._say(f"<- {event.get('name')} {failed}{_result(event.get('response'))}")
+            self._say(f"<- {event.get('name')} {result_words(event)}")
         elif kind == "model_retry":
             self._again, self._turn = self._turn or self._again, ""
             why = event.get("message") or event.get("reason")
@@ -131,6 +154,7 @@ class Screen:
 
     def finish(self, output: JsonValue) -> None:
         """Write the answer, or what is not on the screen of it yet, and end its line."""
+        self._end_steps()
         if not self._answer:
             return
         text = "" if output is None else output if isinstance(output, str) else _pretty(output)
@@ -140,14 +164,47 @@ class Screen:
         self._end_line()
         self._turn = self._again = ""
 
-    def stop(self) -> None:
-        """End the line of an answer that will not be completed."""
+    def stop(self, *, waits: bool = False) -> None:
+        """End the line of an answer that will not be completed. ``waits``: the run is suspended, not over."""
+        self._end_steps(waits=waits)
         if self._is_tty:
             self._end_line()
         self._turn = self._again = ""
 
+    def _steps(self) -> Progress:
+        if self._progress is None:
+            from kastra_core.cli.run_progress import Progress
+
+            self._progress = Progress(self.lines)
+        return self._progress
+
+    def _end_steps(self, *, waits: bool = False) -> None:
+        if self._progress is not None:
+            self._progress.close(waits=waits)
+
+    def _child(self, event: JsonObject, indent: str) -> None:
+        """Show what a run does that this one called; its text is the caller's to use, not this run's answer."""
+        inner = event.get("event")
+        if not isinstance(inner, dict):
+            return
+        kind = inner.get("type")
+        if kind == "child":
+            self._child(inner, indent + "  ")
+        elif kind == "tool_call":
+            self._say(f"-> {inner.get('name')} {in_one_line(inner.get('arguments'))}", indent)
+        elif kind == "tool_result":
+            self._say(f"<- {inner.get('name')} {result_words(inner)}", indent)
+        elif kind == "model_retry":
+            why = inner.get("message") or inner.get("reason")
+            self._say(f"trying again in {inner.get('wait_s') or 0:.1f} s: {why}", indent)
+        elif kind == "note":
+            self._say(f"note: {inner.get('message')}", indent)
+        elif kind in STEP_EVENTS and kind != "decision":
+            word = {"step_started": "started", "step_retry": "is tried again"}.get(str(kind)) or inner.get("phase")
+            self._say(f"step {inner.get('path')} {word}", indent)
+
     def _text(self, text: str) -> None:
-        if not self._stream:
+        if not self._stream or self._progress is not None:
             return
         before, self._turn = self._turn, self._turn + text
         if not self._again:
@@ -165,10 +222,10 @@ class Screen:
         self._turn = self._again = ""
         self._end_line()
 
-    def _say(self, text: str) -> None:
+    def _say(self, text: str, indent: str = "") -> None:
         if self._is_tty and not self.lines.quiet:
             self._end_line()
-        self.lines.say(text)
+        self.lines.say(text, indent=indent)
 
     def _end_line(self) -> None:
         if not self._at_line_start:
@@ -205,6 +262,12 @@ def _write(stream: TextIO, text: str) -> bool:
     except (OSError, ValueError):
         return False
     return True
+
+
+def result_words(event: Mapping[str, Any]) -> str:
+    """What a tool gave back, of an event ``tool_result``."""
+    failed = "failed: " if event.get("is_error") else ""
+    return failed + _result(event.get("response"))
 
 
 def _result(response: JsonValue) -> str:

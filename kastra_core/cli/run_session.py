@@ -9,12 +9,14 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from kastra_core.api.meta import JsonObject, ResourceKey
+from kastra_core.api.kind import MAIN_GROUP
+from kastra_core.api.meta import JsonObject, Resource, ResourceKey, rfc3339
 from kastra_core.cli.run_screen import ErrorLines
 from kastra_core.cli.run_target import option_n, short_name
 from kastra_core.errors import UserError
+from kastra_core.execution.run_status import FINISHED
 
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
@@ -25,12 +27,27 @@ INTERRUPTED = 130
 """128 + SIGINT, as shells count."""
 _SETTLED_S = 0.05
 """How long a handle may need to notice that its run is over."""
+_LOOK_S = 0.2
+"""Between two looks at runs that another one waits for."""
+_PATIENCE_S = 60.0
+"""A run that awaits an answer until an instant later than this is not waited for."""
 
 
 class Listener(Protocol):
     """Shows events of a run."""
 
     def event(self, event: JsonObject) -> None: ...
+
+
+class _Outlook(NamedTuple):
+    """What a suspended run waits for."""
+
+    awaiting: list[JsonObject]
+    """Signals that somebody is to send."""
+    wake_at_s: float | None
+    """Unix seconds of the first instant at which a clock wakes it, or a run that it called."""
+    busy: bool
+    """A run that it called is at work."""
 
 
 class Interrupts:
@@ -104,7 +121,11 @@ class RunSession:
         self._followed.add(key)
 
     async def wait(self, key: ResourceKey) -> JsonObject:
-        """The final status of a followed run, or that of its suspension when it waits for a signal."""
+        """The final status of a followed run, or that of its suspension when it waits for somebody.
+
+        ``awaiting`` of a suspension also has what runs await that it called, with their name as ``run``. While a
+        clock wakes it soon, or a run that it called is at work, it is waited for.
+        """
         runs = self.runtime.runs
         handle = runs.attach(key)
         end = asyncio.create_task(runs.wait(key) if handle is None else handle.status())
@@ -121,19 +142,57 @@ class RunSession:
                     continue
                 if run.status.get("phase") != "Suspended":
                     return await end  # another process has it
-                wake_at_s = run.status.get("wakeAtS")
-                if wake_at_s is None:
-                    return dict(run.status)
+                outlook = await self._outlook(run)
+                if outlook.busy:
+                    await asyncio.wait({end}, timeout=_LOOK_S)
+                    continue
+                now_s = runs.clock()
+                wake_at_s = outlook.wake_at_s
+                if wake_at_s is None or (outlook.awaiting and wake_at_s > now_s + _PATIENCE_S):
+                    status = dict(run.status)
+                    if outlook.awaiting:
+                        status["awaiting"] = outlook.awaiting
+                    return status
                 if told != wake_at_s:
                     told = wake_at_s
-                    until = next((c.get("message") for c in run.status.get("conditions") or ()), "")
-                    self.lines.say(f"run/{key.name} is suspended {until}", cut=False)
-                await asyncio.wait({end}, timeout=max(_SETTLED_S, wake_at_s - runs.clock()))
+                    self._tell_wait(key, outlook)
+                await asyncio.wait({end}, timeout=max(_SETTLED_S, wake_at_s - now_s))
         finally:
             end.cancel()
             if self._cancelling is not None:
                 await asyncio.wait({self._cancelling})
             self._followed.discard(key)
+
+    def _tell_wait(self, key: ResourceKey, outlook: _Outlook) -> None:
+        assert outlook.wake_at_s is not None
+        self.lines.say(f"run/{key.name} is suspended until {rfc3339(outlook.wake_at_s)}", cut=False)
+        if outlook.awaiting:
+            from kastra_core.cli.run_awaiting import awaiting_lines
+
+            for item in outlook.awaiting:
+                for line in awaiting_lines(key.name, item, option_n(self.runtime, key.namespace)):
+                    self.lines.say(line, cut=False)
+
+    async def _outlook(self, run: Resource, *, called: bool = False) -> _Outlook:
+        """What a suspended run waits for, that of the runs that it called included."""
+        status, meta = run.status, run.metadata
+        wakes = [status["wakeAtS"]] if status.get("wakeAtS") is not None else []
+        awaiting = [{**item, "run": meta.name} if called else dict(item) for item in status.get("awaiting") or ()]
+        busy = False
+        children = await self.runtime.store.resources.list(
+            MAIN_GROUP, run.kind, namespace=meta.namespace, owner_uid=meta.uid
+        )
+        for child in children.items:
+            if child.status.get("phase") in FINISHED:
+                continue
+            if child.status.get("phase") != "Suspended":
+                busy = True
+                continue
+            inner = await self._outlook(child, called=True)
+            awaiting += inner.awaiting
+            busy = busy or inner.busy
+            wakes += [inner.wake_at_s] if inner.wake_at_s is not None else []
+        return _Outlook(awaiting, min(wakes, default=None), busy)
 
     async def drain_resumed(self) -> None:
         """Wait for the other runs that this process took over; Ctrl-C hands them back."""

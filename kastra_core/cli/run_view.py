@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -13,12 +13,23 @@ from kastra_core.cli.common import style
 from kastra_core.cli.run_screen import in_one_line, usage_words
 from kastra_core.cli.run_target import short_name
 from kastra_core.cli.tables import clip, format_table, terminal_width
+from kastra_core.errors import KastraError
 from kastra_core.protocols.store import Record
 
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["Step", "describe_run", "end_line", "follow_records", "head_line", "is_orphaned", "step_line", "steps_of"]
+__all__ = [
+    "Step",
+    "describe_run",
+    "end_line",
+    "follow_journal",
+    "follow_records",
+    "head_line",
+    "is_orphaned",
+    "step_line",
+    "steps_of",
+]
 
 _PIPE_WIDTH = 300
 """Columns of a line on a stdout that is no terminal."""
@@ -33,7 +44,8 @@ class Step:
     path: str
     """Without the leading slash."""
     kind: str
-    """model, tool, run (a child), sleep, signal, now, start (of what is done at most once), or step for all else."""
+    """model, tool, run (a child), sleep, signal, now, start (of what is done at most once), ended (a branch that was
+    ended before it was done), damaged, or step for all else."""
     ok: bool
     time_s: float
     """Unix seconds of its end."""
@@ -51,6 +63,22 @@ def steps_of(records: Sequence[Record]) -> list[Step]:
 
 
 def _step(line: Record) -> Step:
+    try:
+        return _read(line)
+    except (TypeError, ValueError, KeyError, AttributeError, OverflowError, OSError):
+        # Nobody's runtime wrote that; what it is can be shown all the same.
+        return Step(
+            path=line.path.removeprefix("/"),
+            kind="damaged",
+            ok=False,
+            time_s=line.time_s,
+            ms=None,
+            tokens=None,
+            detail=in_one_line(line.record),
+        )
+
+
+def _read(line: Record) -> Step:
     record = line.record if isinstance(line.record, dict) else {"r": line.record}
     path = line.path.removeprefix("/")
     error = record.get("e")
@@ -58,7 +86,7 @@ def _step(line: Record) -> Step:
     usage: Mapping[str, Any] = record.get("u") or {}
     tokens = None
     if kind == "model" and error is None:
-        used = record["r"].get("usage") or {}
+        used = record["r"].get("usage") or {} if isinstance(record["r"], dict) else {}
         tokens = (used.get("input_tokens", 0), used.get("output_tokens", 0))
     elif usage:
         tokens = (usage.get("inputTokens", 0), usage.get("outputTokens", 0))
@@ -81,8 +109,12 @@ def _kind(path: str, record: JsonObject) -> str:
         return "sleep"
     if "sig" in record:
         return "signal"
+    if "by" in record:
+        return "ended"
     if "u" in record:
         return "run"
+    if record.get("c") in ("model", "tool"):
+        return str(record["c"])
     if isinstance(result, dict):
         if "message" in result and "finish_reason" in result:
             return "model"
@@ -99,10 +131,12 @@ def _kind(path: str, record: JsonObject) -> str:
 
 def _detail(kind: str, record: JsonObject) -> str:
     result: Any = record.get("r")
-    if kind == "model":
+    if isinstance(result, dict) and "message" in result and "finish_reason" in result:
         return _answer(result)
-    if kind == "tool":
+    if kind == "tool" and isinstance(result, dict) and set(result) == {"output"}:
         return in_one_line(result["output"])
+    if kind == "ended":
+        return f"the branch {record['by']} ended the others"
     if kind == "start":
         return "begins"
     if kind == "sleep":
@@ -177,18 +211,39 @@ async def follow_records(
         orphaned: called once when the process that had the run has ended.
     Returns: the final status.
     """
+    seen = 0
+
+    async def look(records: Sequence[Record], over: bool) -> None:
+        nonlocal seen
+        if len(records) > seen:
+            show(records[seen:])
+            seen = len(records)
+
+    return await follow_journal(runtime, run, look, orphaned)
+
+
+async def follow_journal(
+    runtime: RuntimeManager,
+    run: Resource,
+    look: Callable[[Sequence[Record], bool], Awaitable[None]],
+    orphaned: Callable[[], None],
+) -> JsonObject:
+    """Look at the journal of a run again and again until the run ends, whichever process executes it.
+
+    Args:
+        look: called with all records, and whether they are the last; also when there are no new ones.
+        orphaned: called once when the process that had the run has ended.
+    Returns: the final status.
+    """
     import asyncio
 
-    seen, told = 0, False
+    told = False
     look_at = runtime.clock()
     end = asyncio.create_task(runtime.runs.wait(run.key))
     try:
         while True:
             over = end.done()
-            records = await runtime.store.journal.records(run.metadata.uid)
-            if len(records) > seen:
-                show(records[seen:])
-                seen = len(records)
+            await look(await runtime.store.journal.records(run.metadata.uid), over)
             if over:
                 return end.result()
             if not told and runtime.clock() >= look_at:
@@ -202,8 +257,27 @@ async def follow_records(
 
 
 async def describe_run(runtime: RuntimeManager, resource: Resource) -> str:
-    """The section ``Steps`` of ``kastra describe run/NAME``, "" for a run without steps."""
-    steps = steps_of(await runtime.store.journal.records(resource.metadata.uid))
+    """The sections ``Awaiting`` and ``Steps`` of ``kastra describe run/NAME``, "" for a run with neither."""
+    from kastra_core.cli.run_answer import awaiting_section
+    from kastra_core.cli.run_steps import has_steps, rows_of, step_table
+    from kastra_core.execution.replay import replay
+
+    records = await runtime.store.journal.records(resource.metadata.uid)
+    note = ""
+    try:
+        trace = await replay(runtime, resource)
+    except KastraError as error:
+        note = f"  (as records only: {in_one_line(str(error))})\n" if resource.spec else ""
+    else:
+        if has_steps(trace):
+            table = step_table(rows_of(trace, resource), runtime.clock())
+            return awaiting_section(runtime, resource) + table
+    table = _record_table(records)
+    return (awaiting_section(runtime, resource) if resource.spec else "") + table + (note if table else "")
+
+
+def _record_table(records: Sequence[Record]) -> str:
+    steps = steps_of(records)
     if not steps:
         return ""
     rows = [["PATH", "KIND", "OK", "MS", "TOKENS", "RESULT"]]

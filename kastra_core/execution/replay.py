@@ -7,7 +7,10 @@ them in the journal. It needs no lease and no worker, and it writes nothing; any
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import attrs
@@ -24,7 +27,6 @@ from kastra_core.execution.replay_context import (
     StopError,
     TraceEntry,
     copy_of,
-    limit_of,
 )
 from kastra_core.execution.run_status import FINISHED
 from kastra_core.protocols.store import Record
@@ -87,7 +89,7 @@ async def replay(
         raise ReplayError(f"{run.key}: {key}, its target, is not among what it pinned")
     runner = _runner_of(runtime, run, key)
     state = Replay(runtime, run, pins, records, stop)
-    top = ReplayContext(state, "", state.began_s, limit_of(run, runtime.clock()))
+    top = ReplayContext(state, "", _began_s(run, records), _limit_of(run, runtime.clock()))
     trace = await _carry_out(state, top, runner, target)
     return _as_it_ended(trace, run) if as_it_was else trace
 
@@ -129,6 +131,44 @@ def _runner_of(runtime: RuntimeManager, run: Resource, key: ResourceKey) -> Any:
         raise ReplayError(
             f"{run.key}: the runner of {key.kind} cannot be loaded: {type(error).__name__}: {error}"
         ) from error
+
+
+def _limit_of(run: Resource, now_s: float) -> float:
+    """Unix seconds: what a sleep waited for had come when it is not later."""
+    phase = run.status.get("phase")
+    if phase not in FINISHED:
+        return now_s
+    if phase != "Cancelled" and run.status.get("reason") != "LimitExceeded":
+        return math.inf  # it went on to its own end
+    return _ended_s(run)
+
+
+def _began_s(run: Resource, records: Sequence[Record]) -> float:
+    known = run.status.get("startedAtS")
+    if isinstance(known, (int, float)):
+        return float(known)
+    first_s = math.inf
+    if records:
+        ms = records[0].record.get("ms") if isinstance(records[0].record, dict) else None
+        first_s = records[0].time_s - (ms if isinstance(ms, (int, float)) else 0) / 1000
+    # A timestamp leaves the fraction of its second out, and nothing began before it.
+    whole_s = _instant(run.status.get("startedAt") or run.metadata.creation_timestamp, first_s)
+    if whole_s == math.inf:
+        return 0.0
+    return min(max(whole_s, first_s), whole_s + 0.999) if records else whole_s
+
+
+def _ended_s(run: Resource) -> float:
+    began_s, took_s = run.status.get("startedAtS"), run.status.get("durationS")
+    if isinstance(began_s, (int, float)) and isinstance(took_s, (int, float)):
+        return began_s + took_s
+    return _instant(run.status.get("finishedAt"), math.inf) + 0.999
+
+
+def _instant(timestamp: object, default: float) -> float:
+    with contextlib.suppress(ValueError):
+        return datetime.fromisoformat(str(timestamp)).timestamp()
+    return default
 
 
 async def _carry_out(state: Replay, top: ReplayContext, runner: Any, target: Resource) -> Trace:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
+import heapq
 import math
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import attrs
@@ -16,7 +15,6 @@ from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
 from kastra_core.errors import KastraError, LimitExceededError, OperationError, RunFailedError, nearest
 from kastra_core.execution.pins import Pins
-from kastra_core.execution.run_status import FINISHED
 from kastra_core.execution.state import RunUsage
 from kastra_core.protocols.runner import RunContext
 from kastra_core.protocols.store import Record
@@ -24,7 +22,7 @@ from kastra_core.protocols.store import Record
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["FrontierError", "Replay", "ReplayContext", "ReplayError", "StopError", "TraceEntry", "copy_of", "limit_of"]
+__all__ = ["FrontierError", "Replay", "ReplayContext", "ReplayError", "StopError", "TraceEntry", "copy_of"]
 
 T = TypeVar("T")
 
@@ -73,25 +71,19 @@ class Replay:
     ) -> None:
         self.runtime, self.run, self.pins, self.stop = runtime, run, pins, stop
         self.records = {line.path: line for line in records}
-        began_s = run.status.get("startedAtS")
-        if not isinstance(began_s, (int, float)):
-            first = records[0].time_s if records else 0.0
-            began_s = _instant(run.status.get("startedAt") or run.metadata.creation_timestamp, first)
-        self.began_s = float(began_s)
         self.entries: list[TraceEntry] = []
         self.used: set[str] = set()
         self.fault: ReplayError | None = None
         self.steps = 0
         limits = run.spec.get("limits") or {}
         self.max_steps: float | None = limits.get("maxSteps") if isinstance(limits, Mapping) else None
-        self._operations: dict[str, str] | None = None
+        self._operations: list[str] | None = None
 
     @property
-    def operations(self) -> Mapping[str, str]:
-        """Operations that plugins offer -> what they count as."""
+    def operations(self) -> Sequence[str]:
+        """Names of the operations that plugins offer."""
         if self._operations is None:
-            found = self.runtime.plugins.records("kastra_operations")
-            self._operations = {record.name: record.counts_as for _, record in found}
+            self._operations = [record.name for _, record in self.runtime.plugins.records("kastra_operations")]
         return self._operations
 
     def find(self, path: str) -> tuple[JsonObject, float] | None:
@@ -199,7 +191,7 @@ class ReplayContext:
         found = state.find(path)
         if found is None:
             if operation not in state.operations:
-                near = nearest(operation, list(state.operations))
+                near = nearest(operation, state.operations)
                 hint = (
                     f"did you mean {near!r}?" if near else f"offered: {', '.join(sorted(state.operations)) or 'none'}"
                 )
@@ -212,8 +204,7 @@ class ReplayContext:
         event["ok"] = error is None
         if error is not None:
             event["error"] = {"reason": error["reason"], "message": error["message"]}
-        # Journals of earlier versions do not say what an operation counts as.
-        usage = _usage_of(record.get("c") or state.operations.get(operation, ""), record.get("r"))
+        usage = _usage_of(record.get("c"), record.get("r"))
         if usage:
             event["usage"] = usage
         self._tell(event)
@@ -250,16 +241,20 @@ class ReplayContext:
         out: dict[str, T | BaseException] = {}
         ended: list[BaseException] = []
         time_s = self.time_s
+        free_s = [time_s] * min(concurrency or len(branches), len(branches))
         for name, branch in branches.items():
             # A branch keeps its place while it is under way; without a free one no further has begun.
-            if concurrency and len(ended) >= concurrency:
+            if not free_s:
                 break
             inner = self._inside(f"{group}[{name}]")
+            inner.time_s = heapq.heappop(free_s)
             try:
                 out[name] = await branch(inner)
                 inner.go_on()
             except (FrontierError, StopError) as error:
                 ended.append(error)
+                time_s = max(time_s, inner.time_s)
+                continue
             except LimitExceededError:
                 raise
             except Exception as error:
@@ -268,6 +263,7 @@ class ReplayContext:
                     # It ends the others, and which one did so first would be recorded.
                     ended.append(FrontierError())
             time_s = max(time_s, inner.time_s)
+            heapq.heappush(free_s, inner.time_s)
         if ended:
             self._end(next((error for error in ended if isinstance(error, StopError)), ended[0]))
         self.time_s = time_s
@@ -455,30 +451,7 @@ def _error_of(error: JsonObject) -> OperationError | RunFailedError:
     )
 
 
-def limit_of(run: Resource, now_s: float) -> float:
-    """Unix seconds: what a sleep waited for had come when it is not later."""
-    phase = run.status.get("phase")
-    if phase not in FINISHED:
-        return now_s
-    if phase != "Cancelled" and run.status.get("reason") != "LimitExceeded":
-        return math.inf  # it went on to its own end
-    return _ended_s(run)
-
-
-def _ended_s(run: Resource) -> float:
-    began_s, took_s = run.status.get("startedAtS"), run.status.get("durationS")
-    if isinstance(began_s, (int, float)) and isinstance(took_s, (int, float)):
-        return began_s + took_s
-    return _instant(run.status.get("finishedAt"), math.inf)
-
-
-def _instant(timestamp: object, default: float) -> float:
-    with contextlib.suppress(ValueError):
-        return datetime.fromisoformat(str(timestamp)).timestamp()
-    return default
-
-
-def _usage_of(counts_as: str, result: JsonValue) -> JsonObject | None:
+def _usage_of(counts_as: object, result: JsonValue) -> JsonObject | None:
     """What an operation used, as a run's usage says it; None when it does not count."""
     if counts_as not in ("model", "tool"):
         return None

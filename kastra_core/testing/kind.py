@@ -14,6 +14,7 @@ import attrs
 import orjson
 import pytest
 
+from kastra_core.api.graph import Graph
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.lazy import load
 from kastra_core.api.meta import JsonObject, Resource, ResourceKey
@@ -21,6 +22,7 @@ from kastra_core.api.references import Reference
 from kastra_core.api.registry import KindRegistry
 from kastra_core.decoding import decode
 from kastra_core.errors import ValidationError
+from kastra_core.execution.run_spec import LIMIT_NAMES
 from kastra_core.serde import field_name, structure
 
 __all__ = ["KindConformance", "documented_fields"]
@@ -154,7 +156,17 @@ class KindConformance:
             assert column.priority in (0, 1)
 
     def test_lazy_fields_lead_to_what_they_name(self, kind: ResourceKind) -> None:
-        for field in ("validate_structure", "default", "validate", "references", "runner", "handle"):
+        for field in (
+            "validate_structure",
+            "default",
+            "validate",
+            "references",
+            "runner",
+            "handle",
+            "check_signal",
+            "graph",
+            "deletion",
+        ):
             target = getattr(kind, field)
             assert target is None or callable(load(target)), f"{field} is not callable"
         for field in ("spec_type", "status_type"):
@@ -247,6 +259,37 @@ class KindConformance:
                 assert reference.kind
                 assert reference.namespace, f"{reference}: fill the namespace in from the resource"
                 assert reference.name
+
+    # -------------------------------------------------------------------------------------- running and drawing
+
+    def test_default_limits_are_limits(self, kind: ResourceKind) -> None:
+        for name, value in kind.default_limits.items():
+            assert name in LIMIT_NAMES, f"{name!r} is no limit"
+            assert value is None or value >= 0, f"{name}: {value}"
+
+    def test_the_picture_of_a_resource_is_whole(self, kind: ResourceKind, resources: Sequence[Resource]) -> None:
+        if kind.graph is None:
+            return  # it has none
+        graph_of: Callable[[Resource], Graph] = load(kind.graph)
+        for resource in resources:
+            graph = graph_of(resource)
+            assert graph == graph_of(resource), "two calls give two pictures"
+            ids = [node.id for node in graph.nodes]
+            assert ids, "a picture of nothing"
+            assert len(ids) == len(set(ids)), "two nodes have one id"
+            groups = {node.id: node.group for node in graph.nodes}
+            for node in graph.nodes:
+                assert node.shape in ("box", "rounded", "diamond", "hexagon"), f"{node.id}: shape {node.shape!r}"
+                above, seen = node.group, {node.id}
+                while above:
+                    assert above in groups, f"{node.id} lies in {above!r}, which is not there"
+                    assert above not in seen, f"{node.id} lies in itself"
+                    seen.add(above)
+                    above = groups[above]
+            for edge in graph.edges:
+                assert edge.source in groups, f"an edge begins at {edge.source!r}, which is not there"
+                assert edge.target in groups, f"an edge ends at {edge.target!r}, which is not there"
+                assert edge.style in ("solid", "dashed", "dotted"), f"style {edge.style!r}"
 
     # -------------------------------------------------------------------------------------- documentation
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import itertools
 import json
@@ -35,8 +36,12 @@ class Process:
     def __init__(self, pid: asyncio.Future[int], code: asyncio.Future[int]) -> None:
         self._pid, self._code = pid, code
 
-    async def kill(self, number: int = signal.SIGKILL) -> None:
-        os.kill(await self._pid, number)
+    async def kill(self, number: int = signal.SIGKILL) -> bool:
+        """Send a signal; False when it has ended."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(await self._pid, number)
+            return True
+        return False
 
     async def end(self) -> int:
         """The exit code; negative: the signal that ended it."""
@@ -47,8 +52,8 @@ class Process:
 class Nursery:
     """The process that forks the workers."""
 
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
+    def __init__(self, process: asyncio.subprocess.Process, script: str) -> None:
+        self._process, self.script = process, script
         self._numbers = itertools.count()
         self._jobs: dict[int, tuple[asyncio.Future[int], asyncio.Future[int]]] = {}
         self._reader = asyncio.create_task(self._read())
@@ -172,18 +177,25 @@ async def nursery_of(script: str) -> AsyncIterator[Nursery]:
     """A nursery of processes of a script beside this file."""
     worker = Path(__file__).with_name(script)
     pipe = asyncio.subprocess.PIPE
-    made = Nursery(await asyncio.create_subprocess_exec(sys.executable, worker, stdin=pipe, stdout=pipe))
+    process = await asyncio.create_subprocess_exec(sys.executable, worker, stdin=pipe, stdout=pipe)
+    made = Nursery(process, script)
     try:
         yield made
     finally:
         await made.aclose()
 
 
+_prepared: dict[str, bytes] = {}
+"""The file of a place, by the script of its processes."""
+
+
 async def places(nursery: Nursery, directory: Path, kind: type[P]) -> Callable[[], P]:
     """Makes places that are alike."""
-    first = kind(nursery, directory / "first", None)
-    assert await first.begin("prepare").end() == 0
-    prepared = (first.directory / "kastra.db").read_bytes()
+    prepared = _prepared.get(nursery.script)
+    if prepared is None:
+        first = kind(nursery, directory / "first", None)
+        assert await first.begin("prepare").end() == 0
+        prepared = _prepared[nursery.script] = (first.directory / "kastra.db").read_bytes()
     numbers = itertools.count()
     return lambda: kind(nursery, directory / str(next(numbers)), prepared)
 

@@ -26,7 +26,7 @@ from kastra_core import PluginManager, Runtime, RuntimeManager
 from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import ResourceKey
 from kastra_core.config import Config
-from kastra_core.errors import KastraError, UserError
+from kastra_core.errors import AlreadyExistsError, KastraError, UserError
 from kastra_core.execution.run_status import FINISHED
 from kastra_core.execution.runs import RunManager
 from kastra_core.settings import HttpToolSettings, PythonToolSettings, ToolSettings
@@ -136,7 +136,7 @@ async def open_runtime(job: dict[str, Any], world: World) -> RuntimeManager:
 async def answer(runtime: RuntimeManager, names: Sequence[str], world: World) -> None:
     """Be the people and systems that the runs wait for."""
     told: set[str] = set()
-    while True:
+    while world.answers or world.early:
         for run in (await runtime.store.resources.list(MAIN_GROUP, "Run")).items:
             name, status = run.metadata.name, run.status
             if status.get("phase") in FINISHED:
@@ -156,7 +156,37 @@ async def answer(runtime: RuntimeManager, names: Sequence[str], world: World) ->
 async def _start(runtime: RuntimeManager, runs: Mapping[str, Any], thread: str | None) -> None:
     for name, (target, given) in runs.items():
         if await runtime.client.get(key_of(name)) is None:
-            await runtime.start_run(target, given, name=name, thread=thread)
+            with contextlib.suppress(AlreadyExistsError):  # another process was quicker
+                await runtime.start_run(target, given, name=name, thread=thread)
+
+
+async def _execute(runtime: RuntimeManager, job: dict[str, Any], world: World) -> None:
+    doing, runs = job["do"], dict(job["runs"])
+    await runtime.runs.start()
+    people = asyncio.create_task(answer(runtime, list(runs), world))
+    try:
+        if doing != "serve":
+            await _start(runtime, runs, job.get("thread"))
+        if later := job.get("later"):
+            while not Path(job["later_after"]).exists():
+                await asyncio.sleep(0.01)
+            await _start(runtime, later, None)
+            runs.update(later)
+        if doing == "start":
+            await asyncio.sleep(job.get("wait_s", 60.0))
+        keys = [key_of(name) for name in runs]
+        while None in [await runtime.client.get(key) for key in keys]:
+            await asyncio.sleep(0.01)
+        while True:
+            for key in keys:
+                await runtime.runs.wait(key)
+            await runtime.runs.drain()
+            if not await runtime.store.journal.claims():
+                break
+            await asyncio.sleep(0.01)
+    finally:
+        people.cancel()
+        await asyncio.gather(people, return_exceptions=True)
 
 
 async def work(job: dict[str, Any], world: World) -> None:
@@ -173,11 +203,11 @@ async def work(job: dict[str, Any], world: World) -> None:
         runtime.store.commit = Doom(runtime.store, *doom).commit  # type: ignore[method-assign]
     elif job.get("census"):
         runtime.store.commit = census.commit  # type: ignore[method-assign]
-    helpers: list[asyncio.Task[None]] = []
     try:
         if doing in ("prepare", "apply"):
             report = await runtime.apply(world.manifests() if doing == "prepare" else job["manifests"])
-            assert not report.not_ready, report.not_ready
+            amiss = [(str(item.resource.key), item.resource.status.get("conditions")) for item in report.not_ready]
+            assert not amiss, amiss
         elif doing == "delete":
             for name in job["names"]:
                 await runtime.client.delete(runtime.reference(name).key)
@@ -197,36 +227,13 @@ async def work(job: dict[str, Any], world: World) -> None:
             for key in keys:
                 await runtime.runs.wait(key)
         else:
-            await runtime.runs.start()
-            if world.answers or world.early:
-                helpers.append(asyncio.create_task(answer(runtime, list(runs), world)))
-            if doing != "serve":
-                await _start(runtime, runs, job.get("thread"))
-            if later := job.get("later"):
-                while not Path(job["later_after"]).exists():
-                    await asyncio.sleep(0.01)
-                await _start(runtime, later, None)
-                keys += [key_of(name) for name in later]
-            if doing == "start":
-                await asyncio.sleep(job.get("wait_s", 60.0))
-            while doing == "serve" and None in [await runtime.client.get(key) for key in keys]:
-                await asyncio.sleep(0.01)
-            while True:
-                for key in keys:
-                    await runtime.runs.wait(key)
-                await runtime.runs.drain()
-                if not await runtime.store.journal.claims():
-                    break
-                await asyncio.sleep(0.01)
+            await _execute(runtime, job, world)
         if job.get("census"):
             Path(job["census"]).write_text(str(census.count), encoding="utf-8")
     except UserError as error:
         print(f"{doing}: {error}", file=sys.stderr)
         raise SystemExit(2) from error
     finally:
-        for task in helpers:
-            task.cancel()
-        await asyncio.gather(*helpers, return_exceptions=True)
         await runtime.aclose()
 
 

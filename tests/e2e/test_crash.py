@@ -113,11 +113,7 @@ async def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
         for _ in range(chance.randint(1, 4)):
             process = here.begin("run", program)
             await asyncio.sleep(chance.uniform(0.0, 0.25))
-            try:
-                await process.kill()
-            except ProcessLookupError:
-                break
-            if await process.end() == 0:
+            if not await process.kill() or await process.end() == 0:
                 break
             await here.after_kill()
         await to_the_end(here, program)

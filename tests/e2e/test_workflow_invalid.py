@@ -31,8 +31,8 @@ INVALID = {
     ),
     "unknown initial step": ("  initialStep: zero  # <-\n  steps: [{id: a, set: 1}]\n", "zero"),
     "two steps of one id": ("  steps:\n    - {id: a, set: 1}\n    - id: a  # <-\n      set: 2\n", "a"),
-    "no body": ("  steps:\n    - id: idle  # <-\n", "body"),
-    "two bodies": ("  steps:\n    - id: both  # <-\n      set: 1\n      tool: echo\n", "set"),
+    "no body": ("  steps:\n    - id: idle  # <-\n", "does nothing"),
+    "two bodies": ("  steps:\n    - id: both  # <-\n      set: 1  # <-\n      tool: echo  # <-\n", "2 bodies"),
     "unknown field": ("  steps:\n    - id: a\n      sett: 1  # <-\n", "sett"),
     "no steps": ("  steps: []  # <-\n", "steps"),
     "cycle without exit": (
@@ -40,9 +40,9 @@ INVALID = {
   steps:
     - id: a
       set: 1
-    - id: b  # <-?
+    - id: b  # <-
       set: 2
-      next: a  # <-?
+      next: a  # <-
 """,
         "a",
     ),
@@ -136,8 +136,8 @@ INVALID = {
     ),
     "schema that is none": (
         """\
-  inputSchema:  # <-?
-    type: numbr  # <-?
+  inputSchema:  # <-
+    type: numbr  # <-
   steps: [{id: a, set: 1}]
 """,
         "numbr",
@@ -196,7 +196,7 @@ def test_workflow_that_cannot_work_is_refused_with_file_and_line(shop: Shop, wha
 
 
 def test_problems_of_all_workflows_are_told_at_once_and_nothing_is_written(shop: Shop) -> None:
-    chosen = ("unknown next", "two bodies", "expression that is none", "unreachable step")
+    chosen = ("unknown next", "no body", "expression that is none", "unreachable step")
     documents = [HEAD.replace("name: w", f"name: w{at}") + INVALID[what][0] for at, what in enumerate(chosen)]
     text = "---\n".join([*documents, HEAD + "  steps: [{id: fine, set: 1}]\n"])
     (shop.path / "bad.yaml").write_text(text, encoding="utf-8")

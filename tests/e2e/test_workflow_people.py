@@ -171,7 +171,7 @@ def test_ctrl_c_cancels_the_run_and_its_children(shop: Shop) -> None:
     assert shop.calls == ["slow"]
 
 
-def test_process_that_is_killed_leaves_a_run_that_another_one_finishes(shop: Shop, tmp_path: Path) -> None:
+def test_process_that_is_killed_leaves_a_run_that_another_one_finishes(shop: Shop) -> None:
     shop.apply(
         workflow(echo("first", "a"), {"id": "wait", "tool": "slow", "input": {"seconds": 1.5}}, echo("last", "z"))
     )

@@ -37,6 +37,7 @@ CASES = Path(__file__).with_name("workflow_cases.yaml")
 ANSWERS = {
     "approve": {"approved": True},
     "approve-too": {"approved": False},
+    "approve-each": {"fine": 7},
     "come": {"from": "outside"},
     "hold": {"held": True},
 }
@@ -46,13 +47,13 @@ EARLY = {"early": {"came": "first"}}
 async def act(ctx: OperationContext, arguments: dict[str, Any]) -> Any:
     """Do what a test wants done.
 
-    Arguments: ``name`` of what is done; ``value``: the result (default: the name); ``after``: wait until that was
-    begun; ``wait``: seconds; ``forever``: never end; ``fails``: fail the first times (a repetition with the same key
-    is the same time), for ``reason``.
+    Arguments: ``name`` of what is done; ``value``: the result (default: the name); ``after``: wait until these were
+    begun; ``wait``: seconds; ``forever``: never end; ``fails``: fail the first times (a repetition with the same key is
+    the same time), for ``reason``.
     """
     name = arguments["name"]
     note(name, ctx.idempotency_key)
-    while "after" in arguments and not noted(arguments["after"]):
+    while not all(noted(other) for other in arguments.get("after", ())):
         await asyncio.sleep(0.005)
     await asyncio.sleep(arguments.get("wait", 0.0))
     if arguments.get("forever"):

@@ -5,17 +5,17 @@ after another, and where that could change what comes out the outcome says so.
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import attrs
 
-from workflow_oracle_expressions import EvaluationError, condition, evaluate, render
+from workflow_oracle_expressions import EvaluationError, condition, render
 
-__all__ = ["Call", "Interpreter", "OperationFailure", "Outcome", "World", "interpret"]
+__all__ = ["Call", "Failed", "Frame", "Interpreter", "OperationFailure", "Outcome", "Result", "World"]
 
 NEVER = frozenset(
     {
@@ -33,7 +33,7 @@ NEVER = frozenset(
 )
 OPERATED = ("agent", "tool", "workflow", "network", "operation")
 BODIES = (*OPERATED, "set", "branch", "parallel", "foreach", "loop", "sleep", "succeed", "fail")
-ABSENT: Any = object()
+OUTPUT_FIELDS = {"type", "schema", "value", "description"}
 
 Json = dict[str, Any]
 Program = Callable[["Frame", Any], Any]
@@ -41,9 +41,10 @@ Program = Callable[["Frame", Any], Any]
 
 @attrs.frozen
 class Call:
-    """An operation that was carried out. ``lane``: the branches and items around it; calls of one lane have an order."""
+    """An operation that was carried out."""
 
     lane: tuple[str, ...]
+    """The branches and items around it; the calls of one lane have an order."""
     operation: str
     arguments: str
     """JSON with sorted keys."""
@@ -76,8 +77,12 @@ World = Callable[[str, Json], Any]
 """Carries out an operation: (name, arguments) -> result. Raises OperationFailure."""
 
 
-class _Failed(Exception):
-    def __init__(self, reason: str, message: str = "", *, step: str = "", attempts: int = 0, final: bool = False) -> None:
+class Failed(Exception):
+    """A step failed, and with it the block that it is in."""
+
+    def __init__(
+        self, reason: str, message: str = "", *, step: str = "", attempts: int = 0, final: bool = False
+    ) -> None:
         super().__init__(reason, message)
         self.reason, self.message, self.step, self.attempts = reason, message, step, attempts
         self.final = final
@@ -87,14 +92,16 @@ class _Failed(Exception):
         return {"step": self.step, "reason": self.reason, "message": self.message, "attempts": self.attempts}
 
 
-class _Ended(Exception):
+class Ended(Exception):
+    """A ``succeed`` ends the workflow."""
+
     def __init__(self, value: Any) -> None:
         super().__init__(value)
         self.value = value
 
 
-class _LimitReached(Exception):
-    pass
+class LimitReached(Exception):
+    """The run may start no further step."""
 
 
 class Frame:
@@ -110,7 +117,7 @@ class Frame:
         around = self.parent.merged(field) if self.parent is not None else {}
         return {**around, **getattr(self, field)}
 
-    @contextmanager
+    @contextlib.contextmanager
     def knowing(self, **names: Any) -> Iterator[None]:
         """In the block that follows these names are in sight too."""
         before = self.names
@@ -122,10 +129,14 @@ class Frame:
 
 
 @attrs.define
-class _Result:
+class Result:
+    """What a body gives."""
+
     value: Any
     goto: str = ""
+    """Where a branch goes on."""
     errors: list[Json] | None = None
+    """Of the items that a foreach left out."""
 
 
 class Interpreter:
@@ -156,11 +167,11 @@ class Interpreter:
         top = Frame()
         try:
             output = self._graph(top)
-        except _Ended as end:
+        except Ended as end:
             return self._outcome("Succeeded", output=end.value)
-        except _LimitReached:
+        except LimitReached:
             return self._outcome("Failed", "LimitExceeded")
-        except _Failed as failure:
+        except Failed as failure:
             return self._outcome("Failed", failure.reason)
         return self._outcome("Succeeded", output=output)
 
@@ -181,14 +192,12 @@ class Interpreter:
             if "output" in self.spec:
                 return self._render(self.spec["output"], top)
             return output
-        except _Failed as failure:
+        except Failed as failure:
             handler = self.spec.get("onFailure")
             if handler:
-                with top.knowing(error=failure.to_json()):
-                    try:
-                        self.block(handler, top, self.input)
-                    except _Failed:
-                        pass  # the run has failed already; why it did is what counts
+                # When the handler fails too, why the graph did is what counts.
+                with top.knowing(error=failure.to_json()), contextlib.suppress(Failed):
+                    self.block(handler, top, self.input)
             raise
 
     # ---------------------------------------------------------------------------------------- blocks and steps
@@ -214,7 +223,7 @@ class Interpreter:
             if self.beside and self.cancels:
                 self.any_end = True
             self.any_calls = self.any_calls or self.beside > 0
-            raise _LimitReached
+            raise LimitReached
         self.steps += 1
         attempts = 0
         while True:
@@ -222,7 +231,7 @@ class Interpreter:
             seen: list[Any] = [previous]
             try:
                 result = self._try(step, frame, previous, seen)
-            except _Failed as failure:
+            except Failed as failure:
                 if self.retried(step, failure, attempts):
                     continue
                 failure.step, failure.attempts = failure.step or step["id"], failure.attempts or attempts
@@ -233,7 +242,7 @@ class Interpreter:
             frame.steps[step["id"]] = entry
             return result.value, result.goto
 
-    def retried(self, step: Json, failure: _Failed, attempts: int) -> bool:
+    def retried(self, step: Json, failure: Failed, attempts: int) -> bool:
         policy = step.get("retry")
         if policy is None and self.body_of(step) in OPERATED:
             policy = self.spec.get("retry")
@@ -245,15 +254,14 @@ class Interpreter:
         refused = policy.get("except") or []
         return _names(chosen, failure.reason) and not _names(refused, failure.reason)
 
-    def _try(self, step: Json, frame: Frame, previous: Any, seen: list[Any]) -> _Result:
-        input = self._input(step, frame, previous)
-        seen[0] = input
-        result = self._body(step, frame, input)
+    def _try(self, step: Json, frame: Frame, previous: Any, seen: list[Any]) -> Result:
+        seen[0] = self._input(step, frame, previous)
+        result = self._body(step, frame, seen[0])
         if "output" in step:
-            result.value = self._output(step["output"], frame, input, result.value)
+            result.value = self._output(step["output"], frame, seen[0], result.value)
         return result
 
-    def _handle(self, step: Json, frame: Frame, input: Any, failure: _Failed) -> tuple[Any, str]:
+    def _handle(self, step: Json, frame: Frame, input: Any, failure: Failed) -> tuple[Any, str]:
         handler = step.get("onFailure")
         if handler is None:
             raise failure
@@ -267,11 +275,17 @@ class Interpreter:
             if "output" in handler:
                 try:
                     output = self._render(handler["output"], frame, input=input)
-                except _Failed as worse:
+                except Failed as worse:
                     worse.step, worse.attempts = step["id"], failure.attempts
                     raise
+        self.publish_fallback(step, frame, output)
         frame.steps[step["id"]] = {"output": output, "error": error}
         return output, handler.get("next", "")
+
+    def publish_fallback(self, step: Json, frame: Frame, output: Any) -> None:
+        given = step.get("output")
+        if isinstance(given, dict) and "type" in given and set(given) <= OUTPUT_FIELDS:
+            self.publish(frame, given["type"], output)
 
     # ---------------------------------------------------------------------------------------- input and output
 
@@ -280,7 +294,7 @@ class Interpreter:
         return {
             "workflow": {"input": self.input, **self.identity},
             "steps": steps,
-            "step": {id: {**entry, "result": entry["output"]} for id, entry in steps.items()},
+            "step": {name: {**entry, "result": entry["output"]} for name, entry in steps.items()},
             "data": frame.merged("data"),
             **frame.merged("names"),
             **names,
@@ -290,13 +304,13 @@ class Interpreter:
         try:
             return render(template, self._scope(frame, names))
         except EvaluationError as error:
-            raise _Failed("ExpressionFailed", str(error)) from error
+            raise Failed("ExpressionFailed", str(error)) from error
 
     def _true(self, source: str, frame: Frame, **names: Any) -> bool:
         try:
             return condition(source, self._scope(frame, names))
         except EvaluationError as error:
-            raise _Failed("ExpressionFailed", str(error)) from error
+            raise Failed("ExpressionFailed", str(error)) from error
 
     def _input(self, step: Json, frame: Frame, previous: Any) -> Any:
         if "arguments" in step:
@@ -312,13 +326,12 @@ class Interpreter:
                 return previous
             data = frame.merged("data")
             if source not in data:
-                raise _Failed("ExpressionFailed", f"nothing published {source}")
+                raise Failed("ExpressionFailed", f"nothing published {source}")
             return data[source]
         return self._render(given, frame)
 
     def _output(self, given: Any, frame: Frame, input: Any, result: Any) -> Any:
-        fields = {"type", "schema", "value", "description"}
-        if isinstance(given, dict) and set(given) <= fields and ("type" in given or "schema" in given):
+        if isinstance(given, dict) and set(given) <= OUTPUT_FIELDS and ("type" in given or "schema" in given):
             value = self._render(given["value"], frame, input=input, result=result) if "value" in given else result
             if "type" in given:
                 self.publish(frame, given["type"], value)
@@ -333,22 +346,22 @@ class Interpreter:
     def body_of(self, step: Json) -> str:
         return next(name for name in BODIES if name in step)
 
-    def _body(self, step: Json, frame: Frame, input: Any) -> _Result:
+    def _body(self, step: Json, frame: Frame, input: Any) -> Result:
         name = self.body_of(step)
         result = getattr(self, f"do_{name}")(step, step[name], frame, input)
-        return result if isinstance(result, _Result) else _Result(result)
+        return result if isinstance(result, Result) else Result(result)
 
     def do_operation(self, step: Json, name: str, frame: Frame, input: Any) -> Any:
         arguments = {} if input is None else input
         if not isinstance(arguments, dict):
-            raise _Failed("InvalidArguments", "the arguments must be an object")
+            raise Failed("InvalidArguments", "the arguments must be an object")
         key = str(arguments.get("key", ""))
         self.any_end = self.any_end or key in self.tainted
         self.calls.append(Call(frame.lane, name, json.dumps(arguments, sort_keys=True)))
         try:
             return self.world(name, arguments)
         except OperationFailure as failure:
-            raise _Failed(failure.reason, failure.message) from failure
+            raise Failed(failure.reason, failure.message) from failure
 
     def do_set(self, step: Json, template: Any, frame: Frame, input: Any) -> Any:
         return self._render(template, frame, input=input)
@@ -357,13 +370,13 @@ class Interpreter:
         return input
 
     def do_succeed(self, step: Json, template: Any, frame: Frame, input: Any) -> Any:
-        raise _Ended(self._render(template, frame, input=input))
+        raise Ended(self._render(template, frame, input=input))
 
     def do_fail(self, step: Json, given: Any, frame: Frame, input: Any) -> Any:
         if isinstance(given, str):
             given = {"message": given}
         message = self._render(given.get("message", ""), frame, input=input)
-        raise _Failed(given.get("reason", "Failed"), str(message), final=True)
+        raise Failed(given.get("reason", "Failed"), str(message), final=True)
 
     def do_branch(self, step: Json, given: Any, frame: Frame, input: Any) -> Any:
         if isinstance(given, list):
@@ -381,8 +394,12 @@ class Interpreter:
         if taken is None:
             return input
         if taken.get("next"):
-            return _Result(input, goto=taken["next"])
-        return self.block(taken["steps"], frame, input)
+            return Result(input, goto=taken["next"])
+        return self.case_block(taken["steps"], frame, input)
+
+    def case_block(self, steps: Sequence[Json], frame: Frame, input: Any) -> Any:
+        """Its steps are in sight after the branch too."""
+        return self.block(steps, frame, input)
 
     def all_cases(self, step: Json, cases: Sequence[Json], default: Json | None, frame: Frame, input: Any) -> Any:
         bodies: list[tuple[str, Sequence[Json]]] = []
@@ -401,8 +418,8 @@ class Interpreter:
             given = {"branches": given}
         bodies: list[tuple[str, Program, Json]] = []
         for branch in given["branches"]:
-            steps = branch["steps"] if "steps" in branch else [branch]
-            bodies.append((branch.get("name") if "steps" in branch else branch["id"], self._bodied(steps, input), {}))
+            steps = branch.get("steps", [branch])
+            bodies.append((branch["name"] if "steps" in branch else branch["id"], self._bodied(steps, input), {}))
         cancel = given.get("onFailure", "wait") == "cancel"
         ends = self._bodies(step, frame, bodies, cancel=cancel, concurrency=given.get("concurrency"))
         return dict(zip([name for name, _, _ in bodies], self._all_or_first_failure(ends, frame)))
@@ -410,7 +427,7 @@ class Interpreter:
     def items_of(self, given: Json, frame: Frame, input: Any) -> list[Any]:
         items = self._render(given["items"], frame, input=input)
         if not isinstance(items, list):
-            raise _Failed("ExpressionFailed", "items must be a list")
+            raise Failed("ExpressionFailed", "items must be a list")
         return items
 
     def do_foreach(self, step: Json, given: Json, frame: Frame, input: Any) -> Any:
@@ -425,35 +442,46 @@ class Interpreter:
         ends = self._bodies(step, frame, bodies, cancel=not skip, concurrency=given.get("concurrency", 1))
         if not skip:
             return self._all_or_first_failure(ends, frame)
-        out, errors = [], []
-        for index, (end, inner) in enumerate(ends):
-            if isinstance(end, _Failed):
-                errors.append({"index": index, "reason": end.reason, "message": end.message})
-            else:
-                out.append(end)
-                frame.data.update(inner.data)
-        return _Result(out, errors=errors)
+        errors = [
+            {"index": index, "reason": end.reason, "message": end.message}
+            for index, (end, _) in enumerate(ends)
+            if isinstance(end, Failed)
+        ]
+        good = [(end, inner) for end, inner in ends if not isinstance(end, Failed)]
+        self.merge(frame, [inner for _, inner in good])
+        return Result([end for end, _ in good], errors=errors)
 
     def do_loop(self, step: Json, given: Json, frame: Frame, input: Any) -> Any:
         inner = Frame(frame, frame.lane)
+        tested = self.tested_in(inner)
         output, passes = input, 0
         most = self.bound_of(given)
         while True:
-            if "while" in given and not self._true(given["while"], frame, input=input, output=output, iteration=passes):
+            if "while" in given and not self._true(
+                given["while"], tested, input=input, output=output, iteration=passes
+            ):
                 break
             if passes >= most:
                 if given.get("onLimit", "fail") == "stop":
                     break
-                raise _Failed("LoopLimit", f"{most} passes")
-            inner.names = {"iteration": passes}
+                raise Failed("LoopLimit", f"{most} passes")
+            self.begin_pass(inner, passes)
             output = self.block(given["steps"], inner, output)
             passes += 1
             if "until" in given and self._true(
-                given["until"], frame, input=input, output=output, iteration=passes - 1
+                given["until"], tested, input=input, output=output, iteration=passes - 1
             ):
                 break
         frame.data.update(inner.data)
         return output
+
+    def tested_in(self, inner: Frame) -> Frame:
+        """The conditions of a loop see what its passes left."""
+        return inner
+
+    def begin_pass(self, inner: Frame, number: int) -> None:
+        """Passes follow each other in one frame."""
+        inner.names = {"iteration": number}
 
     def bound_of(self, given: Json) -> int:
         return int(given.get("maxIterations", 100))
@@ -477,17 +505,17 @@ class Interpreter:
         self.beside += at_once
         began = len(self.calls)
         ends: list[tuple[Any, Frame]] = []
-        finals: list[_Ended] = []
+        finals: list[Ended] = []
         failures = 0
         try:
             for name, body, names in self.in_order(bodies):
                 inner = Frame(frame, (*frame.lane, f"{step['id']}[{name}]"), **names)
                 try:
                     ends.append((body(inner, None), inner))
-                except _Failed as failure:
+                except Failed as failure:
                     ends.append((failure, inner))
                     failures += 1
-                except _Ended as end:
+                except Ended as end:
                     if not at_once:
                         raise
                     finals.append(end)
@@ -508,7 +536,7 @@ class Interpreter:
 
     def _all_or_first_failure(self, ends: Sequence[tuple[Any, Frame]], frame: Frame) -> list[Any]:
         for end, _ in ends:
-            if isinstance(end, _Failed):
+            if isinstance(end, Failed):
                 raise end
         self.merge(frame, [inner for _, inner in ends])
         return [end for end, _ in ends]
@@ -517,11 +545,6 @@ class Interpreter:
         """What the bodies published is in sight around the step, when all went well."""
         for inner in bodies:
             frame.data.update(inner.data)
-
-
-def interpret(manifest: Json, input: Any, world: World) -> Outcome:
-    """Return how a run of this workflow ends."""
-    return Interpreter(manifest, world).run(input)
 
 
 def _names(patterns: Sequence[str], reason: str) -> bool:
@@ -534,11 +557,8 @@ def _published(value: Any) -> Iterator[str]:
             yield from _published(item)
     elif isinstance(value, dict):
         output = value.get("output")
-        if "id" in value and isinstance(output, dict) and set(output) <= {"type", "schema", "value", "description"}:
-            if "type" in output:
-                yield str(output["type"])
+        special = isinstance(output, dict) and "type" in output and set(output) <= OUTPUT_FIELDS
+        if "id" in value and special:
+            yield str(value["output"]["type"])
         for item in value.values():
             yield from _published(item)
-
-
-_ = evaluate  # the evaluator's public name, for tests of single expressions

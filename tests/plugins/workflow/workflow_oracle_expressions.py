@@ -50,7 +50,7 @@ def render(template: Any, scope: Scope) -> Any:
         return {key: render(item, scope) for key, item in template.items()}
     if not isinstance(template, str):
         return template
-    whole = _HOLE.fullmatch(template.strip())
+    whole = _HOLE.fullmatch(template)
     if whole and "{{" not in whole[1]:
         return evaluate(whole[1], scope)
     return _HOLE.sub(lambda hole: _as_text(evaluate(hole[1], scope)), template)
@@ -158,9 +158,7 @@ def _parsed(source: str) -> Node:
 
 
 def _path(source: str) -> Node:
-    parts = [
-        name or (quoted if not digits else int(digits)) for name, quoted, digits in _PATH_PART.findall(source)
-    ]
+    parts = [name or (quoted if not digits else int(digits)) for name, quoted, digits in _PATH_PART.findall(source)]
 
     def run(scope: Scope) -> Any:
         value: Any = scope

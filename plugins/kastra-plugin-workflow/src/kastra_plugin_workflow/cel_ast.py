@@ -1,7 +1,7 @@
 """The syntax tree of a CEL expression, as the library's own parser makes it.
 
-The library shows a parsed expression only in its serialized form (``cel.expr.ParsedExpr``); what is read here are the fields of
-``google/api/expr/v1alpha1/syntax.proto``.
+The library shows a parsed expression only in its serialized form (``cel.expr.ParsedExpr``); what is read here are the
+fields of ``google/api/expr/v1alpha1/syntax.proto``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["CelSyntaxError", "Node", "check", "parse"]
+__all__ = ["CelSyntaxError", "Node", "check", "offsets", "parse"]
 
 _MESSAGE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
 _EXPECTING = re.compile(r"(?:mismatched|extraneous) input '(.*)' expecting ", re.DOTALL)
@@ -54,35 +54,51 @@ class Node:
     """fold: variable of the item, variable of the accumulator."""
 
 
-def parse(source: str) -> tuple[Node, dict[int, int]]:
-    """Return the tree and, by id of a node, the offset in the source in characters.
+def parse(source: str) -> tuple[Node, bytes]:
+    """Return the tree, and what :func:`offsets` reads.
 
     Raises:
         CelSyntaxError
     """
+    _look_at_characters(source)
     try:
         data = _environment(()).compile(source, disable_check=True).serialize()
     except RuntimeError as error:
         raise _readable(str(error), source) from error
-    parsed = _only(data, 2)
-    positions: dict[int, int] = {}
-    for number, entry in _fields(_only(parsed, 3)):
+    parsed = dict(_fields(_only(data, 2)))
+    return _node(parsed[2]), parsed[3]
+
+
+def _look_at_characters(source: str) -> None:
+    """The library takes UTF-8, to the first NUL."""
+    for offset, character in enumerate(source):
+        if character == "\x00" or "\ud800" <= character <= "\udfff":
+            line = source.count("\n", 0, offset) + 1
+            column = offset - source.rfind("\n", 0, offset)
+            raise CelSyntaxError(f"the character {character!r} cannot stand here", line, column)
+
+
+def offsets(info: bytes) -> dict[int, int]:
+    """Id of a node -> its offset in the source, in characters."""
+    found: dict[int, int] = {}
+    for number, entry in _fields(info):
         if number == 4:
             pair = dict(_fields(entry))
-            positions[pair.get(1, 0)] = pair.get(2, 0)
-    return _node(_only(parsed, 2)), positions
+            found[pair.get(1, 0)] = pair.get(2, 0)
+    return found
 
 
-def check(source: str, names: tuple[str, ...]) -> None:
-    """Look at functions and types, with ``names`` declared.
+def check(source: str, names: tuple[str, ...]) -> str:
+    """Return the type of the value, as far as it is known ("bool", "list", "dyn"), with ``names`` declared.
 
     Raises:
         CelSyntaxError
     """
     try:
-        _environment(names).compile(source)
+        kind = _environment(names).compile(source).return_type()
     except RuntimeError as error:
         raise _readable(str(error), source) from error
+    return str(kind.name()).partition("<")[0].lower()
 
 
 @lru_cache(maxsize=256)
@@ -109,7 +125,8 @@ def _varint(data: bytes, at: int) -> tuple[int, int]:
 def _fields(data: bytes) -> Iterator[tuple[int, Any]]:
     at, end = 0, len(data)
     while at < end:
-        tag, at = _varint(data, at)
+        tag = data[at]  # no message here has a field beyond 15
+        at += 1
         number, wire = tag >> 3, tag & 7
         if wire == 0:
             value, at = _varint(data, at)
@@ -135,7 +152,7 @@ def _node(data: bytes) -> Node:
         else:
             body = (number, value)
     number, inner = body
-    node = _READERS[number](inner)
+    node: Node = _READERS[number](inner)
     node.id = ident
     return node
 

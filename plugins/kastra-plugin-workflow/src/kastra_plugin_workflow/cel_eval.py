@@ -1,513 +1,46 @@
-"""Evaluates a CEL expression in Python, on the data as they are.
+"""Makes a function of a CEL expression's tree, which evaluates it on the data as they are.
 
-The library's own evaluator copies all data before each evaluation, cuts texts at a NUL, refuses integers beyond 64 bits and takes
-quadratic time and memory for ``map`` and ``filter`` (1.5 GB for 10,000 items). So it parses and checks, answers for the
-scalar functions that are not here (conversions, regular expressions by RE2, dates), and the rest is done here, within a budget.
-
-Two things are more liberal than CEL, because JSON has one kind of number: integers and doubles mix in arithmetic (the result is a
-double), and a division of doubles by zero is an error as that of integers is.
+The library's own evaluator copies all data before each evaluation, cuts texts at a NUL, refuses integers beyond 64 bits
+and takes quadratic time and memory for ``map`` and ``filter`` (1.5 GB for 10,000 items). So the library parses and
+checks, and answers for the scalar functions that are not here (conversions, regular expressions by RE2, dates); the
+rest is done here, within a budget.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
-from functools import lru_cache
+from datetime import timedelta
 from typing import Any
 
-from kastra_core.errors import nearest, shortened
-from kastra_plugin_workflow.cel_ast import CelSyntaxError, Node
+from kastra_plugin_workflow.cel_ast import Node
+from kastra_plugin_workflow.cel_values import (
+    BINARY,
+    TYPE_NAMES,
+    UNARY,
+    BudgetError,
+    EvaluationError,
+    Frame,
+    Type,
+    by_library,
+    index_of,
+    key_of,
+    missing,
+    whole_number,
+    word_of,
+)
 
-__all__ = ["TYPE_NAMES", "EvaluationError", "Frame", "compile_node", "json_of", "missing", "word_of"]
-
-_BUDGET = 3_000_000
-"""Operations of one evaluation; each takes 0.1 to 1 us."""
-_MOST_TEXT = 32 * 1024 * 1024
-"""Characters of a text that an expression makes."""
-_MOST_RESULT = 64 * 1024 * 1024
-"""Bytes, about, of a result; a value that it holds several times counts each time."""
-_SHOWN_NAMES = 10
-_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
-
-TYPE_NAMES = frozenset({"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"})
-"""Names that stand for types where no variable has them."""
-
-
-class EvaluationError(Exception):
-    """An expression has no value; the message says why."""
-
-
-class BudgetError(EvaluationError):
-    """It takes too long, or gets too big: `||` does not hide it."""
-
-
-class Type:
-    """A type as a value: ``type(x) == int``."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Frame:
-    """What one evaluation knows: variables, and how much it may still do."""
-
-    __slots__ = ("left", "names")
-
-    def __init__(self, names: dict[str, Any]) -> None:
-        self.names = names
-        self.left = _BUDGET
-
-    def charge(self, count: int) -> None:
-        self.left -= count
-        if self.left < 0:
-            raise BudgetError("it takes too many steps; do a part of it in a tool, or loop over the items with foreach")
-
+__all__ = ["Thunk", "compile_node"]
 
 Thunk = Callable[[Frame], Any]
 
 
-# ------------------------------------------------------------------------------------------------ words
-
-
-def word_of(value: Any) -> str:
-    """What a reader calls the type of a value: ``text``, ``a list of 3 items``."""
-    if value is None:
-        return "null"
-    if value is True or value is False:
-        return "a boolean"
-    if isinstance(value, int):
-        return "an integer"
-    if isinstance(value, float):
-        return "a number"
-    if isinstance(value, str):
-        return "a text"
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, (list, tuple)):
-        return f"a list of {len(value)} item{'' if len(value) == 1 else 's'}"
-    if isinstance(value, datetime):
-        return "a timestamp"
-    if isinstance(value, timedelta):
-        return "a duration"
-    return "a type" if isinstance(value, Type) else "bytes"
-
-
-def missing(where: str, value: Any, part: str | int) -> EvaluationError:
-    """The error for ``part`` that ``value``, written ``where``, does not have."""
-    if isinstance(value, Mapping) and isinstance(part, str):
-        if where == "steps":
-            return _not_run(value, part)
-        if where == "data":
-            have = f"; published are: {_names(value)}" if value else "; nothing is published yet"
-            return EvaluationError(f"no step has published {shortened(part, 80)!r} so far{_near(part, value)}{have}")
-        have = f"it has: {_names(value)}" if value else "it is empty"
-        return EvaluationError(f"{where} has no field {shortened(part, 80)!r}{_near(part, value)}; {have}")
-    if isinstance(value, (list, tuple)):
-        if isinstance(part, int):
-            return EvaluationError(f"{where} is {word_of(value)}, it has no [{part}]")
-        return EvaluationError(
-            f"{where} is {word_of(value)}, it has no field {shortened(part, 80)!r}; an item is {where}[0]"
-        )
-    what = f"[{part}]" if isinstance(part, int) else f"field {shortened(part, 80)!r}"
-    return EvaluationError(f"{where} is {word_of(value)}, it has no {what}")
-
-
-def _not_run(value: Mapping[str, Any], part: str) -> EvaluationError:
-    have = f"; carried out are: {_names(value)}" if value else "; no step has been so far"
-    return EvaluationError(
-        f"step {shortened(part, 80)!r} has not been carried out in sight of here{_near(part, value)}{have}"
-    )
-
-
-def _near(part: str, value: Mapping[str, Any]) -> str:
-    near = nearest(part, [str(name) for name in list(value)[:200]])
-    return f"; did you mean {near!r}?" if near else ""
-
-
-def _names(value: Mapping[str, Any]) -> str:
-    names = [shortened(str(name), 60) for name in list(value)[:_SHOWN_NAMES]]
-    return ", ".join(names) + (f" and {len(value) - len(names)} more" if len(value) > len(names) else "")
-
-
-# ------------------------------------------------------------------------------------------------ values
-
-
-def _is_number(value: Any) -> bool:
-    kind = type(value)
-    return kind is int or kind is float
-
-
-def _equal(frame: Frame, a: Any, b: Any) -> bool:
-    """CEL's equality: of numbers by value, of all else only within one type."""
-    if isinstance(a, str) or isinstance(b, str):
-        if not (isinstance(a, str) and isinstance(b, str)):
-            return False
-        if len(a) == len(b):
-            frame.charge(len(a) >> 8)
-        return a == b
-    if _is_number(a) and _is_number(b):
-        return bool(a == b)
-    if isinstance(a, (list, tuple)):
-        if not isinstance(b, (list, tuple)) or len(a) != len(b):
-            return False
-        frame.charge(len(a))
-        return all(_equal(frame, x, y) for x, y in zip(a, b, strict=True))
-    if isinstance(a, Mapping):
-        if not isinstance(b, Mapping) or len(a) != len(b):
-            return False
-        frame.charge(len(a))
-        return all(key in b and _equal(frame, value, b[key]) for key, value in a.items())
-    if isinstance(a, Type) or isinstance(b, Type):
-        return isinstance(a, Type) and isinstance(b, Type) and a.name == b.name
-    return type(a) is type(b) and bool(a == b)
-
-
-def json_of(value: Any) -> Any:
-    """Return the JSON of a result: a timestamp as RFC 3339, a duration as "90s", bytes as base64.
-
-    Raises:
-        EvaluationError: it is not JSON: NaN, infinity, a type, keys that are no texts; it is too big.
-    """
-    return _json(value, [_MOST_RESULT])
-
-
-def _json(value: Any, left: list[int]) -> Any:
-    if value is None or value is True or value is False:
-        return value
-    kind = type(value)
-    if kind is int:
-        return value
-    if kind is str:
-        left[0] -= len(value)
-    elif kind is float:
-        if value != value or value in (float("inf"), float("-inf")):
-            raise EvaluationError(f"the result is {value}, which JSON cannot hold")
-        return value
-    elif isinstance(value, (list, tuple)):
-        left[0] -= 8 * len(value)
-        _within(left)
-        return [_json(item, left) for item in value]
-    elif isinstance(value, Mapping):
-        left[0] -= 16 * len(value)
-        _within(left)
-        out = {}
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise EvaluationError(f"the result has the key {key}; keys of a JSON object are texts")
-            out[key] = _json(item, left)
-        return out
-    else:
-        return _text_of(value)
-    _within(left)
-    return value
-
-
-def _within(left: list[int]) -> None:
-    if left[0] < 0:
-        raise BudgetError(f"the result has more than {_MOST_RESULT >> 20} MiB")
-
-
-def _text_of(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.isoformat().replace("+00:00", "Z")
-    if isinstance(value, timedelta):
-        seconds, micros = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
-        sign = "-" if value < timedelta(0) else ""
-        return f"{sign}{seconds}" + (f".{micros:06d}".rstrip("0") if micros else "") + "s"
-    if isinstance(value, (bytes, bytearray)):
-        from base64 import b64encode
-
-        return b64encode(value).decode()
-    if isinstance(value, str):
-        return str(value)
-    raise EvaluationError(f"the result is {word_of(value)}, which is no JSON")
-
-
-# ------------------------------------------------------------------------------------------------ the library's part
-
-
-def _by_library(shape: str, values: tuple[Any, ...]) -> Any:
-    """Evaluate ``shape`` (``{0}.matches({1})``) with scalar values.
-
-    Raises:
-        EvaluationError
-    """
-    names, data = [], {}
-    for index, value in enumerate(values):
-        name = f"a{index}"
-        if isinstance(value, Type) or isinstance(value, (list, tuple, Mapping)):
-            raise EvaluationError(f"{_readable_shape(shape)} does not take {word_of(value)}")
-        if isinstance(value, str) and "\x00" in value:
-            raise EvaluationError(f"{_readable_shape(shape)} does not take a text with a NUL character")
-        if isinstance(value, (datetime, timedelta)):
-            name = f"{'timestamp' if isinstance(value, datetime) else 'duration'}({name})"
-            value = _text_of(value)
-        names.append(name)
-        data[f"a{index}"] = value
-    from cel_expr_python import cel
-
-    try:
-        result = _compiled(shape.format(*names), len(values)).eval(data=data)
-    except (RuntimeError, UnicodeError) as error:  # a lone surrogate
-        raise EvaluationError(f"{_readable_shape(shape)}: {error}") from error
-    kind = result.type()
-    if kind == cel.Type.ERROR:
-        message = str(result.value())
-        if "No matching overloads" in message:
-            raise EvaluationError(f"{_readable_shape(shape)} does not take {' and '.join(map(word_of, values))}")
-        raise EvaluationError(message.partition(": ")[2] or message)
-    if kind == cel.Type.UINT:
-        raise EvaluationError("JSON has no unsigned integers; use int()")
-    value = result.plain_value()
-    return Type(value.name().lower()) if kind == cel.Type.TYPE else value
-
-
-def _readable_shape(shape: str) -> str:
-    return shape.split("(")[0].replace("{0}.", "").replace("{0}", "").replace("{1}", "").strip() or shape
-
-
-@lru_cache(maxsize=512)
-def _compiled(source: str, count: int) -> Any:
-    from cel_expr_python import cel
-
-    environment = cel.NewEnv(variables={f"a{index}": cel.Type.DYN for index in range(count)})
-    try:
-        return environment.compile(source)
-    except RuntimeError as error:
-        raise EvaluationError(str(error).partition("\n")[0]) from error
-
-
-# ------------------------------------------------------------------------------------------------ operators
-
-
-def _whole(value: int) -> int:
-    if _INT_MIN <= value <= _INT_MAX:
-        return value
-    raise EvaluationError("integer overflow: the result has more than 64 bits")
-
-
-def _no_overload(operator: str, a: Any, b: Any) -> EvaluationError:
-    hint = ""
-    if operator == "+" and isinstance(a, str) != isinstance(b, str):
-        hint = "; string(x) makes a text of a number"
-    return EvaluationError(f"{operator!r} does not take {word_of(a)} and {word_of(b)}{hint}")
-
-
-def _rich(value: Any) -> bool:
-    return isinstance(value, (datetime, timedelta, bytes, bytearray))
-
-
-def _add(frame: Frame, a: Any, b: Any) -> Any:
-    if type(a) is int and type(b) is int:
-        return _whole(a + b)
-    if isinstance(a, str) and isinstance(b, str):
-        size = len(a) + len(b)
-        if size > _MOST_TEXT:
-            raise BudgetError(f"it makes a text of more than {_MOST_TEXT >> 20} million characters")
-        frame.charge(size >> 6)
-        return a + b
-    if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        frame.charge(len(a) + len(b))
-        return [*a, *b]
-    return _arithmetic("+", a, b)
-
-
-def _arithmetic(operator: str, a: Any, b: Any) -> Any:
-    if _is_number(a) and _is_number(b):
-        try:
-            if type(a) is int and type(b) is int:
-                return _whole(_INTEGER[operator](a, b))
-            return float(_DOUBLE[operator](a, b))
-        except ZeroDivisionError:
-            raise EvaluationError("division by zero" if operator == "/" else "modulus by zero") from None
-        except OverflowError:
-            raise EvaluationError("a number is too big") from None
-    if _rich(a) or _rich(b):
-        return _by_library(f"{{0}} {operator} {{1}}", (a, b))
-    raise _no_overload(operator, a, b)
-
-
-def _divide(a: int, b: int) -> int:
-    quotient = abs(a) // abs(b)
-    return quotient if (a < 0) == (b < 0) else -quotient
-
-
-def _modulo_of_double(a: float, b: float) -> float:
-    raise EvaluationError("'%' takes integers only")
-
-
-_INTEGER: dict[str, Callable[[int, int], int]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": _divide,
-    "%": lambda a, b: a - b * _divide(a, b),
-}
-_DOUBLE: dict[str, Callable[[float, float], float]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "/": lambda a, b: a / b,
-    "%": _modulo_of_double,
-}
-_ORDER: dict[str, Callable[[Any, Any], bool]] = {
-    "<": lambda a, b: a < b,
-    "<=": lambda a, b: a <= b,
-    ">": lambda a, b: a > b,
-    ">=": lambda a, b: a >= b,
-}
-
-
-def _compare(operator: str, a: Any, b: Any) -> bool:
-    if _is_number(a) and _is_number(b):
-        return _ORDER[operator](a, b)
-    if isinstance(a, str) and isinstance(b, str):
-        return _ORDER[operator](a, b)
-    if isinstance(a, bool) and isinstance(b, bool):
-        return _ORDER[operator](a, b)
-    if _rich(a) or _rich(b):
-        return bool(_by_library(f"{{0}} {operator} {{1}}", (a, b)))
-    raise _no_overload(operator, a, b)
-
-
-def _in(frame: Frame, a: Any, b: Any) -> bool:
-    if isinstance(b, (list, tuple)):
-        frame.charge(len(b))
-        return any(_equal(frame, a, item) for item in b)
-    if isinstance(b, Mapping):
-        return _key(a) in b
-    hint = "; text.contains(part) looks into a text" if isinstance(b, str) else ""
-    raise EvaluationError(f"'in' looks into a list or an object, not into {word_of(b)}{hint}")
-
-
-def _key(value: Any) -> Any:
-    """A key as objects hold it. JSON has texts only; literals may have integers."""
-    if isinstance(value, str):
-        return value
-    if type(value) is int:
-        return value
-    if type(value) is float and value.is_integer():
-        return int(value)
-    if isinstance(value, bool):
-        raise EvaluationError("a boolean is no key of an object; use 'x ? a : b'")
-    raise EvaluationError(f"{word_of(value)} is no key of an object")
-
-
-def _index(where: str, value: Any, key: Any) -> Any:
-    if isinstance(value, (list, tuple)):
-        if type(key) is float and key.is_integer():
-            key = int(key)
-        if type(key) is not int:
-            if isinstance(key, str):
-                raise missing(where, value, key)
-            raise EvaluationError(f"{where} is {word_of(value)}; an index is an integer, not {word_of(key)}")
-        if 0 <= key < len(value):
-            return value[key]
-        raise missing(where, value, key)
-    if isinstance(value, Mapping):
-        plain = _key(key)
-        if plain in value:
-            return value[plain]
-        raise missing(where, value, plain) if isinstance(plain, str) else EvaluationError(f"{where} has no key {plain}")
-    if isinstance(key, (str, int)) and not isinstance(key, bool):
-        raise missing(where, value, key)
-    raise EvaluationError(f"{where} is {word_of(value)}; it has no items")
-
-
-def _size(value: Any) -> int:
-    if isinstance(value, (str, list, tuple, Mapping, bytes, bytearray)):
-        return len(value)
-    raise EvaluationError(f"'size' takes a text, a list or an object, not {word_of(value)}")
-
-
-def _string(value: Any) -> Any:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int):
-        return str(value) if abs(value) < 10**1000 else _too_long()
-    if value is None or isinstance(value, (list, tuple, Mapping, Type)):
-        raise EvaluationError(f"'string' does not take {word_of(value)}")
-    return _by_library("string({0})", (value,))
-
-
-def _too_long() -> str:
-    raise EvaluationError("an integer of more than 1000 digits")
-
-
-def _type(value: Any) -> Type:
-    names = (
-        (type(None), "null_type"),
-        (bool, "bool"),
-        (int, "int"),
-        (float, "double"),
-        (str, "string"),
-        (Mapping, "map"),
-    )
-    for kind, name in (*names, ((list, tuple), "list"), (Type, "type"), ((bytes, bytearray), "bytes")):
-        if isinstance(value, kind):
-            return Type(name)
-    return Type("google.protobuf.Timestamp" if isinstance(value, datetime) else "google.protobuf.Duration")
-
-
-def _texts(name: str, work: Callable[[str, str], bool]) -> Callable[[Frame, Any, Any], bool]:
-    def call(frame: Frame, a: Any, b: Any) -> bool:
-        if isinstance(a, str) and isinstance(b, str):
-            frame.charge(len(a) >> 8)
-            return work(a, b)
-        raise EvaluationError(f"{name!r} takes texts, not {word_of(a)} and {word_of(b)}")
-
-    return call
-
-
-def _matches(frame: Frame, a: Any, b: Any) -> bool:
-    if not (isinstance(a, str) and isinstance(b, str)):
-        raise EvaluationError(f"'matches' takes texts, not {word_of(a)} and {word_of(b)}")
-    frame.charge((len(a) >> 5) + len(b))
-    return bool(_by_library("{0}.matches({1})", (a, b)))
-
-
-_UNARY: dict[str, Callable[[Any], Any]] = {
-    "size": _size,
-    "string": _string,
-    "type": _type,
-    "dyn": lambda value: value,
-}
-_BINARY: dict[str, Callable[[Frame, Any, Any], Any]] = {
-    "_+_": _add,
-    "_==_": _equal,
-    "_!=_": lambda frame, a, b: not _equal(frame, a, b),
-    "@in": _in,
-    "contains": _texts("contains", lambda a, b: b in a),
-    "startsWith": _texts("startsWith", lambda a, b: a.startswith(b)),
-    "endsWith": _texts("endsWith", lambda a, b: a.endswith(b)),
-    "matches": _matches,
-}
-
-
-def _plain_operator(work: Callable[[str, Any, Any], Any], sign: str) -> Callable[[Frame, Any, Any], Any]:
-    return lambda frame, a, b: work(sign, a, b)
-
-
-for _sign in ("-", "*", "/", "%"):
-    _BINARY[f"_{_sign}_"] = _plain_operator(_arithmetic, _sign)
-for _sign in _ORDER:
-    _BINARY[f"_{_sign}_"] = _plain_operator(_compare, _sign)
-
-
-# ------------------------------------------------------------------------------------------------ nodes
-
-
-def compile_node(node: Node, bound: frozenset[str] = frozenset()) -> Thunk:
+def compile_node(node: Node) -> Thunk:
     """Return a function of a frame that gives the value of ``node``.
 
     Raises:
         CelSyntaxError: it holds what JSON has not.
     """
-    return _COMPILERS[node.kind](node, bound)
+    return _COMPILERS[node.kind](node)
 
 
 def text_of_path(node: Node) -> str:
@@ -528,12 +61,12 @@ def text_of_path(node: Node) -> str:
     return "the value"
 
 
-def _const(node: Node, bound: frozenset[str]) -> Thunk:
+def _const(node: Node) -> Thunk:
     value = node.value
     return lambda frame: value
 
 
-def _ident(node: Node, bound: frozenset[str]) -> Thunk:
+def _ident(node: Node) -> Thunk:
     name = node.value
 
     def read(frame: Frame) -> Any:
@@ -550,9 +83,9 @@ def _ident(node: Node, bound: frozenset[str]) -> Thunk:
     return read
 
 
-def _select(node: Node, bound: frozenset[str]) -> Thunk:
+def _select(node: Node) -> Thunk:
     assert node.target is not None
-    target, field, where = compile_node(node.target, bound), node.value, text_of_path(node.target)
+    target, field, where = compile_node(node.target), node.value, text_of_path(node.target)
 
     def select(frame: Frame) -> Any:
         value = target(frame)
@@ -566,9 +99,9 @@ def _select(node: Node, bound: frozenset[str]) -> Thunk:
     return select
 
 
-def _has(node: Node, bound: frozenset[str]) -> Thunk:
+def _has(node: Node) -> Thunk:
     assert node.target is not None
-    target, field, where = compile_node(node.target, bound), node.value, text_of_path(node.target)
+    target, field, where = compile_node(node.target), node.value, text_of_path(node.target)
 
     def has(frame: Frame) -> bool:
         value = target(frame)
@@ -579,18 +112,18 @@ def _has(node: Node, bound: frozenset[str]) -> Thunk:
     return has
 
 
-def _list(node: Node, bound: frozenset[str]) -> Thunk:
-    items = [compile_node(item, bound) for item in node.items]
+def _list(node: Node) -> Thunk:
+    items = [compile_node(item) for item in node.items]
     return lambda frame: [item(frame) for item in items]
 
 
-def _map(node: Node, bound: frozenset[str]) -> Thunk:
-    pairs = [(compile_node(key, bound), compile_node(value, bound)) for key, value in node.items]
+def _map(node: Node) -> Thunk:
+    pairs = [(compile_node(key), compile_node(value)) for key, value in node.items]
 
     def build(frame: Frame) -> dict[Any, Any]:
         out: dict[Any, Any] = {}
         for key, value in pairs:
-            plain = _key(key(frame))
+            plain = key_of(key(frame))
             if plain in out:
                 raise EvaluationError(f"the object has the key {plain!r} twice")
             out[plain] = value(frame)
@@ -599,8 +132,8 @@ def _map(node: Node, bound: frozenset[str]) -> Thunk:
     return build
 
 
-def _and_or(node: Node, bound: frozenset[str], decides: bool) -> Thunk:
-    left, right = (compile_node(item, bound) for item in node.items)
+def _and_or(node: Node, decides: bool) -> Thunk:
+    left, right = (compile_node(item) for item in node.items)
     sign = "||" if decides else "&&"
 
     def both(frame: Frame) -> bool:
@@ -613,9 +146,11 @@ def _and_or(node: Node, bound: frozenset[str], decides: bool) -> Thunk:
             except EvaluationError as found:
                 error = error or found
                 continue
-            if value is decides:
-                return decides
-            if not isinstance(value, bool):
+            # One side that decides is enough, whatever is wrong with the other.
+            if value is True or value is False:
+                if value is decides:
+                    return decides
+            else:
                 error = error or EvaluationError(f"{sign!r} takes booleans, not {word_of(value)}")
         if error is not None:
             raise error
@@ -624,8 +159,8 @@ def _and_or(node: Node, bound: frozenset[str], decides: bool) -> Thunk:
     return both
 
 
-def _ternary(node: Node, bound: frozenset[str]) -> Thunk:
-    condition, yes, no = (compile_node(item, bound) for item in node.items)
+def _ternary(node: Node) -> Thunk:
+    condition, yes, no = (compile_node(item) for item in node.items)
 
     def choose(frame: Frame) -> Any:
         value = condition(frame)
@@ -638,8 +173,8 @@ def _ternary(node: Node, bound: frozenset[str]) -> Thunk:
     return choose
 
 
-def _not(node: Node, bound: frozenset[str]) -> Thunk:
-    inner = compile_node(node.items[0], bound)
+def _not(node: Node) -> Thunk:
+    inner = compile_node(node.items[0])
 
     def negate(frame: Frame) -> bool:
         value = inner(frame)
@@ -650,13 +185,13 @@ def _not(node: Node, bound: frozenset[str]) -> Thunk:
     return negate
 
 
-def _minus(node: Node, bound: frozenset[str]) -> Thunk:
-    inner = compile_node(node.items[0], bound)
+def _minus(node: Node) -> Thunk:
+    inner = compile_node(node.items[0])
 
     def minus(frame: Frame) -> Any:
         value = inner(frame)
         if type(value) is int:
-            return _whole(-value)
+            return whole_number(-value)
         if type(value) is float:
             return -value
         if isinstance(value, timedelta):
@@ -666,8 +201,8 @@ def _minus(node: Node, bound: frozenset[str]) -> Thunk:
     return minus
 
 
-def _go_on(node: Node, bound: frozenset[str]) -> Thunk:
-    inner = compile_node(node.items[0], bound)
+def _go_on(node: Node) -> Thunk:
+    inner = compile_node(node.items[0])
 
     def go_on(frame: Frame) -> bool:
         try:
@@ -680,34 +215,34 @@ def _go_on(node: Node, bound: frozenset[str]) -> Thunk:
     return go_on
 
 
-def _call(node: Node, bound: frozenset[str]) -> Thunk:
+def _call(node: Node) -> Thunk:
     name = node.value
     if name in _SPECIAL:
-        return _SPECIAL[name](node, bound)
+        return _SPECIAL[name](node)
     nodes = node.items if node.target is None else (node.target, *node.items)
-    parts = [compile_node(item, bound) for item in nodes]
+    parts = [compile_node(item) for item in nodes]
     if name == "_[_]":
         value, key, where = parts[0], parts[1], text_of_path(node.items[0])
-        return lambda frame: _index(where, value(frame), key(frame))
-    if name in _BINARY and len(parts) == 2:
-        work, left, right = _BINARY[name], parts[0], parts[1]
+        return lambda frame: index_of(where, value(frame), key(frame))
+    if name in BINARY and len(parts) == 2:
+        work, left, right = BINARY[name], parts[0], parts[1]
         return lambda frame: work(frame, left(frame), right(frame))
-    if name in _UNARY and len(parts) == 1:
-        unary, only = _UNARY[name], parts[0]
+    if name in UNARY and len(parts) == 1:
+        unary, only = UNARY[name], parts[0]
         return lambda frame: unary(only(frame))
     start = 0 if node.target is None else 1
     shape = f"{'{0}.' if start else ''}{name}({', '.join(f'{{{n}}}' for n in range(start, len(parts)))})"
 
     def delegate(frame: Frame) -> Any:
         frame.charge(20)
-        return _by_library(shape, tuple(part(frame) for part in parts))
+        return by_library(shape, tuple(part(frame) for part in parts))
 
     return delegate
 
 
-_SPECIAL: dict[str, Callable[[Node, frozenset[str]], Thunk]] = {
-    "_&&_": lambda node, bound: _and_or(node, bound, False),
-    "_||_": lambda node, bound: _and_or(node, bound, True),
+_SPECIAL: dict[str, Callable[[Node], Thunk]] = {
+    "_&&_": lambda node: _and_or(node, False),
+    "_||_": lambda node: _and_or(node, True),
     "_?_:_": _ternary,
     "!_": _not,
     "-_": _minus,
@@ -723,12 +258,11 @@ def _weight(node: Node) -> int:
     return 1 + sum(_weight(child) for child in children)
 
 
-def _fold(node: Node, bound: frozenset[str]) -> Thunk:
+def _fold(node: Node) -> Thunk:
     name, accumulator = node.names
-    source, where = compile_node(node.items[0], bound), text_of_path(node.items[0])
-    inner = bound | {name, accumulator}
+    source, where = compile_node(node.items[0]), text_of_path(node.items[0])
     weight = 2 + _weight(node.items[3])
-    run = _appending(node, inner) or _reducing(node, inner)
+    run = _appending(node) or _reducing(node)
 
     def fold(frame: Frame) -> Any:
         items = source(frame)
@@ -746,9 +280,9 @@ def _fold(node: Node, bound: frozenset[str]) -> Thunk:
     return fold
 
 
-def _reducing(node: Node, bound: frozenset[str]) -> Callable[[Frame, Any, int], Any]:
+def _reducing(node: Node) -> Callable[[Frame, Any, int], Any]:
     name, accumulator = node.names
-    first, condition, step, result = (compile_node(item, bound) for item in node.items[1:])
+    first, condition, step, result = (compile_node(item) for item in node.items[1:])
 
     def reduce(frame: Frame, items: Any, weight: int) -> Any:
         names = frame.names
@@ -769,7 +303,7 @@ def _reducing(node: Node, bound: frozenset[str]) -> Callable[[Frame, Any, int], 
     return reduce
 
 
-def _appending(node: Node, bound: frozenset[str]) -> Callable[[Frame, Any, int], Any] | None:
+def _appending(node: Node) -> Callable[[Frame, Any, int], Any] | None:
     """``map`` and ``filter``: the accumulator is a list that grows by one item a step. None when it is neither."""
     name, accumulator = node.names
     first, condition, step, result = node.items[1:]
@@ -777,12 +311,12 @@ def _appending(node: Node, bound: frozenset[str]) -> Callable[[Frame, Any, int],
         return None
     test: Thunk | None = None
     if step.kind == "call" and step.value == "_?_:_" and _is_ident(step.items[2], accumulator):
-        test, step = compile_node(step.items[0], bound), step.items[1]
+        test, step = compile_node(step.items[0]), step.items[1]
     if not (step.kind == "call" and step.value == "_+_" and _is_ident(step.items[0], accumulator)):
         return None
     if step.items[1].kind != "list" or len(step.items[1].items) != 1:
         return None
-    item_of = compile_node(step.items[1].items[0], bound)
+    item_of = compile_node(step.items[1].items[0])
 
     def append(frame: Frame, items: Any, weight: int) -> list[Any]:
         names, out = frame.names, []
@@ -805,7 +339,7 @@ def _is_ident(node: Node, name: str) -> bool:
     return node.kind == "ident" and node.value == name
 
 
-_COMPILERS: dict[str, Callable[[Node, frozenset[str]], Thunk]] = {
+_COMPILERS: dict[str, Callable[[Node], Thunk]] = {
     "const": _const,
     "ident": _ident,
     "select": _select,
@@ -815,4 +349,3 @@ _COMPILERS: dict[str, Callable[[Node, frozenset[str]], Thunk]] = {
     "map": _map,
     "fold": _fold,
 }
-__all__ += ["CelSyntaxError"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,14 +14,20 @@ from kastra_core.controller import AbstractController, ready_status
 from kastra_core.errors import nearest
 from kastra_core.protocols.controller import Result
 from kastra_core.serde import typed
+from kastra_plugin_workflow.outline import Outline, outline_of
 from kastra_plugin_workflow.rules import references
 from kastra_plugin_workflow.scheduled_runs import ScheduledRuns, Turn
-from kastra_plugin_workflow.spec import StepSpec, WorkflowSpec, blocks_of
+from kastra_plugin_workflow.spec import WorkflowSpec
+from kastra_plugin_workflow.type_rules import type_problems
 
 __all__ = ["WorkflowController"]
 
+_log = logging.getLogger("kastra.workflows")
+
 _MOST_TOLD = 10
-"""Missing or unready things that a message names."""
+"""Missing or unready things, or misfits, that a message names."""
+_DEEPEST = 16
+"""Runs nest no deeper; workflows that call workflows are looked into so far."""
 
 
 class WorkflowController(AbstractController):
@@ -38,14 +45,15 @@ class WorkflowController(AbstractController):
 
     async def get_desired_state(self, resource: Resource) -> JsonObject:
         spec = typed(resource.spec, WorkflowSpec)
-        resolved = await self._references(resource, spec)
+        outline = outline_of(resource.spec, spec)
+        resolved = await self._references(resource, outline)
         ready = Condition(type="Ready", status="True", reason="Ready")
         if resolved.status != "True":
             ready = Condition(type="Ready", status="False", reason=resolved.reason, message=resolved.message)
-        amiss = await self._types(resource, spec)
+        amiss = await self._types(resource)
         turn = await self._runs.turn(resource, spec.schedule, waits_for=ready.message)
         conditions = [ready, resolved, amiss, turn.condition]
-        status = ready_status(resource, filter(None, conditions), steps=_count(spec), **turn.fields)
+        status = ready_status(resource, filter(None, conditions), steps=len(outline.sites), **turn.fields)
         kept = {condition.type for condition in conditions if condition is not None}
         mine = {"TypesFit", "Scheduled"}
         status["conditions"] = [
@@ -78,31 +86,38 @@ class WorkflowController(AbstractController):
 
     # ------------------------------------------------------------------------------------------ references
 
-    async def _references(self, resource: Resource, spec: WorkflowSpec) -> Condition:
-        found = await self._faults(resource, {resource.key})
-        missing = [fault for fault in found if fault.missing] + list(self._unknown_operations(spec))
-        if not missing and not found:
+    async def _references(self, resource: Resource, outline: Outline) -> Condition:
+        faults = await self._faults(resource, {resource.key}, outline)
+        if not faults:
             return Condition(type="ReferencesResolved", status="True", reason="Resolved")
-        told = missing or found
-        shown = [fault.text for fault in told[:_MOST_TOLD]]
-        if len(told) > _MOST_TOLD:
-            shown.append(f"and {len(told) - _MOST_TOLD} more")
-        return Condition(type="ReferencesResolved", status="False", reason=told[0].reason, message="; ".join(shown))
+        told = [fault for fault in faults if fault.missing] or faults
+        text = _joined([fault.text for fault in told])
+        return Condition(type="ReferencesResolved", status="False", reason=told[0].reason, message=text)
 
-    async def _faults(self, resource: Resource, seen: set[ResourceKey]) -> list[_Fault]:
-        """What is missing or not ready of what a workflow refers to."""
+    async def _faults(
+        self, resource: Resource, seen: set[ResourceKey], outline: Outline, depth: int = 0
+    ) -> list[_Fault]:
+        """What is missing or not ready of what a workflow refers to.
+
+        Args:
+            seen: workflows that are looked into already; they may call each other.
+        """
         wanted = list(references(resource))
         there = await self.runtime.store.resources.get_many([reference.key for reference in wanted])
         faults: list[_Fault] = []
         for reference in wanted:
-            fault = self._fault(resource, reference, there.get(reference.key))
-            if fault is None and reference.kind == self.kind and reference.group == self.group:
-                fault = await self._fault_inside(reference, there[reference.key], seen)
+            found = there.get(reference.key)
+            fault = self._fault(reference, found)
+            if fault is None and found is not None and self._is_workflow(reference):
+                fault = await self._fault_inside(reference, found, seen, depth + 1)
             if fault is not None:
                 faults.append(fault)
-        return faults
+        return [*faults, *self._unknown_operations(outline)]
 
-    def _fault(self, resource: Resource, reference: Reference, found: Resource | None) -> _Fault | None:
+    def _is_workflow(self, reference: Reference) -> bool:
+        return reference.kind == self.kind and reference.group == self.group
+
+    def _fault(self, reference: Reference, found: Resource | None) -> _Fault | None:
         what = f"{reference.path}: {reference.key}"
         if found is None:
             known = self.runtime.registry.get(reference.group, reference.kind)
@@ -113,7 +128,7 @@ class WorkflowController(AbstractController):
         if found.metadata.deletion_timestamp:
             text = f"{what} is being deleted; apply it again when it is gone, or name another one"
             return _Fault(f"{reference.kind}NotFound", text, missing=True)
-        if reference.kind == self.kind and reference.group == self.group:
+        if self._is_workflow(reference):
             return None  # what it needs is looked at instead: two that call each other would wait for each other
         ready = condition_of(found, "Ready")
         if ready is not None and ready.get("status") == "True":
@@ -124,18 +139,19 @@ class WorkflowController(AbstractController):
             why = f"{ready.get('reason')}: {message}" if message else str(ready.get("reason"))
         return _Fault(f"{reference.kind}NotReady", f"{what} is not ready ({why})")
 
-    async def _fault_inside(self, reference: Reference, inner: Resource, seen: set[ResourceKey]) -> _Fault | None:
-        if reference.key in seen:
+    async def _fault_inside(
+        self, reference: Reference, inner: Resource, seen: set[ResourceKey], depth: int
+    ) -> _Fault | None:
+        if reference.key in seen or depth > _DEEPEST:
             return None
         seen.add(reference.key)
-        faults = await self._faults(inner, seen)
-        faults += self._unknown_operations(typed(inner.spec, WorkflowSpec))
+        faults = await self._faults(inner, seen, outline_of(inner.spec, typed(inner.spec, WorkflowSpec)), depth)
         if not faults:
             return None
         return _Fault(f"{reference.kind}NotReady", f"{reference.path}: {reference.key} is not ready ({faults[0].text})")
 
-    def _unknown_operations(self, spec: WorkflowSpec) -> Iterator[_Fault]:
-        used = [(path, step.operation) for path, step in _steps(spec) if step.operation]
+    def _unknown_operations(self, outline: Outline) -> Iterator[_Fault]:
+        used = [(site.at("operation"), site.step.operation) for site in outline.sites if site.step.operation]
         plugins = getattr(self.runtime, "plugins", None)
         if not used or plugins is None:
             return
@@ -144,10 +160,25 @@ class WorkflowController(AbstractController):
             if name not in known:
                 near = nearest(name, known)
                 hint = f"did you mean {near!r}?" if near else f"offered: {', '.join(known) or 'none'}"
-                text = f"{path}.operation: no installed plugin offers the operation {name!r}; {hint}"
+                text = f"{path}: no installed plugin offers the operation {name!r}; {hint}"
                 yield _Fault("OperationNotFound", text, missing=True)
 
     # ------------------------------------------------------------------------------------------ types
+
+    async def _types(self, resource: Resource) -> Condition | None:
+        """``TypesFit`` when schemas say that something cannot fit: a warning, for schemas can be wrong."""
+        keys = [reference.key for reference in references(resource)]
+        there = await self.runtime.store.resources.get_many(keys)
+        try:
+            problems = type_problems(resource, {key: _schemas(found) for key, found in there.items()})
+        except Exception:
+            # Schemas come from anywhere (a server's, a function's); a mere warning must not hold the workflow up.
+            _log.exception("%s: its types could not be compared", resource.key)
+            return None
+        if not problems:
+            return None
+        message = _joined([str(problem) for problem in problems])
+        return Condition(type="TypesFit", status="False", reason="TypeMismatch", message=message)
 
 
 class _Desired(dict[str, Any]):
@@ -165,19 +196,20 @@ class _Fault:
     missing: bool = False
 
 
-def _steps(spec: WorkflowSpec) -> Iterator[tuple[str, StepSpec]]:
-    """(path, step) of all steps, those of nested blocks and handlers too."""
-    yield from _steps_of("spec.steps", spec.steps)
-    yield from _steps_of("spec.onFailure", spec.on_failure)
+def _joined(texts: Sequence[str]) -> str:
+    more = [f"and {len(texts) - _MOST_TOLD} more"] if len(texts) > _MOST_TOLD else []
+    return "; ".join([*texts[:_MOST_TOLD], *more])
 
 
-def _steps_of(path: str, block: Sequence[StepSpec]) -> Iterator[tuple[str, StepSpec]]:
-    for index, step in enumerate(block):
-        here = f"{path}[{index}]"
-        yield here, step
-        for below, inner in blocks_of(step):
-            yield from _steps_of(f"{here}.{below}", inner)
+def _schemas(found: Resource) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
+    """(input, output) schema of what a step refers to; None where nothing is known."""
+    spec, status = found.spec, found.status
+    if found.kind == "Agent":
+        output = spec.get("output")
+        return None, _object(output.get("schema")) if isinstance(output, Mapping) else {"type": "string"}
+    given, gives = ((status.get(field) or spec.get(field)) for field in ("inputSchema", "outputSchema"))
+    return _object(given), _object(gives)
 
 
-def _count(spec: WorkflowSpec) -> int:
-    return sum(1 for _ in _steps(spec))
+def _object(value: Any) -> Mapping[str, Any] | None:
+    return value if isinstance(value, Mapping) else None

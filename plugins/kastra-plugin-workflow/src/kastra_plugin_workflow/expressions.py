@@ -1,13 +1,12 @@
 """Expressions and templates: compile them, evaluate them, say what they refer to.
 
-A plain path (``steps.load-data.output["total"][0]``) is read first and walked in Python, in less than a microsecond. All else is
-CEL. ``step.ID.result`` is an older spelling of ``steps.ID.output`` and is one and the same from here on; in CEL an id with
-hyphens may be written as in a path (``steps.load-data.output > 3``), for nobody subtracts from a step.
+A plain path (``steps.load-data.output["total"][0]``) is read first and walked in Python, in less than a microsecond.
+All else is CEL. ``step.ID.result`` is an older spelling of ``steps.ID.output`` and is one and the same from here on; in
+CEL an id with hyphens may be written as in a path (``steps.load-data.output > 3``), for nobody subtracts from a step.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -15,7 +14,19 @@ from typing import Any
 import attrs
 
 from kastra_core.api.meta import JsonValue
-from kastra_core.errors import KastraError, UserError, nearest, shortened
+from kastra_core.errors import KastraError, nearest, shortened
+from kastra_plugin_workflow.syntax import (
+    ExpressionSyntaxError,
+    Path,
+    end_of_expression,
+    modern_cel,
+    offset_of,
+    original_offset,
+    path_text,
+    place_of,
+    plain_path,
+    split_text,
+)
 
 __all__ = [
     "CompiledTemplate",
@@ -24,13 +35,14 @@ __all__ = [
     "ExpressionSyntaxError",
     "Path",
     "compile_expression",
+    "compile_parts",
     "compile_template",
     "is_template",
+    "parse_expression",
     "path_text",
+    "whole_expression",
 ]
 
-Path = tuple[str | int, ...]
-"""Static members of a value from its root: ``("steps", "extract", "output", "total")``."""
 
 _LONGEST = 16_384
 """Characters of an expression."""
@@ -38,16 +50,6 @@ _MOST_TEXT = 64 * 1024 * 1024
 """Characters of a text that a template makes."""
 _MOST_PARTS = 100_000
 """Expressions in one text."""
-_ROOT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)")
-_MEMBER = re.compile(r"""\.([A-Za-z_][A-Za-z0-9_-]*)|\[\s*(?:"([^"\\\n]*)"|'([^'\\\n]*)'|(0|[1-9][0-9]{0,8}))\s*\]""")
-_NO_ROOTS = frozenset({"true", "false", "null", "in"})
-_TEXT = r"""[bB]?[rR]?(?:\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}(?:[^\\]|\\.)*?'{3}|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
-_OLDER = re.compile(
-    rf"""(?P<skip>{_TEXT}|//[^\n]*)
-    |(?<![\w.`])(?P<root>steps?)(?P<member>\.(?P<id>[A-Za-z_]\w*(?:-\w+)*)|\[\s*(?:"[^"\\\n]*"|'[^'\\\n]*')\s*\])
-     (?P<result>\.result\b(?!-|\s*\())?""",
-    re.VERBOSE | re.DOTALL | re.ASCII,
-)
 
 
 class ExpressionError(KastraError):
@@ -65,36 +67,6 @@ class ExpressionError(KastraError):
         return f"{self.message}, in {shortened(self.source, 200)!r}" if self.source else self.message
 
 
-class ExpressionSyntaxError(UserError):
-    """An expression cannot be read. ``line`` and ``column`` count from 1, within the text that holds it."""
-
-    def __init__(self, message: str, line: int = 1, column: int = 1, source: str = "") -> None:
-        super().__init__(message, line, column, source)
-        self.message, self.line, self.column, self.source = message, line, column, source
-
-    def __str__(self) -> str:
-        place = f"line {self.line}, column {self.column}" if self.line > 1 else f"column {self.column}"
-        shown = f" of {shortened(self.source, 200)!r}" if self.source else ""
-        return f"{self.message} ({place}{shown})"
-
-
-def path_text(path: Path) -> str:
-    """How a path is written.
-
-    >>> path_text(("steps", "load-data", "output", 0, "a b"))
-    'steps.load-data.output[0]["a b"]'
-    """
-    out = ""
-    for part in path:
-        if isinstance(part, int):
-            out += f"[{part}]"
-        elif re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]*", part):
-            out += f".{part}" if out else part
-        else:
-            out += f'["{part}"]'
-    return out
-
-
 # ------------------------------------------------------------------------------------------------ expressions
 
 
@@ -109,6 +81,8 @@ class Expression:
     """Static paths into the scope, in the order of the source, each once. ``has(a.b)`` refers to ``a``: it asks."""
     is_path: bool
     """It is one plain path and nothing else: ``references[0]``."""
+    type_name: str
+    """What is known of its value before it is evaluated: bool, int, double, string, list, map ..., else dyn."""
     _evaluate: Callable[[Mapping[str, Any]], JsonValue] = attrs.field(repr=False)
 
     def evaluate(self, scope: Mapping[str, Any]) -> JsonValue:
@@ -130,7 +104,7 @@ class Expression:
         value = self._evaluate(scope)
         if value is True or value is False:
             return value
-        from kastra_plugin_workflow.cel_eval import word_of
+        from kastra_plugin_workflow.cel_values import word_of
 
         shown = f" ({shortened(str(value), 40)})" if isinstance(value, (str, int, float)) else ""
         raise ExpressionError(f"a condition must be true or false, this is {word_of(value)}{shown}", self.source)
@@ -152,9 +126,14 @@ def compile_expression(source: str, variables: Collection[str]) -> Expression:
         near = nearest(name, sorted(variables))
         hint = f"did you mean {near!r}? " if near else ""
         names = ", ".join(sorted(variables)) or "nothing"
-        line, column = _place(source, offset)
+        line, column = place_of(source, offset)
         raise ExpressionSyntaxError(f"{name!r} is not known here; {hint}in sight are: {names}", line, column, source)
     return found.expression
+
+
+def parse_expression(source: str) -> Expression:
+    """As :func:`compile_expression`, whatever names are in sight."""
+    return _compile(source).expression
 
 
 @attrs.frozen(eq=False)
@@ -162,62 +141,34 @@ class _Found:
     """What is known of a source whatever names are in sight."""
 
     expression: Expression
-    places: tuple[tuple[str, int], ...]
-    """Its roots and their offsets."""
+    place: Callable[[str], int]
+    """Root -> its offset in the source."""
 
     def first_unknown(self, variables: Collection[str]) -> tuple[str, int] | None:
-        if self.expression.roots <= (variables if isinstance(variables, (set, frozenset)) else set(variables)):
-            return None
-        return next((name, offset) for name, offset in self.places if name not in variables)
+        """(a root that is not among the variables, its offset): the first one in the source."""
+        unknown = self.expression.roots.difference(variables)
+        return min(((name, self.place(name)) for name in unknown), key=lambda entry: entry[1]) if unknown else None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def _compile(source: str) -> _Found:
     if len(source) > _LONGEST:
         raise ExpressionSyntaxError(
             f"it has {len(source)} characters, more than {_LONGEST}; compute a part in a step with `set`"
         )
-    path = _plain_path(source)
+    path = plain_path(source)
     if path is not None:
         plain = source.strip()
-        expression = Expression(plain, frozenset({str(path[0])}), (path,), True, _path_evaluator(path, plain))
-        return _Found(expression, ((str(path[0]), len(source) - len(source.lstrip())),))
+        expression = Expression(plain, frozenset({str(path[0])}), (path,), True, "dyn", _path_evaluator(path, plain))
+        return _Found(expression, lambda name: len(source) - len(source.lstrip()))
     if not source.strip():
         raise ExpressionSyntaxError("the expression is empty")
     inner = source.strip()
     if inner.startswith("{{"):
         raise ExpressionSyntaxError(
-            "a condition is written without {{ and }}", *_place(source, source.index("{{")), source
+            "a condition is written without {{ and }}", *place_of(source, source.index("{{")), source
         )
     return _compile_cel(source)
-
-
-def _plain_path(source: str) -> Path | None:
-    found = _ROOT.match(source)
-    if found is None or found[1] in _NO_ROOTS:
-        return None
-    parts: list[str | int] = [found[1]]
-    at, end = found.end(), len(source)
-    while at < end:
-        found = _MEMBER.match(source, at)
-        if found is None:
-            if source[at:].isspace():
-                break
-            return None
-        name, double, single, index = found.groups()
-        parts.append(int(index) if index is not None else name or double or single or "")
-        at = found.end()
-    if parts[0] == "step":
-        return _modern(parts)
-    return tuple(parts)
-
-
-def _modern(parts: list[str | int]) -> Path:
-    """``step.ID.result`` as ``steps.ID.output``."""
-    parts[0] = "steps"
-    if len(parts) > 2 and parts[2] == "result":
-        parts[2] = "output"
-    return tuple(parts)
 
 
 def _path_evaluator(path: Path, source: str) -> Callable[[Mapping[str, Any]], JsonValue]:
@@ -249,7 +200,7 @@ def _path_evaluator(path: Path, source: str) -> Callable[[Mapping[str, Any]], Js
 
 
 def _missing(scope: Mapping[str, Any], path: Path, source: str) -> ExpressionError:
-    from kastra_plugin_workflow.cel_eval import missing
+    from kastra_plugin_workflow.cel_values import missing
 
     value: Any = scope
     for index, part in enumerate(path):
@@ -262,7 +213,7 @@ def _missing(scope: Mapping[str, Any], path: Path, source: str) -> ExpressionErr
         here = here or (isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value))
         if not here:
             message = str(missing(path_text(path[:index]), value, part))
-            if isinstance(part, str) and "-" in part and index > 1:
+            if isinstance(part, str) and "-" in part:
                 before = part.partition("-")[0]
                 if isinstance(value, Mapping) and before in value:
                     message += f"; to subtract from {before!r} put spaces around the '-'"
@@ -273,25 +224,22 @@ def _missing(scope: Mapping[str, Any], path: Path, source: str) -> ExpressionErr
 
 
 def _compile_cel(source: str) -> _Found:
-    from kastra_plugin_workflow.cel_ast import CelSyntaxError, check, parse
-    from kastra_plugin_workflow.cel_eval import TYPE_NAMES, BudgetError, EvaluationError, Frame, compile_node, json_of
+    from kastra_plugin_workflow.cel_ast import CelSyntaxError, check, offsets, parse
+    from kastra_plugin_workflow.cel_eval import compile_node
+    from kastra_plugin_workflow.cel_values import TYPE_NAMES, BudgetError, EvaluationError, Frame, json_of
 
-    modern, moved = _modern_cel(source)
+    modern, moved = modern_cel(source)
     try:
-        tree, positions = parse(modern)
+        tree, info = parse(modern)
         references = _References()
         references.visit(tree, frozenset())
-        places = tuple(
-            (name, _original(moved, positions.get(ident, 0)))
-            for name, ident in references.roots.items()
-            if name not in TYPE_NAMES
-        )
-        roots = frozenset(name for name, _ in places)
-        check(modern, tuple(sorted(references.roots.keys() - TYPE_NAMES)))
+        named = {name: ident for name, ident in references.roots.items() if name not in TYPE_NAMES}
+        roots = frozenset(named)
+        type_name = check(modern, tuple(sorted(named)))
         thunk = compile_node(tree)
     except CelSyntaxError as error:
-        offset = _original(moved, _offset(modern, error.line, error.column))
-        raise ExpressionSyntaxError(error.message, *_place(source, offset), source) from error
+        offset = original_offset(moved, offset_of(modern, error.line, error.column))
+        raise ExpressionSyntaxError(error.message, *place_of(source, offset), source) from error
     except RecursionError as error:
         raise ExpressionSyntaxError("it is nested too deeply", source=source) from error
     shown = source.strip()
@@ -311,8 +259,11 @@ def _compile_cel(source: str) -> _Found:
         except MemoryError:
             raise ExpressionError("it needs too much memory", shown) from None
 
+    def place(name: str) -> int:
+        return original_offset(moved, offsets(info).get(named[name], 0))
+
     paths = tuple(dict.fromkeys(references.paths))
-    return _Found(Expression(shown, roots, paths, False, evaluate), places)
+    return _Found(Expression(shown, roots, paths, False, type_name, evaluate), place)
 
 
 class _References:
@@ -348,7 +299,7 @@ class _References:
 
     @staticmethod
     def _is_type(name: str) -> bool:
-        from kastra_plugin_workflow.cel_eval import TYPE_NAMES
+        from kastra_plugin_workflow.cel_values import TYPE_NAMES
 
         return name in TYPE_NAMES
 
@@ -370,63 +321,24 @@ class _References:
         return None
 
 
-def _modern_cel(source: str) -> tuple[str, tuple[tuple[int, int], ...]]:
-    """Return the source with older and hyphened names of steps rewritten, and (offset in it, characters added so far)."""
-    if "step" not in source:
-        return source, ()
-    out: list[str] = []
-    moved: list[tuple[int, int]] = []
-    at = size = 0
-    for found in _OLDER.finditer(source):
-        if found["skip"] is not None:
-            continue
-        member = found["member"]
-        if found["id"] and "-" in found["id"]:
-            member = f"[{_quoted(found['id'])}]"
-        result = ".output" if found["result"] and found["root"] == "step" else found["result"] or ""
-        text = f"steps{member}{result}"
-        if text == found[0]:
-            continue
-        before = source[at : found.start()]
-        out += (before, text)
-        size += len(before) + len(text)
-        at = found.end()
-        moved.append((size, size - at))
-    return "".join(out) + source[at:], tuple(moved)
-
-
-def _quoted(text: str) -> str:
-    return f'"{text}"'
-
-
-def _original(moved: tuple[tuple[int, int], ...], offset: int) -> int:
-    added = 0
-    for start, more in moved:
-        if offset < start:
-            break
-        added = more
-    return max(0, offset - added)
-
-
-def _place(text: str, offset: int) -> tuple[int, int]:
-    """Line and column, from 1, of an offset."""
-    before = text[:offset]
-    return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
-
-
-def _offset(text: str, line: int, column: int) -> int:
-    start = 0
-    for _ in range(line - 1):
-        start = text.find("\n", start) + 1
-    return start + column - 1
-
-
 # ------------------------------------------------------------------------------------------------ templates
 
 
 def is_template(text: str) -> bool:
     """True when the text holds an expression."""
     return "{{" in text
+
+
+def whole_expression(text: str) -> Expression | None:
+    """The expression of a text that is one expression and nothing else, whatever names are in sight; else None."""
+    if not text.startswith("{{") or not text.endswith("}}"):
+        return None
+    try:
+        if end_of_expression(text, 2) + 2 != len(text):
+            return None
+        return parse_expression(text[2:-2])
+    except ExpressionSyntaxError:
+        return None
 
 
 @attrs.frozen(eq=False)
@@ -496,20 +408,40 @@ def _compile_object(value: Mapping[str, Any], variables: Collection[str], found:
     return lambda scope: {key: item if render is None else render(scope) for key, item, render in entries}
 
 
-def _compile_text(text: str, variables: Collection[str], found: list[Expression]) -> _Render:
-    parts: list[str | Expression] = []
-    for literal, source, offset in _split(text):
+def compile_parts(value: JsonValue, variables: Collection[str]) -> Iterator[Expression | ExpressionSyntaxError]:
+    """Yield each expression of a text, or what is wrong with it, to the first one that is not closed."""
+    try:
+        if not isinstance(value, str):
+            yield from compile_template(value, variables).expressions
+            return
+        for part in _parts_of(value, variables):
+            if not isinstance(part, str):
+                yield part
+    except ExpressionSyntaxError as error:
+        yield error
+
+
+def _parts_of(text: str, variables: Collection[str]) -> Iterator[str | Expression | ExpressionSyntaxError]:
+    for count, (literal, source, offset) in enumerate(split_text(text)):
+        if count > _MOST_PARTS:
+            raise ExpressionSyntaxError(f"the text holds more than {_MOST_PARTS} expressions")
         if literal:
-            parts.append(literal)
+            yield literal
         if source is None:
             continue
         try:
-            parts.append(compile_expression(source, variables))
+            yield compile_expression(source, variables)
         except ExpressionSyntaxError as error:
-            at = offset + _offset(source, error.line, error.column)
-            raise ExpressionSyntaxError(error.message, *_place(text, at), text) from error
-        if len(parts) > _MOST_PARTS:
-            raise ExpressionSyntaxError(f"the text holds more than {_MOST_PARTS // 2} expressions")
+            at = offset + offset_of(source, error.line, error.column)
+            yield ExpressionSyntaxError(error.message, *place_of(text, at), text)
+
+
+def _compile_text(text: str, variables: Collection[str], found: list[Expression]) -> _Render:
+    parts: list[str | Expression] = []
+    for part in _parts_of(text, variables):
+        if isinstance(part, ExpressionSyntaxError):
+            raise part
+        parts.append(part)
     found += [part for part in parts if isinstance(part, Expression)]
     if len(parts) == 1 and isinstance(parts[0], Expression):
         return parts[0].evaluate
@@ -547,57 +479,3 @@ def _as_text(value: JsonValue) -> str:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         except (RecursionError, ValueError) as error:
             raise ExpressionError(f"a value cannot be written as JSON: {error}") from None
-
-
-def _split(text: str) -> Iterator[tuple[str, str | None, int]]:
-    """(literal text, the expression after it, its offset) of each part; at the end the expression may be None."""
-    at = 0
-    while True:
-        start = text.find("{{", at)
-        if start < 0:
-            yield text[at:], None, len(text)
-            return
-        end = _end_of(text, start + 2)
-        yield text[at:start], text[start + 2 : end], start + 2
-        at = end + 2
-        if at >= len(text):
-            return
-
-
-_SCAN = re.compile(rf"""(?P<text>{_TEXT})|(?P<quote>["'])|(?P<comment>//)|\}}\}}|[{{}}]""", re.DOTALL)
-
-
-def _end_of(text: str, start: int) -> int:
-    """The offset of the ``}}`` that ends the expression that begins at ``start``."""
-    depth, at, quote = 0, start, -1
-    while True:
-        found = _SCAN.search(text, at)
-        if found is None:
-            break
-        token = found[0]
-        at = found.end()
-        if found["text"]:
-            continue
-        if found["quote"]:
-            quote = found.start()
-            break
-        if found["comment"]:
-            line = text.find("\n", at)
-            close = text.find("}}", at)
-            if depth == 0 and close >= 0 and (line < 0 or close < line):
-                return close
-            if line < 0:
-                break
-            at = line
-        elif token == "{":
-            depth += 1
-        elif depth == 0:
-            if token == "}}":
-                return found.start()
-            raise ExpressionSyntaxError("'}' closes nothing; an expression ends with '}}'", *_place(text, at - 1), text)
-        else:
-            depth -= 1
-            at = found.start() + 1
-    if quote >= 0:
-        raise ExpressionSyntaxError("a text in the expression is not closed", *_place(text, quote), text)
-    raise ExpressionSyntaxError("'{{' is not closed by '}}'", *_place(text, start - 2), text)

@@ -1,4 +1,4 @@
-"""The picture of a workflow: its steps as nodes, the ways between them as edges, blocks that repeat or run at once as frames.
+"""The picture of a workflow: steps as nodes, the ways between them as edges, blocks that repeat or fork as frames.
 
 A step's id is its node's id. What has no step (start, end, the lane of a branch) has an id with a colon in front.
 Blocks of a branch that takes the first case, and of failure handlers, lie beside the other steps: their edges tell
@@ -16,7 +16,6 @@ from kastra_core.api.graph import Edge, Graph, Node
 from kastra_core.api.meta import Resource
 from kastra_core.durations import Duration
 from kastra_core.serde import typed
-
 from kastra_plugin_workflow.spec import END, UNSET, BranchSpec, CaseSpec, StepSpec, WorkflowSpec
 
 __all__ = ["graph_of"]
@@ -86,7 +85,7 @@ class _Drawing:
     def _quiet_end(self, frame: str) -> Exit:
         """The end of a block in a frame: a node of its own only where a labelled edge needs somewhere to go."""
 
-        def exit(label: str) -> str:
+        def leave(label: str) -> str:
             if not label:
                 return ""
             end = f":end {frame}"
@@ -94,7 +93,7 @@ class _Drawing:
                 self._node(end, "end of block", kind="end", shape="rounded", group=frame)
             return end
 
-        return exit
+        return leave
 
     # ------------------------------------------------------------------------------------- blocks and steps
 
@@ -129,7 +128,7 @@ class _Drawing:
             shape = "diamond"
         elif body in ("succeed", "fail"):
             shape = "rounded"
-        detail = " · ".join(_cut(text) for text in (step.name, _detail(step, body)) if text)
+        detail = " · ".join(text for text in (_cut(step.name), _detail(step, body)) if text)
         return self._node(step.id, step.id, kind=body or "step", shape=shape, detail=detail, group=group)
 
     def _step(
@@ -215,10 +214,10 @@ class _Drawing:
         return unique
 
     def _missing(self, name: str, group: str) -> str:
-        id = f":missing {name}"
-        if id not in self.nodes:
-            self._node(id, name, kind="missing", group=group)
-        return id
+        missing = f":missing {name}"
+        if missing not in self.nodes:
+            self._node(missing, name, kind="missing", group=group)
+        return missing
 
     def _edge(self, source: str, target: str, label: str = "", style: str = "solid") -> None:
         if target:
@@ -262,7 +261,7 @@ def _case_label(case: CaseSpec, *, named: bool = True) -> str:
 def _detail(step: StepSpec, body: str) -> str:
     """What a step refers to, or the few words that say what it does."""
     if body in _REFERS:
-        return _reference(getattr(step, body))
+        return _cut(_reference(getattr(step, body)))
     if body == "operation":
         return step.operation
     if body in ("succeed", "fail"):
@@ -300,9 +299,9 @@ def _wait(step: StepSpec) -> str:
     timeout: Duration | None = None
     if step.sleep is not None:
         if step.sleep.duration is not UNSET:
-            words.append(_plain(step.sleep.duration))
+            words.append(_cut(_plain(step.sleep.duration)))
         if step.sleep.until is not UNSET:
-            words.append(f"until {_plain(step.sleep.until)}")
+            words.append(_cut(f"until {_plain(step.sleep.until)}"))
     elif step.wait_for_event is not None:
         words.append(step.wait_for_event.name)
         timeout = step.wait_for_event.timeout

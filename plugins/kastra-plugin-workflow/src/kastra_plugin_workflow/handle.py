@@ -51,8 +51,8 @@ class WorkflowHandle(ResourceHandle):
         """
         return await self.runtime.start_run(self.reference, input, listener=listener, **options)
 
-    async def resume(self, run: RunHandle | ResourceKey | str, payload: JsonValue = None, *, signal: str = "") -> None:
-        """Give a suspended run of this workflow what it waits for; it goes on wherever a worker is.
+    async def resume(self, run: RunHandle | ResourceKey | str, payload: JsonValue = None, *, signal: str = "") -> str:
+        """Give a suspended run of this workflow what it waits for; it goes on wherever a worker is. Returns the signal.
 
         Args:
             run: as :meth:`start` returned it, or the name of a Run in the workflow's namespace (``run/x`` too).
@@ -72,4 +72,4 @@ class WorkflowHandle(ResourceHandle):
         mine = self.reference.key
         if ResourceKey(*(str(target.get(field, "")) for field in ("group", "kind", "namespace", "name"))) != mine:
             raise UserError(f"run/{key.name} is a run of {target.get('kind')} {target.get('name')}, not of {mine}")
-        await self.runtime.runs.resume(key, payload, signal=signal)
+        return await self.runtime.runs.resume(key, payload, signal=signal)

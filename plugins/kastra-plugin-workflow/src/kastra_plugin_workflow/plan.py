@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
-
-import attrs
 
 from kastra_core.api.meta import JsonValue, Resource
 from kastra_core.api.references import Reference
@@ -14,200 +12,32 @@ from kastra_core.errors import KastraError, RunFailedError
 from kastra_core.serde import problems_of, typed
 from kastra_plugin_workflow.expressions import CompiledTemplate, Expression, compile_expression, compile_template
 from kastra_plugin_workflow.rules import reference_of
-from kastra_plugin_workflow.spec import (
-    END,
-    UNSET,
-    RetrySpec,
-    StepSpec,
-    Template,
-    WorkflowSpec,
-    blocks_of,
-)
+from kastra_plugin_workflow.spec import END, UNSET, RetrySpec, StepSpec, Template, WorkflowSpec, blocks_of
 from kastra_plugin_workflow.steps_frame import BodyFailed, Frame
-
-__all__ = [
-    "NEVER_RETRIED",
-    "OVER",
-    "Block",
-    "Body",
-    "Plan",
-    "PlannedBranch",
-    "PlannedCase",
-    "PlannedFailure",
-    "PlannedForeach",
-    "PlannedLoop",
-    "PlannedOutput",
-    "PlannedParallel",
-    "PlannedRetry",
-    "PlannedSleep",
-    "PlannedStep",
-    "compile_plan",
-]
-
-OVER = -1
-"""In place of a step's index: the block is over."""
-NEVER_RETRIED = frozenset(
-    {
-        "InvalidInput",
-        "InvalidArguments",
-        "InvalidOutput",
-        "ExpressionFailed",
-        "NotFound",
-        "NotAllowed",
-        "UnknownOperation",
-        "ContentFilter",
-        "OutcomeUnknown",
-        "OutputInvalid",
-    }
+from kastra_plugin_workflow.steps_plan import (
+    OVER,
+    Block,
+    Body,
+    InputOf,
+    Plan,
+    PlannedBranch,
+    PlannedCase,
+    PlannedFailure,
+    PlannedForeach,
+    PlannedLoop,
+    PlannedOutput,
+    PlannedParallel,
+    PlannedRetry,
+    PlannedSleep,
+    PlannedStep,
 )
-"""Reasons that a further try cannot change."""
 
-Body = Callable[..., Any]
-"""(ctx, frame, step, input) -> the result, or an awaitable of it where ``PlannedStep.waits``."""
-InputOf = Callable[[Frame, JsonValue], JsonValue]
-"""(frame, output of the step before) -> the step's input."""
+__all__ = ["compile_plan"]
 
 _USER_INPUT = "user-input"
 _WITH_RETRY = ("agent", "tool", "workflow", "network", "operation")
 _NESTED = ("branch", "parallel", "foreach", "loop")
 _WAITING_NOT = ("set", "succeed", "fail")
-
-
-@attrs.define(eq=False)
-class PlannedRetry:
-    """When a failed try is followed by another."""
-
-    spec: RetrySpec
-    on: re.Pattern[str] | None
-    except_: re.Pattern[str] | None
-
-    def takes(self, reason: str) -> bool:
-        if reason in NEVER_RETRIED or (self.on is not None and self.on.fullmatch(reason) is None):
-            return False
-        return self.except_ is None or self.except_.fullmatch(reason) is None
-
-
-@attrs.define(eq=False)
-class PlannedOutput:
-    """What becomes of a body's result."""
-
-    value: CompiledTemplate | None
-    type: str = ""
-    schema: Mapping[str, Any] | None = None
-
-
-@attrs.define(eq=False)
-class PlannedFailure:
-    """What is done when a step failed for good."""
-
-    next: int
-    block: Block | None
-    output: CompiledTemplate | None
-
-
-@attrs.define(eq=False)
-class PlannedCase:
-    """A case of a branch; without ``when`` its default."""
-
-    name: str
-    when: Expression | None
-    next: int | None
-    block: Block | None
-
-
-@attrs.define(eq=False)
-class PlannedBranch:
-    first: bool
-    cases: tuple[PlannedCase, ...]
-    default: PlannedCase | None
-
-
-@attrs.define(eq=False)
-class PlannedParallel:
-    branches: tuple[tuple[str, Block], ...]
-    cancel: bool
-    concurrency: int | None
-
-
-@attrs.define(eq=False)
-class PlannedForeach:
-    items: CompiledTemplate
-    block: Block
-    item: str
-    index: str
-    concurrency: int
-    skip: bool
-
-
-@attrs.define(eq=False)
-class PlannedLoop:
-    block: Block
-    while_: Expression | None
-    until: Expression | None
-    most: int
-    fails: bool
-
-
-@attrs.define(eq=False)
-class PlannedSleep:
-    duration: CompiledTemplate | None
-    until: CompiledTemplate | None
-
-
-@attrs.define(eq=False)
-class PlannedStep:
-    """A step: everything that does not change between its runs."""
-
-    id: str
-    index: int
-    spec: StepSpec
-    body: str
-    """Name of its body, as the manifest writes it."""
-    run: Body
-    """Carries out a try, within ``timeout`` where it has one."""
-    untimed: Body
-    """Carries out a try, however long it takes."""
-    waits: bool
-    """``run`` gives an awaitable."""
-    nested: bool
-    """The body holds blocks."""
-    work: Any
-    """What the body needs: a name, a reference, a template, an object of one of the classes above."""
-    input: InputOf | None
-    """None: the output of the step before."""
-    uses_input: bool
-    """An expression of the step reads ``input``."""
-    output: PlannedOutput | None
-    next: int
-    timeout_s: float | None
-    retry: PlannedRetry | None
-    on_failure: PlannedFailure | None
-
-
-@attrs.define(eq=False)
-class Block:
-    """Steps that follow each other."""
-
-    steps: tuple[PlannedStep, ...]
-    start: int
-    named_start: bool
-    """``spec.initialStep`` says where it starts."""
-    revisits: bool
-    """A step can be reached twice."""
-    uses_steps: bool
-    """An expression of it, or of a block in it, reads ``steps``."""
-    uses_data: bool
-
-
-@attrs.define(eq=False)
-class Plan:
-    """A workflow ready to run."""
-
-    target: Resource
-    spec: WorkflowSpec
-    block: Block
-    on_failure: Block | None
-    output: CompiledTemplate | None
 
 
 def compile_plan(target: Resource, bodies: Mapping[str, Body], timed: Body) -> Plan:
@@ -225,6 +55,8 @@ def compile_plan(target: Resource, bodies: Mapping[str, Body], timed: Body) -> P
         raise RunFailedError(str(error), reason="InvalidSpec") from error
     except KastraError as error:
         raise RunFailedError(f"{target.key}: {error}", reason="InvalidSpec") from error
+    except RecursionError as error:
+        raise RunFailedError(f"{target.key}: its blocks are nested too deeply", reason="InvalidSpec") from error
     except Exception as error:
         problems = problems_of(error, "spec")
         raise RunFailedError(f"{target.key}: {'; '.join(map(str, problems))}", reason="InvalidSpec") from error
@@ -267,7 +99,7 @@ class _Compiler:
         return template
 
     def _condition(self, source: str, names: Collection[str], place: str) -> Expression | None:
-        if not source:
+        if not source.strip():
             return None
         try:
             expression = compile_expression(source, names)
@@ -506,13 +338,15 @@ class _Compiler:
         loop = spec.loop
         assert loop is not None
         tested = own | {"iteration", "output"}
-        return PlannedLoop(
-            block=self._block(loop.steps, names | {"iteration"}, f"{place}.steps"),
-            while_=self._condition(loop.while_, tested, f"{place}.while"),
-            until=self._condition(loop.until, tested, f"{place}.until"),
-            most=loop.max_iterations,
-            fails=loop.on_limit == "fail",
-        )
+        block = self._block(loop.steps, names | {"iteration"}, f"{place}.steps")
+        around, self.roots = self.roots, set()
+        while_ = self._condition(loop.while_, tested, f"{place}.while")
+        until = self._condition(loop.until, tested, f"{place}.until")
+        # They are evaluated in the frame of the passes.
+        block.uses_steps |= "steps" in self.roots
+        block.uses_data |= "data" in self.roots
+        self.roots |= around
+        return PlannedLoop(block, while_, until, loop.max_iterations, loop.on_limit == "fail")
 
 
 def _rendering(template: CompiledTemplate) -> InputOf:

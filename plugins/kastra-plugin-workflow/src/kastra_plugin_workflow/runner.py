@@ -10,10 +10,11 @@ from kastra_core.errors import OperationError, RunFailedError
 from kastra_core.protocols.runner import RunContext
 from kastra_plugin_workflow import steps, steps_blocks
 from kastra_plugin_workflow.expressions import ExpressionError
-from kastra_plugin_workflow.plan import Body, Plan, compile_plan
+from kastra_plugin_workflow.plan import compile_plan
 from kastra_plugin_workflow.signals import misfits
 from kastra_plugin_workflow.steps_blocks import run_block
 from kastra_plugin_workflow.steps_frame import FAILED, Frame, Progress, StepFailed, Succeeded
+from kastra_plugin_workflow.steps_plan import Body, Plan
 
 __all__ = ["WorkflowRunner"]
 
@@ -55,15 +56,16 @@ class WorkflowRunner:
         """
         plan = self._plan(target)
         spec = plan.spec
+        given = input
         if spec.input_schema is not None:
-            input = _with_defaults(spec.input_schema, input)
-            wrong = misfits(spec.input_schema, input)
+            given = _with_defaults(spec.input_schema, input)
+            wrong = misfits(spec.input_schema, given)
             if wrong:
                 raise RunFailedError(
                     f"the input does not fit spec.inputSchema: {'; '.join(wrong)}", reason="InvalidInput"
                 )
         meta = target.metadata
-        workflow: JsonObject = {"input": input, "name": meta.name, "namespace": meta.namespace, "run": ctx.run_id}
+        workflow: JsonObject = {"input": given, "name": meta.name, "namespace": meta.namespace, "run": ctx.run_id}
         progress = Progress(plan, ctx.run_id)
         if spec.timeout is None:
             frame, failure, output = await _graph(ctx, plan, progress, workflow)
@@ -77,14 +79,14 @@ class WorkflowRunner:
                 message = f"the workflow was not over after spec.timeout ({spec.timeout.plain})"
                 frame, output = Frame.top(progress, workflow), None
                 failure = StepFailed(message, reason=error.reason)
-                failure.input = input
         if failure is None:
             return output
+        left: StepFailed | None = failure
         if plan.on_failure is not None:
-            failure, output = await _handled(ctx, plan, frame, failure)
-            if failure is None:
-                return output
-        raise RunFailedError(str(failure), reason=failure.reason) from failure
+            left, output = await _handled(ctx, plan, frame, failure)
+        if left is None:
+            return output
+        raise RunFailedError(str(left), reason=left.reason) from left
 
     def _plan(self, target: Resource) -> Plan:
         plan = self._plans.get(id(target))
@@ -113,9 +115,10 @@ async def _graph(
     except StepFailed as failure:
         return frame, failure, None
     except ExpressionError as error:
-        failure = StepFailed(f"spec.output: {error}", reason=error.reason)
-        failure.input = workflow["input"]
-        return frame, failure, None
+        return frame, StepFailed(f"spec.output: {error}", reason=error.reason), None
+    except RecursionError as error:
+        message = f"{plan.target.key}: its blocks are nested too deeply to be carried out"
+        raise RunFailedError(message, reason="InvalidSpec") from error
 
 
 def _unfit(plan: Plan, output: JsonValue) -> StepFailed | None:
@@ -133,7 +136,7 @@ async def _handled(
     assert plan.on_failure is not None
     handler = frame.shared(None, "onFailure", error=failure.entry)
     try:
-        await run_block(ctx, plan.on_failure, handler, failure.input)
+        await run_block(ctx, plan.on_failure, handler, frame.scope["workflow"]["input"])
     except Succeeded as end:
         return _unfit(plan, end.output), end.output
     except FAILED as error:

@@ -209,11 +209,8 @@ class ScheduleState:
             return fresh, []
         was_suspended = bool(kept.get("suspended"))
         pending = tuple(filter(None, map(instant_of, kept.get("pending") or ())))
-        if (
-            (kept.get("cron"), kept.get("timeZone")) != (spec.cron, spec.time_zone)
-            or was_suspended
-            and not spec.suspend
-        ):
+        other = (kept.get("cron"), kept.get("timeZone")) != (spec.cron, spec.time_zone)
+        if other or (was_suspended and not spec.suspend):
             # Another line's instants, or those of the time of suspension, are not made up for.
             return attrs.evolve(fresh, until_s=now_s // 1), []
         notes = []
@@ -225,7 +222,7 @@ class ScheduleState:
                 Note(
                     "Warning",
                     "ClockSetBack",
-                    f"the clock was at {rfc3339(until_s)} and is at {rfc3339(now_s)}; the schedule goes by it from now on",
+                    f"the clock was at {rfc3339(until_s)} and is at {rfc3339(now_s)}; the schedule goes by it now",
                 )
             )
             until_s, pending = now_s // 1, tuple(instant for instant in pending if instant <= now_s)

@@ -13,10 +13,10 @@ from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.durations import Duration
 from kastra_core.protocols.runner import RunContext
 from kastra_core.serde import FieldError, type_word
-from kastra_plugin_workflow.plan import PlannedOutput, PlannedStep
 from kastra_plugin_workflow.signals import misfits
 from kastra_plugin_workflow.steps_events import noted
 from kastra_plugin_workflow.steps_frame import FAILED, BodyFailed, Frame, Succeeded
+from kastra_plugin_workflow.steps_plan import PlannedOutput, PlannedStep
 
 __all__ = [
     "call_run",

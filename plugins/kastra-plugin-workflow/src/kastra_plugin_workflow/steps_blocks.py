@@ -13,9 +13,9 @@ from kastra_core.protocols.runner import RunContext
 from kastra_core.serde import type_word
 from kastra_plugin_workflow import steps_events as events
 from kastra_plugin_workflow.expressions import Expression
-from kastra_plugin_workflow.plan import Block, PlannedCase, PlannedRetry, PlannedStep
 from kastra_plugin_workflow.steps import shaped
 from kastra_plugin_workflow.steps_frame import FAILED, BodyFailed, Frame, StepFailed, Succeeded
+from kastra_plugin_workflow.steps_plan import Block, PlannedCase, PlannedRetry, PlannedStep
 
 __all__ = ["branch", "foreach", "loop", "parallel", "retry_wait_s", "run_block"]
 
@@ -175,7 +175,6 @@ async def _handle(
         await events.failed(ctx, frame, step, failure)
     frame.attempt, frame.jump, frame.errors = 1, None, []
     handler = step.on_failure
-    failure.input = given
     if handler is None:
         raise failure
     entry = failure.entry
@@ -194,7 +193,7 @@ async def _handle(
             output = handler.output.render(inner.scope)
         except FAILED as error:
             failed = _failure(frame, step, error)
-            failed.input = given
+            failed.attempts = failure.attempts
             raise failed from error
     if step.output is not None and step.output.type:
         frame.publish(step.output.type, output)
@@ -210,7 +209,7 @@ async def branch(ctx: RunContext, frame: Frame, step: PlannedStep, given: JsonVa
     taken: list[PlannedCase] = []
     values: list[bool] = []
     for case in work.cases:
-        value = _test(case.when, frame.scope, f"when of case {case.name}")
+        value = case.when is None or case.when.evaluate_condition(frame.scope)
         values.append(value)
         if value:
             taken.append(case)
@@ -247,14 +246,6 @@ async def _take(ctx: RunContext, frame: Frame, step: PlannedStep, case: PlannedC
         output = await run_block(ctx, case.block, frame.shared(step, case.name), given)
     frame.jump = case.next
     return output
-
-
-def _test(condition: Expression | None, scope: dict[str, JsonValue], what: str) -> bool:
-    """Raises: ExpressionError, BodyFailed for what is no boolean."""
-    value = condition.evaluate(scope) if condition is not None else True
-    if value is True or value is False:
-        return value
-    raise BodyFailed(f"{what} must give true or false, it gives {type_word(value)}", reason="ExpressionFailed")
 
 
 # --------------------------------------------------------------------------------------------- parallel and foreach
@@ -368,7 +359,7 @@ async def loop(ctx: RunContext, frame: Frame, step: PlannedStep, given: JsonValu
     while True:
         if work.while_ is not None:
             scope["iteration"], scope["output"] = done, output
-            goes_on = _test(work.while_, scope, "while")
+            goes_on = work.while_.evaluate_condition(scope)
             if ctx.streaming:
                 await _decided_loop(ctx, frame, step, "while", work.while_, goes_on, goes_on, done)
             if not goes_on:
@@ -383,7 +374,7 @@ async def loop(ctx: RunContext, frame: Frame, step: PlannedStep, given: JsonValu
         output = await run_block(ctx, work.block, inner, output)
         if work.until is not None:
             scope["iteration"], scope["output"] = done, output
-            over = _test(work.until, scope, "until")
+            over = work.until.evaluate_condition(scope)
             if ctx.streaming:
                 await _decided_loop(ctx, frame, step, "until", work.until, over, not over, done + 1)
             if over:

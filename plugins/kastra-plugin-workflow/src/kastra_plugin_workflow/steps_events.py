@@ -7,8 +7,8 @@ from typing import Any
 
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.protocols.runner import RunContext
-from kastra_plugin_workflow.plan import PlannedStep
 from kastra_plugin_workflow.steps_frame import Frame, StepFailed
+from kastra_plugin_workflow.steps_plan import PlannedStep
 
 __all__ = ["decided", "failed", "noted", "retried", "started", "succeeded", "why"]
 

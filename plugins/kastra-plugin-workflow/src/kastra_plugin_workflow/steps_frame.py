@@ -10,7 +10,7 @@ from kastra_core.errors import OperationError
 from kastra_plugin_workflow.expressions import ExpressionError
 
 if TYPE_CHECKING:
-    from kastra_plugin_workflow.plan import Block, Plan, PlannedStep
+    from kastra_plugin_workflow.steps_plan import Block, Plan, PlannedStep
 
 __all__ = ["FAILED", "BodyFailed", "Frame", "Progress", "StepFailed", "Succeeded"]
 
@@ -44,8 +44,6 @@ class StepFailed(Exception):
         super().__init__(message)
         self.message, self.reason, self.final = message, reason, final
         self.step, self.path, self.attempts = step, path, attempts
-        self.input: JsonValue = None
-        """That of the step of the block that failed last: the outermost one, in the end."""
 
     @property
     def entry(self) -> JsonObject:
