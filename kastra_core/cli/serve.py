@@ -31,7 +31,7 @@ _NEXT_SHOWN = 3
 def command(quiet: bool, output: str) -> None:
     """Keep the project alive until it is stopped: controllers, schedules, unfinished runs of dead processes.
 
-    Prints a line at start and one for each run that starts and ends here; -o json prints JSON, one object a line.
+    Prints a line at start and one for each run that starts, waits or ends here; -o json prints JSON, an object a line.
     Ctrl-C (exit code 130) and SIGTERM (0) hand unfinished runs over to other processes, or to the next one; a second
     one leaves at once. Several may serve one store: each scheduled run is started once.
     """
@@ -85,6 +85,7 @@ class _Server:
         signals = _Signals()
         bus = self._runtime.bus
         bus.subscribe("run.started", self._run_started)
+        bus.subscribe("run.suspended", self._run_suspended)
         bus.subscribe("run.finished", self._run_finished)
         stopped = asyncio.create_task(signals.stopped.wait())
         begin = asyncio.create_task(self._begin())
@@ -159,6 +160,23 @@ class _Server:
         data = {"type": "resumed" if again else "started", **_run_data(run)}
         verb = "goes on" if again else "started"
         self._say(data, f"{self._name(run)} {verb}{self._target(run)}", child="parent" in run.spec)
+
+    def _run_suspended(self, message: Mapping[str, Any]) -> None:
+        from kastra_core.cli.run_screen import in_one_line
+
+        run, status = message["resource"], message["status"]
+        awaiting = list(status.get("awaiting") or ())
+        data = {"type": "suspended", **_run_data(run), "awaiting": awaiting}
+        if status.get("wakeAtS") is not None:
+            data["wakeAtS"] = status["wakeAtS"]
+        asked = [f"{item['signal']}: {item['message']}" if item.get("message") else item["signal"] for item in awaiting]
+        until = next((str(c.get("message")) for c in status.get("conditions") or ()), "")
+        text = (
+            f"{self._name(run)} waits for {in_one_line('; '.join(asked))}"
+            if asked
+            else f"{self._name(run)} waits {until}"
+        )
+        self._say(data, text, child="parent" in run.spec)
 
     def _run_finished(self, message: Mapping[str, Any]) -> None:
         from kastra_core.cli.run_screen import in_one_line, usage_words

@@ -21,7 +21,7 @@ from kastra_core.protocols.store import DropJournal, Operation, SendSignal
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
 
-__all__ = ["CANCEL_SIGNAL", "MAX_DEPTH", "RUN_KIND", "Children", "child_signal", "deletion", "end_of_child"]
+__all__ = ["CANCEL_SIGNAL", "MAX_DEPTH", "RUN_KIND", "Children", "child_signal", "deletion", "end_of_child", "forward"]
 
 RUN_KIND = "Run"
 CANCEL_SIGNAL = "kastra.cancel"
@@ -82,10 +82,9 @@ class Children:
                     model=parent.resource.spec.get("model"),
                     priority=parent.resource.spec.get("priority", 0),
                 )
-                listener = _forward(parent, path, name) if parent.listeners else None
                 with contextlib.suppress(AlreadyExistsError):  # a worker that lost the parent was quicker
                     caller = Parent(state=parent, path=path, uid=uid, depth=depth)
-                    await self._manager.starter.begin(reference, input, options, listener, caller)
+                    await self._manager.starter.begin(reference, input, options, None, caller)
         return await self._wait(parent, path, key, uid)
 
     async def _was_deleted(self, parent: RunState, uid: str) -> bool:
@@ -127,8 +126,9 @@ class Children:
         return operations
 
 
-def _forward(parent: RunState, path: str, name: str) -> Callable[[JsonObject], None]:
+def forward(parent: RunState, child: RunState) -> Callable[[JsonObject], None]:
     """A listener that shows a child's events to whoever listens to its parent."""
+    path, name = child.resource.spec["parent"]["path"], child.key.name
     return lambda event: parent.emit({"type": "child", "path": path, "run": name, "event": event})
 
 

@@ -88,8 +88,9 @@ def final_status(
         "reason": reason,
         "conditions": [_complete(done, reason or phase, now_s, message, run.metadata.generation)],
     }
-    if "worker" in run.status:
-        status["worker"] = run.status["worker"]
+    for name in ("startedAtS", "worker"):
+        if name in run.status:
+            status[name] = run.status[name]
     if message:
         status["message"] = message
     if output is not None:

@@ -28,7 +28,7 @@ from kastra_core.errors import (
     nearest,
 )
 from kastra_core.execution.branches import Suspend
-from kastra_core.execution.children import CANCEL_SIGNAL, RUN_KIND, Children
+from kastra_core.execution.children import CANCEL_SIGNAL, RUN_KIND, Children, forward
 from kastra_core.execution.context import Context
 from kastra_core.execution.handle import ActiveRun, RunHandle, RunOptions
 from kastra_core.execution.pins import PinBoard
@@ -243,6 +243,9 @@ class RunManager:
         )
         active = ActiveRun(state, kind, target, ticket, asyncio.get_running_loop().create_future())
         self._active[state.uid] = active
+        above = self._active.get(str(parent.get("run")))
+        if above is not None and above.state.listeners:
+            state.listeners.append(forward(above.state, state))
         ticket.start = lambda: self._begin(active)
         self.scheduler.submit(ticket)
         return active
@@ -443,6 +446,7 @@ class RunManager:
             self._leave_lost(active)
             return
         self._leave(active, status, {"type": "suspended", "wake_at_s": wake_at_s})
+        self.runtime.bus.publish("run.suspended", {"resource": state.resource, "status": status})
         if wake_at_s is not None:
             self.recovery.sleep_until(state.uid, wake_at_s)
         if state.cancelled:

@@ -12,7 +12,7 @@ import attrs
 import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
-from kastra_core.errors import FencedError, LimitExceededError, RunCancelledError
+from kastra_core.errors import LimitExceededError, RunCancelledError
 from kastra_core.protocols.store import AppendRecord, Operation
 
 if TYPE_CHECKING:

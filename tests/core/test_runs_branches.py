@@ -383,6 +383,39 @@ async def test_events_of_a_child_come_to_who_listens_to_its_parent(lab: Lab) -> 
     assert (child["path"], child["event"]) == ("/ask#0", {"type": "text", "text": "hi"})
 
 
+async def test_events_of_a_child_that_was_woken_come_too(lab: Lab) -> None:
+    async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+        if input == "child":
+            await ctx.wait_signal("go")
+            await ctx.emit({"type": "text", "text": "awake"})
+            return 1
+        found = await ctx.gather(
+            {
+                "ask": lambda inner: inner.call(runtime.reference("jobs/job"), "child"),
+                "work": at_once("long", gate=True),
+            }
+        )
+        return found["ask"]
+
+    seen: list[Any] = []
+    lab.world.program = program
+    runtime = await lab.runtime()
+    await runtime.apply([JOB], wait=False)
+    run = await runtime.runs.start_run(runtime.reference("jobs/job"), None, listener=seen.append)
+    await lab.world.entry("long").wait()
+    for _ in range(500):
+        found = (await runtime.store.resources.list("mastra.ai", "Run")).items
+        waiting = [item.key for item in found if item.status.get("phase") == "Suspended"]
+        if waiting:
+            break
+        await asyncio.sleep(0.01)
+    await runtime.runs.signal(waiting[0], "go")
+    await runtime.runs.wait(waiting[0])
+    lab.world.gate("long").set()
+    assert await run.result() == 1
+    assert {"type": "text", "text": "awake"} in [event.get("event") for event in seen]
+
+
 async def test_a_run_can_begin_with_the_records_of_another_one_without_paying_for_them(lab: Lab) -> None:
     async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
         first = await ctx.perform("think", {"name": "first", "usage": {"input_tokens": 7}}, name="first")
