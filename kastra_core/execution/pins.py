@@ -29,6 +29,7 @@ class PinBoard:
         self._store, self._registry = store, registry
         self._made: dict[tuple[tuple[str, str], ...], tuple[str, bytes, Pins]] = {}
         self._kept: dict[str, Pins] = {}
+        self._references: dict[tuple[str, str], tuple[ResourceKey, ...]] = {}
         self._reach: dict[tuple[str, ResourceKey], set[ResourceKey]] = {}
 
     async def closure(self, target: Resource) -> list[Resource]:
@@ -38,16 +39,26 @@ class PinBoard:
         while level:
             wanted: list[ResourceKey] = []
             for resource in level:
-                kind = self._registry.get(resource.group, resource.kind)
-                if kind is None or kind.references is None:
-                    continue
-                wanted.extend(r.key for r in kind.references_of(resource) if r.key not in found)
+                wanted.extend(key for key in self._referred(resource) if key not in found)
             if not wanted:
                 break
             got = await self._store.resources.get_many(list(dict.fromkeys(wanted)))
             level = [resource for key, resource in got.items() if key not in found]
             found.update(got)
         return list(found.values())
+
+    def _referred(self, resource: Resource) -> tuple[ResourceKey, ...]:
+        """What a stored resource refers to; asked once for each version, as a large one takes time to answer."""
+        kind = self._registry.get(resource.group, resource.kind)
+        if kind is None or kind.references is None:
+            return ()
+        version = (resource.metadata.uid, resource.metadata.resource_version)
+        keys = self._references.get(version)
+        if keys is None:
+            if len(self._references) > 1000:
+                self._references.clear()
+            keys = self._references[version] = tuple(dict.fromkeys(r.key for r in kind.references_of(resource)))
+        return keys
 
     async def pin(self, target: Resource) -> tuple[str, bytes, Pins]:
         """Return (digest, bytes to keep, pins)."""

@@ -32,6 +32,10 @@ _SURROGATE = Refused(
 )
 
 
+_WORDS = frozenset({"on", "off", "yes", "no"})
+"""Booleans for YAML 1.1; as a key each is the word that it is for YAML 1.2 (``retry: {on: [Timeout]}``)."""
+
+
 class TooDeepError(yaml.MarkedYAMLError):
     """Lists and mappings are nested beyond the limit."""
 
@@ -212,6 +216,8 @@ class Builder:
             return None
         tag: Any = node.tag
         if isinstance(tag, tuple):
+            if isinstance(tag[0], bool) and node.value.lower() in _WORDS:
+                return str(node.value)
             shown = node.value if node.value else "null"
             word = {bool: "a boolean", type(None): "null"}.get(type(tag[0]), "a number")
             self._problem(node, path, f"the key {shown} is {word}; keys are text", f'write "{node.value}" in quotes')

@@ -292,7 +292,7 @@ BAD: list[tuple[str, str, tuple[int, int], str]] = [
     ("very big integer", "kind: A\nx: 0x" + "f" * 9000 + "\n", (2, 4), "needs more than 64 bits"),
     ("big float", "kind: A\nx: 1e999\n", (2, 4), "the number 1e999 is too large"),
     ("number as key", "kind: A\nx:\n  8080: x\n", (3, 3), 'the key 8080 is a number; keys are text; write "8080" in quotes'),
-    ("boolean as key", "kind: A\non: x\n", (2, 1), "the key on is a boolean"),
+    ("boolean as key", "kind: A\ntrue: x\n", (2, 1), "the key true is a boolean"),
     ("null as key", "kind: A\n~: x\n", (2, 1), "is null; keys are text"),
     ("list as key", "kind: A\n? [a]\n: b\n", (2, 3), "a key must be text, found a list"),
     ("merge of text", "kind: A\n<<: 3\n", (2, 5), "'<<' takes a mapping"),
@@ -574,3 +574,12 @@ def test_without_libyaml_everything_works() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "{'kind': 'A', 'x': [True, 15, '2024-05-01']}"
+
+
+@pytest.mark.parametrize("word", ["on", "off", "yes", "no", "On", "NO"])
+def test_words_that_old_yaml_takes_for_booleans_are_keys_as_they_stand(word: str) -> None:
+    [document], problems = read(f"kind: A\nretry: {{{word}: [Timeout]}}\nflag: {word}\n")
+    assert problems == ()
+    assert document.data["retry"] == {word: ["Timeout"]}
+    assert isinstance(document.data["flag"], bool)
+    assert document.locate(f"retry.{word}") == (2, 9)

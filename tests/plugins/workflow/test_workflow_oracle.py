@@ -35,11 +35,11 @@ from kastra_core.protocols.runner import OperationContext
 from kastra_core.protocols.store import Store
 from kastra_core.registrations import OperationRegistration
 from kastra_core.runtime import open_store, registry_of
+from workflow_operations import OPERATIONS, OperationWorld
 from workflow_oracle import Interpreter, OperationFailure, Outcome
 from workflow_oracle_mutants import MUTANTS
-from workflow_programs import OperationWorld, Program, program_of, programs
+from workflow_programs import Program, program_of, programs
 
-OPERATIONS = ("test.echo", "test.add", "test.count", "test.flaky", "test.fail")
 EXAMPLES = int(os.environ.get("KASTRA_ORACLE_EXAMPLES", "0"))
 TIMEOUT_S = 30.0
 """A run that takes so long hangs."""
@@ -336,6 +336,24 @@ def test_a_run_on_a_file_that_is_interrupted_ends_as_if_it_had_not_been(loop: as
         check()
     finally:
         loop.run(lab.close())
+
+
+ONE = {"id": "one", "set": 1}
+SEEN = [
+    {"steps": [ONE, {"id": "two", "set": '{{ step.one["result"] + step["one"].result }}'}]},
+    {"steps": [ONE, {"id": "l", "loop": {"until": "steps.one.output == 1", "steps": [{"id": "in-it", "set": 2}]}}]},
+    {"steps": [{"id": "l", "loop": {"until": "steps.x.output > 1", "steps": [{"id": "x", "set": "{{ iteration }}"}]}}]},
+]
+"""What random programs have found in the runtime, made small."""
+
+
+@pytest.mark.parametrize("spec", SEEN)
+def test_what_was_found_before_ends_as_the_oracle_says(loop: asyncio.Runner, lab: Lab, spec: dict[str, Any]) -> None:
+    manifest = {"apiVersion": "mastra.ai/v1", "kind": "Workflow", "metadata": {"name": "seen"}, "spec": spec}
+    program = Program(manifest=manifest, input={})
+    status, world = loop.run(lab.carry_out(program))
+    assert status["phase"] == "Succeeded"
+    compare(program, expected(program), status, world)
 
 
 def test_most_programs_are_valid(loop: asyncio.Runner, lab: Lab) -> None:

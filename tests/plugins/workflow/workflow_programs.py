@@ -1,62 +1,27 @@
 """Random workflows that are valid and mostly work: manifests and inputs, drawn by hypothesis.
 
 What an expression refers to is tracked with its type, so that most programs get somewhere; some refer to what may not
-be there, and fail as they should. What operations do is written at :class:`OperationWorld`.
+be there, and fail as they should. What the operations do stands in ``workflow_operations``.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import attrs
 from hypothesis import strategies as st
 
-from workflow_oracle import OperationFailure
-from workflow_program_values import Path, Ref, Scope, ValueWriter, refs_of
+from workflow_program_bodies import At, BodyWriter, Json, Made, Place
+from workflow_program_values import Path, Ref, Scope, refs_of
 
-__all__ = ["OperationWorld", "Program", "program_of", "programs"]
+__all__ = ["Program", "program_of", "programs"]
 
-Json = dict[str, Any]
-
-REASONS = ("Broken", "Busy", "BrokenPipe", "NotFound")
-PATTERNS = ("Broken", "Bro*", "*", "Busy", "*sy")
 DATA = {"num": "int", "text-x": "str", "rows": "list", "thing": "obj"}
 """Names of published data, and what is published under them."""
 OPERATED = ("echo", "add", "flaky", "failing", "count")
 AROUND = ("cases", "all", "parallel", "foreach", "loop")
 MAX_STEPS = 150
-
-
-class OperationWorld:
-    """What the operations do; ``key`` in the arguments says whose count is meant.
-
-    ``test.echo`` returns ``value``; ``test.add`` a + b modulo 97; ``test.count`` how often this key was counted;
-    ``test.flaky`` fails ``times`` times for ``reason`` and then returns ``value``; ``test.fail`` always fails.
-    """
-
-    def __init__(self) -> None:
-        self.counts: dict[str, int] = {}
-
-    def __call__(self, name: str, arguments: Json) -> Any:
-        if name == "test.echo":
-            return arguments.get("value")
-        if name == "test.add":
-            a, b = arguments["a"], arguments["b"]
-            if not all(isinstance(number, int) and not isinstance(number, bool) for number in (a, b)):
-                raise OperationFailure("BadOperands", f"cannot add {a!r} and {b!r}")
-            return (int(a) + int(b)) % 97
-        key = f"{name}:{arguments.get('key')}"
-        count = self.counts[key] = self.counts.get(key, 0) + 1
-        if name == "test.count":
-            return count
-        if name == "test.flaky":
-            if count <= arguments.get("times", 1):
-                raise OperationFailure(arguments.get("reason", "Broken"), f"failure {count}")
-            self.counts[key] = 0
-            return arguments.get("value")
-        raise OperationFailure(arguments.get("reason", "Broken"), "it always fails")
 
 
 @attrs.frozen(kw_only=True)
@@ -77,20 +42,10 @@ class _Block:
     """Its steps, as expressions after it see them where they are in sight."""
 
 
-class _Writer(ValueWriter):
-    """Writes one program of about ``size`` steps at most."""
-
-    def __init__(self, choose: Callable[[int, int], int], size: int) -> None:
-        super().__init__(choose)
-        self.left = size
-        self.ids = 0
+class _Writer(BodyWriter):
+    """Writes one program."""
 
     # ------------------------------------------------------------------------------------------ blocks
-
-    def fresh(self) -> str:
-        self.ids += 1
-        self.left -= 1
-        return f"s-{self.ids}" if self.chance(15) else f"s{self.ids}"
 
     def block(self, scope: Scope, input_type: str, depth: int, most: int, *, body: bool = True) -> _Block:
         """Steps that run one after another, with jumps. ``depth``: so many levels may stand below."""
@@ -111,7 +66,7 @@ class _Writer(ValueWriter):
             targeted = at == head or any(b == at for _, b in jumps)
             previous = "any" if targeted else out_type
             inner = scope.inner(*certain)
-            place = _Place(at, ids, head, jumps, at == count - 1)
+            place = Place(at, ids, head, jumps, at == count - 1)
             if head >= 0 and at > head and at < count - 1 and self.chance(50):
                 # A loop by hand: count, and go back while the count is small.
                 steps += self.back(inner, ids[at], ids[at + 1], ids[head])
@@ -147,9 +102,6 @@ class _Writer(ValueWriter):
         when = f"input {self.pick(('<', '<='))} {most}"
         return [step, {"id": test, "branch": {"cases": [{"when": when, "next": target}]}}]
 
-    def key(self, scope: Scope, id: str) -> str:
-        return id + "".join(f"/{{{{ {name} }}}}" for name in scope.indexes)
-
     def explicit(self, steps: list[Json], *, shuffle: bool) -> None:
         """Say what follows anyway; then the order of the list means nothing."""
         order = [step["id"] for step in steps]
@@ -169,7 +121,7 @@ class _Writer(ValueWriter):
 
     # ------------------------------------------------------------------------------------------ steps
 
-    def step(self, scope: Scope, previous: str, depth: int, place: _Place) -> _Made:
+    def step(self, scope: Scope, previous: str, depth: int, place: Place) -> Made:
         deep = depth > 0 and self.left > 0
         kind = self.weighted(
             {
@@ -196,10 +148,10 @@ class _Writer(ValueWriter):
             input_type = self.given_input(scope, step, previous)
         # The input of an operation is its arguments.
         inside = scope.inner(*(() if kind in OPERATED else refs_of(("input",), input_type)))
-        made: _Made = getattr(self, f"make_{kind}")(_At(inside, scope, step, input_type, depth, place))
+        made: Made = getattr(self, f"make_{kind}")(At(inside, scope, step, input_type, depth, place))
         if kind not in ("jump", "succeed", "fail") and self.chance(35):
             self.shaped_output(inside, made)
-        self.failure(_At(inside, scope, step, input_type, depth, place), made, kind)
+        self.failure(At(inside, scope, step, input_type, depth, place), made, kind)
         if kind in (*OPERATED, *AROUND) and self.chance(8):
             step["timeout"] = "1h"
         made.refs += refs_of(("steps", step["id"], "output"), made.type, made.certain)
@@ -224,7 +176,7 @@ class _Writer(ValueWriter):
         step["input"] = self.value(scope, kind)
         return kind
 
-    def shaped_output(self, scope: Scope, made: _Made) -> None:
+    def shaped_output(self, scope: Scope, made: Made) -> None:
         inside = scope.inner(*refs_of(("result",), made.type), *made.within)
         form = self.weighted({"publish": 4, "value": 2, "both": 3})
         if form != "publish":
@@ -242,7 +194,7 @@ class _Writer(ValueWriter):
             made.step["output"]["value"] = value
         made.data = {**made.data, fitting[0]: True}
 
-    def failure(self, at: _At, made: _Made, kind: str) -> None:
+    def failure(self, at: At, made: Made, kind: str) -> None:
         step, place = at.step, at.place
         often = kind in ("flaky", "failing")
         if kind in (*OPERATED, *AROUND) and self.chance(45 if often else 8):
@@ -287,75 +239,9 @@ class _Writer(ValueWriter):
             Ref(("steps", step["id"], "error", "attempts"), "int", False),
         ]
 
-    def retry(self) -> Json:
-        out: Json = {"maxAttempts": self.upto(4, 1), "delay": self.pick((0, 0, "1ms"))}
-        if self.chance(30):
-            out["on"] = [self.pick(PATTERNS) for _ in range(self.upto(2, 1))]
-        if self.chance(20):
-            out["except"] = [self.pick(PATTERNS)]
-        if self.chance(20):
-            out |= {"jitter": 0, "multiplier": 1, "maxDelay": "2ms"}
-        return out
-
-    # ------------------------------------------------------------------------------------------ simple bodies
-
-    def operation(self, name: str, at: _At, arguments: Json, type: str) -> _Made:
-        at.step["operation"] = f"test.{name}"
-        at.step[self.pick(("arguments", "arguments", "input"))] = {
-            "key": self.key(at.scope, at.step["id"]),
-            **arguments,
-        }
-        return _Made(at.step, type)
-
-    def make_echo(self, at: _At) -> _Made:
-        if at.previous == "obj" and self.chance(15):
-            at.step["operation"] = "test.echo"  # the output before is its arguments
-            return _Made(at.step, "null")
-        kind = self.kind()
-        return self.operation("echo", at, {"value": self.value(at.scope, kind)}, kind)
-
-    def make_add(self, at: _At) -> _Made:
-        given = {"a": self.value(at.scope, "int"), "b": self.value(at.scope, "int" if self.chance(95) else "str")}
-        return self.operation("add", at, given, "int")
-
-    def make_count(self, at: _At) -> _Made:
-        return self.operation("count", at, {}, "int")
-
-    def make_flaky(self, at: _At) -> _Made:
-        kind = str(self.pick(("int", "obj")))
-        given = {"times": self.upto(3), "reason": self.pick(REASONS), "value": self.value(at.scope, kind)}
-        return self.operation("flaky", at, given, kind)
-
-    def make_failing(self, at: _At) -> _Made:
-        return self.operation("fail", at, {"reason": self.pick(REASONS)}, "int")
-
-    def make_set(self, at: _At) -> _Made:
-        kind = self.kind()
-        at.step["set"] = self.value(at.inside, kind)
-        return _Made(at.step, kind)
-
-    def make_sleep(self, at: _At) -> _Made:
-        at.step["sleep"] = self.pick((0, "1ms", {"duration": 0}, {"until": "2020-01-01T00:00:00Z"}))
-        return _Made(at.step, at.previous)
-
-    def make_succeed(self, at: _At) -> _Made:
-        at.step["succeed"] = self.value(at.inside, "any")
-        return _Made(at.step, "any", ends=True)
-
-    def make_fail(self, at: _At) -> _Made:
-        given = {"reason": self.pick(("Broken", "Refused")), "message": self.text(at.inside)}
-        if not at.place.last:
-            # Alone it would leave the following steps out of reach.
-            at.step["branch"] = {
-                "cases": [{"when": self.condition(at.inside), "steps": [{"id": self.fresh(), "fail": given}]}]
-            }
-            return _Made(at.step, at.previous)
-        at.step["fail"] = given if self.chance(70) else given["message"]
-        return _Made(at.step, "int")
-
     # ------------------------------------------------------------------------------------------ control flow
 
-    def make_jump(self, at: _At) -> _Made:
+    def make_jump(self, at: At) -> Made:
         """A branch whose cases name a later step of the block, or END."""
 
         def target() -> str:
@@ -371,9 +257,9 @@ class _Writer(ValueWriter):
             cases.insert(0, {"when": self.condition(at.inside), "next": at.place.ids[at.place.index + 1]})
             to = target()
             at.step["branch"]["default"] = to if self.chance(50) else {"next": to}
-        return _Made(at.step, at.previous)
+        return Made(at.step, at.previous)
 
-    def make_cases(self, at: _At) -> _Made:
+    def make_cases(self, at: At) -> Made:
         blocks = [self.block(at.scope, at.previous, at.depth - 1, 2) for _ in range(self.upto(2, 1))]
         cases: list[Json] = [{"when": self.condition(at.inside), "steps": block.steps} for block in blocks]
         if self.chance(40):
@@ -389,9 +275,9 @@ class _Writer(ValueWriter):
             types = {at.previous, *(block.type for block in blocks)}
         data = {name: False for block in blocks for name in block.data}
         refs = [attrs.evolve(ref, certain=False) for block in blocks for ref in block.refs]
-        return _Made(at.step, types.pop() if len(types) == 1 else "any", refs=refs, data=data)
+        return Made(at.step, types.pop() if len(types) == 1 else "any", refs=refs, data=data)
 
-    def make_all(self, at: _At) -> _Made:
+    def make_all(self, at: At) -> Made:
         cases: list[Json] = []
         refs: list[Ref] = []
         data: dict[str, bool] = {}
@@ -409,9 +295,9 @@ class _Writer(ValueWriter):
             block = self.block(at.scope, at.previous, at.depth - 1, 1)
             at.step["branch"]["default"] = {"steps": block.steps}
             data |= dict.fromkeys(block.data, False)
-        return _Made(at.step, "any", refs=[ref for ref in refs if self.chance(30)], data=data)
+        return Made(at.step, "any", refs=[ref for ref in refs if self.chance(30)], data=data)
 
-    def make_parallel(self, at: _At) -> _Made:
+    def make_parallel(self, at: At) -> Made:
         branches: list[Json] = []
         refs: list[Ref] = []
         within: list[Ref] = []
@@ -434,9 +320,9 @@ class _Writer(ValueWriter):
                 at.step["parallel"]["onFailure"] = self.pick(("wait", "cancel"))
             if self.chance(30):
                 at.step["parallel"]["concurrency"] = self.upto(3, 1)
-        return _Made(at.step, "any", refs=refs, within=within, data=data)
+        return Made(at.step, "any", refs=refs, within=within, data=data)
 
-    def make_foreach(self, at: _At) -> _Made:
+    def make_foreach(self, at: At) -> Made:
         given: Json = {}
         item_type = str(self.pick(("int", "int", "obj")))
         if item_type == "int":
@@ -456,7 +342,7 @@ class _Writer(ValueWriter):
         if self.chance(50):
             given["concurrency"] = self.upto(4, 1)
         at.step["foreach"] = given
-        made = _Made(at.step, "list" if block.type == "int" else "any", data=dict.fromkeys(block.data, False))
+        made = Made(at.step, "list" if block.type == "int" else "any", data=dict.fromkeys(block.data, False))
         if given.get("onError") == "skip" and "-" not in at.step["id"]:
             path: Path = ("steps", at.step["id"], "errors")
             made.refs = [
@@ -466,7 +352,7 @@ class _Writer(ValueWriter):
             ]
         return made
 
-    def make_loop(self, at: _At) -> _Made:
+    def make_loop(self, at: At) -> Made:
         below = at.scope.inner(Ref(("iteration",), "int"))
         input_type = at.previous
         block = self.block(below, "any", at.depth - 1, 3)
@@ -487,7 +373,7 @@ class _Writer(ValueWriter):
             given["onLimit"] = self.pick(("stop", "stop", "fail"))
         at.step["loop"] = given
         same = block.type == input_type or kind == "until"
-        return _Made(at.step, block.type if same else "any", data=dict.fromkeys(block.data, False))
+        return Made(at.step, block.type if same else "any", data=dict.fromkeys(block.data, False))
 
     def accumulate(self, block: _Block) -> None:
         """A last step that goes on from what it left in the pass before."""
@@ -538,46 +424,6 @@ class _Writer(ValueWriter):
     def first_of(self, block: _Block) -> str:
         """The step written first has the lowest number, wherever it was moved to."""
         return str(min((step["id"] for step in block.steps), key=lambda name: int(name.lstrip("s-"))))
-
-
-@attrs.define
-class _Place:
-    """Where a step stands in its block."""
-
-    index: int
-    ids: list[str]
-    head: int
-    """Where jumps back go to; -1: nowhere."""
-    jumps: list[tuple[int, int]]
-    """Jumps forward so far; len(ids) is END."""
-    last: bool
-
-
-@attrs.define
-class _At:
-    """What a body is written from."""
-
-    inside: Scope
-    """With the step's input, for what is computed after it."""
-    scope: Scope
-    step: Json
-    previous: str
-    """Type of the step's input."""
-    depth: int
-    place: _Place
-
-
-@attrs.define
-class _Made:
-    step: Json
-    type: str
-    refs: list[Ref] = attrs.field(factory=list)
-    """What its output holds, beside the whole."""
-    within: list[Ref] = attrs.field(factory=list)
-    """The same as ``output`` sees it."""
-    data: dict[str, bool] = attrs.field(factory=dict)
-    certain: bool = True
-    ends: bool = False
 
 
 def program_of(seed: int, *, size: int = 24) -> Program:

@@ -26,6 +26,8 @@ _log = logging.getLogger("kastra.workflows")
 
 _MOST_TOLD = 10
 """Missing or unready things, or misfits, that a message names."""
+_MODEL = "Model"
+"""Reasons that begin so say that only a model is missing: a run that brings a model may start all the same."""
 _DEEPEST = 16
 """Runs nest no deeper; workflows that call workflows are looked into so far."""
 
@@ -92,7 +94,7 @@ class WorkflowController(AbstractController):
             return Condition(type="ReferencesResolved", status="True", reason="Resolved")
         told = [fault for fault in faults if fault.missing] or faults
         text = _joined([fault.text for fault in told])
-        return Condition(type="ReferencesResolved", status="False", reason=told[0].reason, message=text)
+        return Condition(type="ReferencesResolved", status="False", reason=_worst(told).reason, message=text)
 
     async def _faults(
         self, resource: Resource, seen: set[ResourceKey], outline: Outline, depth: int = 0
@@ -137,7 +139,10 @@ class WorkflowController(AbstractController):
         if ready is not None:
             message = ready.get("message")
             why = f"{ready.get('reason')}: {message}" if message else str(ready.get("reason"))
-        return _Fault(f"{reference.kind}NotReady", f"{what} is not ready ({why})")
+        reason = str(ready.get("reason")) if ready is not None else ""
+        if not reason.startswith(_MODEL):
+            reason = f"{reference.kind}NotReady"
+        return _Fault(reason, f"{what} is not ready ({why})")
 
     async def _fault_inside(
         self, reference: Reference, inner: Resource, seen: set[ResourceKey], depth: int
@@ -148,7 +153,9 @@ class WorkflowController(AbstractController):
         faults = await self._faults(inner, seen, outline_of(inner.spec, typed(inner.spec, WorkflowSpec)), depth)
         if not faults:
             return None
-        return _Fault(f"{reference.kind}NotReady", f"{reference.path}: {reference.key} is not ready ({faults[0].text})")
+        first = _worst(faults)
+        reason = first.reason if first.reason.startswith(_MODEL) else f"{reference.kind}NotReady"
+        return _Fault(reason, f"{reference.path}: {reference.key} is not ready ({first.text})")
 
     def _unknown_operations(self, outline: Outline) -> Iterator[_Fault]:
         used = [(site.at("operation"), site.step.operation) for site in outline.sites if site.step.operation]
@@ -194,6 +201,11 @@ class _Fault:
     reason: str
     text: str
     missing: bool = False
+
+
+def _worst(faults: Sequence[_Fault]) -> _Fault:
+    """The first that a model given to the run would not mend, else the first."""
+    return next((fault for fault in faults if not fault.reason.startswith(_MODEL)), faults[0])
 
 
 def _joined(texts: Sequence[str]) -> str:
