@@ -110,18 +110,19 @@ class Group(Generic[T]):
         if self._fatal is not None:
             raise self._fatal
         if self._stopped_by is not None:
-            return self._stopped()
+            return await self._stopped()
         if self._waits:
             instants = [wait.wake_at_s for wait in self._waits if wait.wake_at_s is not None]
             raise Suspend(min(instants) if instants else None)
         return {name: self._out[name] for name in self._branches}
 
-    def _stopped(self) -> dict[str, T | BaseException]:
+    async def _stopped(self) -> dict[str, T | BaseException]:
         name = self._stopped_by
         assert name is not None
         own, group = f"{self._path}[{name}]", f"{self._path}["
         if len(self._branches) > 1:
             inside = f"{own}/"
+            await self._state.recall()
             self._state.end_branches(
                 self._path,
                 {"by": name},

@@ -114,16 +114,20 @@ class Children:
         operations = end_of_child(run)
         if phase == "Succeeded" or not may_have_children:
             return operations
+        operations += [SendSignal(uid, CANCEL_SIGNAL, None, "cancel") for _, uid in await self.unfinished(run)]
+        return operations
+
+    async def unfinished(self, run: Resource) -> list[tuple[str, str]]:
+        """(path of the call, uid) of the runs that a run called and that are not over."""
         meta = run.metadata
         found = await self._manager.store.resources.list(
             MAIN_GROUP, RUN_KIND, namespace=meta.namespace, owner_uid=meta.uid
         )
-        operations += [
-            SendSignal(child.metadata.uid, CANCEL_SIGNAL, None, "cancel")
+        return [
+            (str((child.spec.get("parent") or {}).get("path")), child.metadata.uid)
             for child in found.items
             if child.status.get("phase") not in FINISHED
         ]
-        return operations
 
 
 def forward(parent: RunState, child: RunState) -> Callable[[JsonObject], None]:

@@ -144,13 +144,9 @@ class Context:
         record = state.records.get(path)
         if record is not None:
             return _outcome(record)
-        uid = uid_of_child(state.uid, path)
-        if state.epoch > 1:
-            # It may have been started before; when its time is over it is still to be cancelled.
-            state.calls[path] = uid
         self._check()
         await state.durable()
-        state.calls[path] = uid
+        uid = state.calls[path] = uid_of_child(state.uid, path)
         try:
             status = await state.manager.children.run(state, path, uid, reference, input, thread)
         except (UserError, PluginError) as error:
@@ -229,6 +225,7 @@ class Context:
                 raise Suspend(deadline.until_s if wake_at_s is None else min(wake_at_s, deadline.until_s)) from None
         failure = OperationError(f"it was not done within {seconds:g} s", reason="Timeout", retryable=True)
         inside = f"{path}/"
+        await state.recall()
         state.end_branches(path, {"e": _error_json(failure)}, below=lambda p: p == path or p.startswith(inside))
         raise failure
 

@@ -67,6 +67,7 @@ class RunState:
         "_flusher",
         "_news_waiters",
         "_pending",
+        "_recalled",
         "_waiters",
         "called",
         "calls",
@@ -131,6 +132,7 @@ class RunState:
         self.deadline_s: float | None = None
         """Unix seconds at which timeoutS ends it."""
         self._pending: list[Operation] = []
+        self._recalled = False
         self._committing = False
         self._waiters: list[asyncio.Future[None]] = []
         self._flusher: asyncio.Task[None] | None = None
@@ -283,6 +285,18 @@ class RunState:
         self.usage.steps += 1
 
     # ------------------------------------------------------------------------------------ branches
+
+    async def recall(self) -> None:
+        """Learn of the runs that this run called in an earlier process and that are not over.
+
+        Before branches are ended: one of them need not have come to its call again, and what it called must not be
+        left behind.
+        """
+        if self.epoch > 1 and not self._recalled:
+            for path, uid in await self.manager.children.unfinished(self.resource):
+                if path not in self.records:
+                    self.calls.setdefault(path, uid)
+            self._recalled = True
 
     def end_branches(self, path: str, record: JsonObject, *, below: Callable[[str], bool]) -> None:
         """Record that branches were ended before they were done, and cancel the runs that they called.

@@ -189,6 +189,51 @@ async def test_a_branch_that_fails_ends_the_others_and_a_replay_does_not_begin_t
     )
 
 
+@pytest.mark.parametrize("how", ["deadline", "branch"])
+async def test_a_child_is_cancelled_when_its_branch_is_ended_before_it_is_begun_again(lab: Lab, how: str) -> None:
+    async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+        if input == "child":
+            return await ctx.perform("note", {"name": "child", "gate": True})
+
+        async def call(inner: RunContext) -> Any:
+            return await inner.call(runtime.reference("jobs/job"), "child", name="ask")
+
+        async def first(inner: RunContext) -> Any:
+            await inner.perform("note", {"name": "first", "gate": True})
+            raise OperationError("enough")
+
+        async def both(inner: RunContext) -> Any:
+            stop_on = (lambda error: True) if how == "branch" else None
+            return await inner.gather({"first": first, "call": call}, stop_on=stop_on)
+
+        if how == "branch":
+            await both(ctx)
+        else:
+            with pytest.raises(OperationError):
+                await ctx.within(30, both)
+        return "done"
+
+    lab.world.program = program
+    runtime: RuntimeManager = await lab.runtime()
+    await runtime.apply([JOB], wait=False)
+    run = await runtime.start_run("jobs/job")
+    await lab.world.entry("child").wait()
+    await lab.world.entry("first").wait()
+    await lab.crash(runtime)
+    if how == "branch":
+        lab.world.gate("first").set()
+    else:
+        lab.world.now += 1
+    runtime = await lab.runtime()
+    await runtime.runs.start()
+    status = await runtime.runs.wait(run.key)
+    assert status["output"] == "done"
+    async with asyncio.timeout(3):
+        await runtime.runs.drain()
+    [child] = [r for r in (await runtime.store.resources.list("mastra.ai", "Run")).items if "parent" in r.spec]
+    assert child.status["phase"] == "Cancelled"
+
+
 async def test_without_a_failure_nothing_more_is_recorded(lab: Lab) -> None:
     async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
         found = await ctx.gather({"a": at_once("a"), "b": at_once("b")}, stop_on=lambda error: True)
