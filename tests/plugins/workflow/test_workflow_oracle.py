@@ -324,6 +324,16 @@ def test_a_run_that_is_interrupted_ends_as_if_it_had_not_been(loop: asyncio.Runn
     check()
 
 
+def test_fields_keep_their_order_when_a_run_is_taken_up_again(loop: asyncio.Runner, lab: Lab) -> None:
+    """What is pinned has the order of the manifest: a text that holds an object shows it."""
+    echo = {"id": "a", "operation": "test.echo", "arguments": {"key": "a", "value": {"z": 1, "b": 2}}}
+    spec = {"steps": [echo, {"id": "t", "set": "it is {{ steps.a.output }}"}]}
+    manifest = {"apiVersion": "mastra.ai/v1", "kind": "Workflow", "metadata": {"name": "order"}, "spec": spec}
+    program = Program(manifest=manifest, input={})
+    assert expected(program).output == 'it is {"z":1,"b":2}'
+    loop.run(interrupted(lab, program, Interruption(1, after_effect=False, all=False)))
+
+
 def test_a_run_on_a_file_that_is_interrupted_ends_as_if_it_had_not_been(loop: asyncio.Runner, tmp_path: Path) -> None:
     lab = Lab(tmp_path, file=True)
 

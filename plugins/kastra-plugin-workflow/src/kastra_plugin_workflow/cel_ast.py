@@ -225,7 +225,8 @@ _READERS: dict[int, Any] = {3: _const, 4: _ident, 5: _select, 6: _call, 7: _list
 
 def _readable(text: str, source: str) -> CelSyntaxError:
     found = _MESSAGE.search(text)
-    if found is None or int(found[1]) < 1:
+    # A fault without a place has -1, or that as an unsigned number.
+    if found is None or not 1 <= int(found[1]) <= source.count("\n") + 1:
         if "ecursion" in text:
             return CelSyntaxError(_DEEP + _DEEP_HINT)
         first = (found[3] if found else text.partition("\n")[0]).removesuffix("[INVALID_ARGUMENT]").strip()

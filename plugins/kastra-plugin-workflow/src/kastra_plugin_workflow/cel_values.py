@@ -31,7 +31,7 @@ __all__ = [
     "word_of",
 ]
 
-_BUDGET = 3_000_000
+_BUDGET = 5_000_000
 """Operations of one evaluation; each takes 0.1 to 1 us."""
 _MOST_TEXT = 32 * 1024 * 1024
 """Characters of a text that an expression makes."""

@@ -139,7 +139,7 @@ def place_of(text: str, offset: int) -> tuple[int, int]:
 
 def offset_of(text: str, line: int, column: int) -> int:
     start = 0
-    for _ in range(line - 1):
+    for _ in range(min(line - 1, text.count("\n"))):
         start = text.find("\n", start) + 1
     return start + column - 1
 
