@@ -74,7 +74,8 @@ class PinBoard:
     @staticmethod
     def again(pins: Pins) -> tuple[str, bytes, Pins]:
         """As :meth:`pin`, with what was pinned before."""
-        data = orjson.dumps([r.to_manifest() for r in pins.values()], option=orjson.OPT_SORT_KEYS)
+        # Fields keep their order: a text that is made of them must be the same after a restart.
+        data = orjson.dumps([r.to_manifest() for r in pins.values()])
         return "sha256:" + hashlib.sha256(data).hexdigest(), data, pins
 
     def refers(self, digest: str, pins: Pins, source: ResourceKey, target: ResourceKey) -> bool:
