@@ -16,7 +16,7 @@ from kastra_core.api.meta import JsonObject, ObjectMeta, OwnerReference, Resourc
 from kastra_core.api.registry import KindRegistry
 from kastra_core.errors import Problem, UnknownKindError, ValidationError, nearest
 
-__all__ = ["Decoded", "decode", "is_name"]
+__all__ = ["Decoded", "decode", "is_name", "label_problems"]
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -250,7 +250,7 @@ def _metadata(
         notes.append(f"metadata.{', metadata.'.join(ignored)} ignored: Kastra sets it")
     labels, annotations = data.get("labels"), data.get("annotations")
     if labels is not None:
-        problems.extend(_label_problems(labels))
+        problems.extend(label_problems(labels))
     if annotations is not None:
         problems.extend(_text_problems(annotations, "metadata.annotations"))
     owners = _owners(data.get("ownerReferences"), problems)
@@ -280,7 +280,8 @@ def _found(value: Any) -> str:
     return "nothing" if value is None else type_word(value)
 
 
-def _label_problems(labels: Any) -> list[Problem]:
+def label_problems(labels: Any) -> list[Problem]:
+    """What is wrong with labels, wherever they come from; paths are those of a manifest."""
     problems = _text_problems(labels, "metadata.labels")
     if problems:
         return problems

@@ -129,11 +129,12 @@ _LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 def labels_of(values: Sequence[str]) -> dict[str, str]:
     """The labels that ``--label KEY=VALUE`` sets. Raises: UserError."""
+    from kastra_core.decoding import label_problems
+
     out: dict[str, str] = {}
     for text in values:
         key, equal, value = text.partition("=")
-        prefix, _, name = key.rpartition("/")
-        if not equal or not _LABEL.fullmatch(name) or len(prefix) > 253 or (value and not _LABEL.fullmatch(value)):
+        if not equal or label_problems({key: value}):
             raise UserError(
                 f"--label {text!r}: write KEY=VALUE, for example --label app=kitchen; both are at most 63 letters, "
                 "digits, '-', '_' and '.', and begin and end with a letter or digit"

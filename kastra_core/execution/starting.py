@@ -14,8 +14,8 @@ import attrs
 from kastra_core.api.kind import MAIN_GROUP, ResourceKind
 from kastra_core.api.meta import JsonObject, JsonValue, ObjectMeta, OwnerReference, Resource, ResourceKey
 from kastra_core.api.references import Reference
-from kastra_core.decoding import is_name
-from kastra_core.errors import AlreadyExistsError, KastraError, NotFoundError, NotReadyError, UserError
+from kastra_core.decoding import is_name, label_problems
+from kastra_core.errors import AlreadyExistsError, KastraError, NotFoundError, NotReadyError, UserError, ValidationError
 from kastra_core.execution.children import RUN_KIND
 from kastra_core.execution.handle import ActiveRun, RunOptions
 from kastra_core.execution.pins import Pins
@@ -223,10 +223,13 @@ def _ready_condition(resource: Resource) -> Mapping[str, Any] | None:
 
 
 def _check_names(options: RunOptions) -> None:
-    """Raises: UserError for a name that no resource may bear, and a thread that would garble what shows it."""
+    """Raises: UserError for a name or labels that no resource may bear, and a thread that would garble what shows it."""
     if options.name and not is_name(options.name):
         raise UserError(
             f"{options.name[:60]!r} is no valid name of a run; use lower case letters, digits, '-' and '.', at most 253"
         )
+    wrong = label_problems(dict(options.labels)) if options.labels else []
+    if wrong:
+        raise ValidationError(wrong)
     if options.thread and (len(options.thread) > 512 or not options.thread.isprintable()):
         raise UserError(f"{options.thread[:60]!r} is no valid name of a thread; use at most 512 printable characters")

@@ -507,3 +507,17 @@ async def test_a_limit_in_a_branch_ends_the_run_whatever_waits(lab: Lab) -> None
         await run.result()
     assert caught.value.reason == "LimitExceeded"
     assert len(lab.world.calls) == 4
+
+
+async def test_labels_that_no_resource_may_bear_are_refused(lab: Lab) -> None:
+    async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+        return None
+
+    lab.world.program = program
+    runtime = await lab.runtime()
+    await runtime.apply([JOB], wait=False)
+    with pytest.raises(ValidationError, match="no valid label value"):
+        await runtime.start_run("jobs/job", labels={"app": "a b"})
+    run = await runtime.start_run("jobs/job", labels={"app": "kitchen"})
+    await run.result()
+    assert (await stored(runtime, run)).metadata.labels == {"app": "kitchen"}
