@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -122,9 +121,6 @@ def _streams(asked: bool | None, target: Resource, refers: bool) -> bool:
     if target.spec.get("output"):
         return False
     return sys.stdout.isatty() or not refers
-
-
-_LABEL = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 def labels_of(values: Sequence[str]) -> dict[str, str]:
