@@ -223,7 +223,7 @@ def _ready_condition(resource: Resource) -> Mapping[str, Any] | None:
 
 
 def _check_names(options: RunOptions) -> None:
-    """Raises: UserError for names and labels that no resource may bear, and threads that would garble what shows them."""
+    """Raises: UserError for a name, a thread or (ValidationError) labels that cannot be had or shown."""
     if options.name and not is_name(options.name):
         raise UserError(
             f"{options.name[:60]!r} is no valid name of a run; use lower case letters, digits, '-' and '.', at most 253"
