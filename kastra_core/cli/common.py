@@ -282,7 +282,18 @@ class KubectlCommand(click.Command):
                     raise click.BadParameter(f"{value!r} is neither true nor false", ctx, param_hint=name)
             else:
                 out.append(word)
-        return super().parse_args(ctx, [*out, *rest])
+        try:
+            return super().parse_args(ctx, [*out, *rest])
+        except click.NoSuchOption as error:
+            root = ctx.find_root().command
+            if root is not self and any(error.option_name in param.opts for param in root.params):
+                name = ctx.find_root().info_name
+                error.message = (
+                    f"{error.option_name} is an option of {name} itself; write it before the command: "
+                    f"{name} {error.option_name} ... {ctx.info_name} ..."
+                )
+                error.possibilities = None
+            raise
 
 
 _YES = frozenset({"true", "t", "1", "yes", "client", "server"})

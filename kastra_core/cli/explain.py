@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _WIDTH = 100
+_DEEPEST = 20  # levels of fields: a schema of a plugin may go on for ever
 
 
 @click.command(cls=KubectlCommand)
@@ -55,6 +56,7 @@ def command(what: tuple[str, ...], namespace: str | None, recursive: bool, outpu
     kind, path = _kind_and_path(registry, what[0])
     fields = fields_of_kind(kind)
     head = [f"{'KIND:':<10}{kind.kind}", f"{'VERSION:':<10}{kind.api_version}"]
+    above: Mapping[type, str] = {}
     if path:
         found = find_field(fields, path)
         if isinstance(found, list):
@@ -66,6 +68,7 @@ def command(what: tuple[str, ...], namespace: str | None, recursive: bool, outpu
         if found.default is not None:
             head.append(f"{'DEFAULT:':<10}{_short(found.default)}")
         description, below = found.description, found.fields()
+        above = _with(above, found, ".".join(path))
     else:
         head += [
             f"{'NAMES:':<10}{', '.join(dict.fromkeys(kind.names))}",
@@ -74,13 +77,13 @@ def command(what: tuple[str, ...], namespace: str | None, recursive: bool, outpu
         ]
         description, below = kind.description, fields
     if output:
-        emit(render_data(_data(kind, path, description, below), output))
+        emit(render_data(_data(kind, path, description, below, above), output))
         return
     out = ["\n".join(head)]
     if description:
         out.append("DESCRIPTION:\n" + _wrapped(description, "  "))
     if below:
-        lines = _tree(below, "  ") if recursive else _listing(below, top=not path)
+        lines = _tree(below, "  ", above, ".".join(path)) if recursive else _listing(below, top=not path)
         out.append("FIELDS:\n" + "\n".join(lines))
     emit("\n\n".join(out))
 
@@ -128,11 +131,19 @@ def _entry(field: Field, indent: str) -> Iterator[str]:
         yield _wrapped(field.description, indent + "    ")
 
 
-def _tree(fields: Sequence[Field], indent: str, depth: int = 0) -> Iterator[str]:
+def _tree(fields: Sequence[Field], indent: str, above: Mapping[type, str], path: str = "") -> Iterator[str]:
+    """A line for each field and what is below it; ``above`` has the path of each class around these fields."""
     for field in fields:
-        yield f"{indent}{field.name} <{field.type}>{' (required)' if field.required else ''}"
-        if depth < 10:  # a schema may refer to itself
-            yield from _tree(field.fields(), indent + "  ", depth + 1)
+        here = f"{path}.{field.name}" if path else field.name
+        again = above.get(field.form) if field.form else None
+        told = f" (fields: as {again})" if again else ""
+        yield f"{indent}{field.name} <{field.type}>{' (required)' if field.required else ''}{told}"
+        if not again and here.count(".") < _DEEPEST:
+            yield from _tree(field.fields(), indent + "  ", _with(above, field, here), here)
+
+
+def _with(above: Mapping[type, str], field: Field, path: str) -> Mapping[type, str]:
+    return {**above, field.form: path} if field.form else above
 
 
 def _wrapped(text: str, indent: str) -> str:
@@ -147,25 +158,29 @@ def _short(value: Any) -> str:
     return " ".join(render_data(value, "json").split())
 
 
-def _data(kind: ResourceKind, path: Sequence[str], description: str, fields: Sequence[Field]) -> dict[str, Any]:
+def _data(
+    kind: ResourceKind, path: Sequence[str], description: str, fields: Sequence[Field], above: Mapping[type, str]
+) -> dict[str, Any]:
     return {
         "kind": kind.kind,
         "apiVersion": kind.api_version,
         "path": ".".join(path),
         "description": description,
-        "fields": [_field_data(field) for field in fields],
+        "fields": [_field_data(field, above, ".".join(path)) for field in fields],
     }
 
 
-def _field_data(field: Field, depth: int = 0) -> dict[str, Any]:
+def _field_data(field: Field, above: Mapping[type, str], path: str) -> dict[str, Any]:
+    here = f"{path}.{field.name}" if path else field.name
     out: dict[str, Any] = {"name": field.name, "type": field.type, "required": field.required}
     if field.description:
         out["description"] = field.description
     if field.default is not None:
         out["default"] = field.default
-    below = field.fields() if depth < 10 else []
-    if below:
-        out["fields"] = [_field_data(item, depth + 1) for item in below]
+    if field.form and field.form in above:
+        out["fieldsOf"] = above[field.form]
+    elif here.count(".") < _DEEPEST and (below := field.fields()):
+        out["fields"] = [_field_data(item, _with(above, field, here), here) for item in below]
     return out
 
 
@@ -175,12 +190,16 @@ def _field_data(field: Field, depth: int = 0) -> dict[str, Any]:
 def _explain_run(what: str, namespace: str | None, output: str) -> None:
     from kastra_core.cli.logs import run_of
     from kastra_core.cli.run_explain import explain_run, trace_data
+    from kastra_core.cli.run_view import ended_process
     from kastra_core.execution.replay import replay
 
     async def read(runtime: RuntimeManager) -> str:
         run = await run_of(runtime, what, namespace)
         trace = await replay(runtime, run)
-        return render_data(trace_data(run, trace), output) if output else explain_run(runtime, run, trace)
+        if output:
+            return render_data(trace_data(run, trace), output)
+        ended = await ended_process(runtime, run)
+        return explain_run(runtime, run, trace) + (f"\n  {ended}" if ended else "")
 
     emit(current().read(read))
 

@@ -19,6 +19,7 @@ from kastra_core.serde import field_name, unstructure
 
 __all__ = ["Field", "fields_of_kind", "find_field"]
 
+_Class = type  # the word means a field of Field below
 _BY_USERS = ("name", "namespace", "labels", "annotations", "finalizers", "ownerReferences")
 _WORDS = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null", Any: "anything"}
 
@@ -38,6 +39,8 @@ class Field:
     required: bool = False
     default: Any = None
     fields: Callable[[], list[Field]] = attrs.field(default=_no_fields, repr=False, eq=False)
+    form: _Class | None = None
+    """The class that the fields below come from; one that is met again below itself is not told twice."""
 
 
 def fields_of_kind(kind: ResourceKind) -> list[Field]:
@@ -50,6 +53,7 @@ def fields_of_kind(kind: ResourceKind) -> list[Field]:
             description=_doc(spec_class),
             required=any(field.required for field in _of_class(spec_class)),
             fields=lambda: _of_class(spec_class),
+            form=spec_class,
         )
         rest = [spec]
     elif kind.schema is not None:
@@ -107,6 +111,7 @@ def _of_class(cls: type) -> list[Field]:
                 required=required,
                 default=None if required else _default(attribute),
                 fields=partial(_of_class, inner) if inner is not None else _no_fields,
+                form=inner,
             )
         )
     return out
@@ -158,7 +163,8 @@ def _default(attribute: attrs.Attribute[Any]) -> Any:
         plain = unstructure(value)
     except Exception:
         return None
-    return None if plain in (None, "", [], {}, ()) else plain
+    # What is no JSON is a mark for "not given", which a manifest cannot say.
+    return plain if isinstance(plain, (str, int, float, list, dict)) and plain not in ("", [], {}) else None
 
 
 def _plain(text: str) -> str:

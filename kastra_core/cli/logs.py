@@ -12,7 +12,7 @@ from kastra_core.api.meta import Resource
 from kastra_core.api.selectors import FieldSelector
 from kastra_core.cli.common import KubectlCommand, current, emit, namespace_option, output_option
 from kastra_core.cli.run_target import find_run, find_target, option_n
-from kastra_core.cli.run_view import end_line, follow_journal, follow_records, head_line
+from kastra_core.cli.run_view import end_line, ended_process, follow_journal, follow_records, head_line
 from kastra_core.errors import UserError
 from kastra_core.protocols.store import Record
 
@@ -44,7 +44,8 @@ def command(what: str, namespace: str | None, follow: bool, output: str) -> None
         from kastra_core.cli.run_history import History
 
         lines = await History(runtime, run).lines(records)
-        return "\n".join([head_line(run), *lines, end_line(run)])
+        ended = await ended_process(runtime, run)
+        return "\n".join([head_line(run), *lines, end_line(run), *([f"  {ended}"] if ended else [])])
 
     async def watch(runtime: RuntimeManager) -> None:
         run = await run_of(runtime, what, namespace)

@@ -165,6 +165,9 @@ async def _send(runtime: RuntimeManager, run: Resource, answer: _Answer, shown: 
         return
     fresh = await runtime.runs.signal(run.key, answer.signal, answer.payload)
     shown.lines.say(f"signal {answer.signal} {'sent' if fresh else 'was sent before'}")
+    awaited = [str(item.get("signal")) for item in run.status.get("awaiting") or ()]
+    if run.status.get("phase") == "Suspended" and awaited and answer.signal not in awaited:
+        shown.lines.say(f"it is kept: the run does not await {answer.signal!r} now, but {', '.join(awaited)}")
 
 
 _WAKE_LOOKS, _WAKE_LOOK_S = 100, 0.02

@@ -251,6 +251,11 @@ def failure_of(runtime: RuntimeManager, key: ResourceKey, status: Mapping[str, A
     if reason == "LimitExceeded":
         text += "; raise spec.limits of its target, or pass --limit NAME=VALUE"
     namespace = option_n(runtime, key.namespace)
+    if reason == "InvalidInput":  # another try with the same input is of no use
+        return (
+            f"{text}\nwords are a text; `--set KEY=VALUE` and `--input JSON` make an object; "
+            f"`kastra logs {name}{namespace}` shows what happened"
+        )
     return (
         f"{text}\n`kastra logs {name}{namespace}` shows what happened, `kastra run retry {name}{namespace}` tries again"
     )

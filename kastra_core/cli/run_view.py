@@ -11,9 +11,10 @@ import attrs
 from kastra_core.api.meta import JsonObject, Resource
 from kastra_core.cli.common import style
 from kastra_core.cli.run_screen import in_one_line, usage_words
-from kastra_core.cli.run_target import short_name
+from kastra_core.cli.run_target import option_n, short_name
 from kastra_core.cli.tables import clip, format_table, terminal_width
 from kastra_core.errors import KastraError
+from kastra_core.execution.run_status import FINISHED
 from kastra_core.protocols.store import Record
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ __all__ = [
     "Step",
     "describe_run",
     "end_line",
+    "ended_process",
     "follow_journal",
     "follow_records",
     "head_line",
@@ -201,6 +203,14 @@ async def is_orphaned(runtime: RuntimeManager, run: Resource) -> bool:
     return not runtime.runs.worker.alive(await runtime.store.leases.get(claim.holder), runtime.clock())
 
 
+async def ended_process(runtime: RuntimeManager, run: Resource) -> str:
+    """What to tell of an unfinished run whose process is not there any more, "" of others."""
+    if run.status.get("phase") in FINISHED or not await is_orphaned(runtime, run):
+        return ""
+    here = option_n(runtime, run.metadata.namespace)
+    return f"its process ended; `kastra run resume run/{run.metadata.name}{here}` goes on with it"
+
+
 async def follow_records(
     runtime: RuntimeManager, run: Resource, show: Callable[[Sequence[Record]], None], orphaned: Callable[[], None]
 ) -> JsonObject:
@@ -257,7 +267,13 @@ async def follow_journal(
 
 
 async def describe_run(runtime: RuntimeManager, resource: Resource) -> str:
-    """The sections ``Awaiting`` and ``Steps`` of ``kastra describe run/NAME``, "" for a run with neither."""
+    """A note, and the sections ``Awaiting`` and ``Steps`` of ``kastra describe run/NAME``; "" for a run with none."""
+    ended = await ended_process(runtime, resource) if resource.spec else ""
+    note = f"Note:        {ended}\n" if ended else ""
+    return note + await _sections(runtime, resource)
+
+
+async def _sections(runtime: RuntimeManager, resource: Resource) -> str:
     from kastra_core.cli.run_answer import awaiting_section
     from kastra_core.cli.run_steps import has_steps, rows_of, step_table
     from kastra_core.execution.replay import replay

@@ -129,11 +129,13 @@ class _Server:
             kind = runtime.registry.get(group, name)
             if count and kind is not None and not kind.ephemeral:
                 counts[kind.singular if count == 1 else kind.plural] = count
-        coming = sorted(
+        coming = [
             (str(resource.status["nextScheduleTime"]), resource)
             for resource in await self._timed()
             if resource.status.get("nextScheduleTime")
-        )
+        ]
+        # Many come at the same instant.
+        coming.sort(key=lambda one: (one[0], one[1].metadata.namespace, one[1].metadata.name))
         store, namespace = self._state.url, runtime.config.namespace
         data: JsonObject = {
             "type": "serving",

@@ -89,8 +89,8 @@ async def _runs(runtime: RuntimeManager) -> dict[str, Any]:
         lease = leases.get(claim.holder)
         if not claim.holder:
             worker = "nobody: it sleeps or waits for a signal" if claim.wake_at_s != 0 else "nobody: given up"
-        elif lease is None or lease.expires_at_s < now_s:
-            worker = f"{claim.holder} (gone)"
+        elif not runtime.runs.worker.alive(lease, now_s):
+            worker = f"{claim.holder} (gone; `kastra run resume` goes on)"
         else:
             worker = claim.holder
         unfinished.append({"run": f"{claim.key.namespace}/{claim.key.name}", "worker": worker})

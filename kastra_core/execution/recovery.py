@@ -355,6 +355,8 @@ class Recovery:
                 await self._manager.end_unstarted(run, epoch, "Cancelled", "Cancelled", "the run was cancelled")
                 return False
             state = await self._load(run, epoch)
+        except FencedError:
+            raise  # another worker has it by now; that is no failure of the store
         except StoreError as error:
             log.warning("%s could not be read, it is tried again: %s", claim.key, error)
             self.lost(claim.run)

@@ -345,6 +345,59 @@ def test_explain_reads_schemas_too(kastra: Kastra, plugins: Any) -> None:
     assert "name <string>" in kastra("explain", "gear.spec.parts").out
 
 
+TREE = """
+from __future__ import annotations
+from typing import Any
+import attrs
+from kastra_core import ResourceKind, hookimpl
+UNSET = object()
+@attrs.frozen(kw_only=True)
+class Node:
+    label: str
+    value: Any = UNSET
+    below: tuple[Node, ...] = ()
+    other: Link | None = None
+@attrs.frozen(kw_only=True)
+class Link:
+    to: Node
+    back: Node
+@attrs.frozen(kw_only=True)
+class TreeSpec:
+    roots: tuple[Node, ...]
+    spare: Node | None = None
+@hookimpl
+def kastra_resource_kinds():
+    yield ResourceKind(kind="Tree", plural="trees", group="tree.example", spec_type="tree_plugin:TreeSpec")
+"""
+
+
+def test_explain_tells_the_fields_of_a_form_that_contains_itself_once(kastra: Kastra, plugins: Any) -> None:
+    plugins.install("tree", TREE)
+    out = kastra("explain", "tree.spec", "--recursive").out
+    assert "    below <list of objects> (fields: as spec.roots)\n" in out
+    assert "      back <object> (required) (fields: as spec.roots)\n" in out
+    assert "      back <object> (required) (fields: as spec.spare)\n" in out
+    assert len(out.splitlines()) < 30
+    assert "below <list of objects> (fields: as spec.roots)" in kastra("explain", "tree.spec.roots", "--recursive").out
+    data = orjson.loads(kastra("explain", "tree.spec.roots", "-o", "json").out)
+    assert {"name": "below", "type": "list of objects", "required": False, "fieldsOf": "spec.roots"} in data["fields"]
+
+
+def test_explain_leaves_out_a_default_that_is_no_json(kastra: Kastra, plugins: Any) -> None:
+    plugins.install("tree", TREE)
+    done = kastra("explain", "tree.spec.roots")
+    assert done.code == 0
+    assert "  value <anything>\n" in done.out
+    assert "(default" not in done.out
+
+
+@pytest.mark.parametrize("what", ["workflow", "workflow.spec", "workflow.spec.steps", "workflow.spec.steps.onFailure"])
+def test_explain_documents_workflows(kastra: Kastra, what: str) -> None:
+    assert kastra("explain", what).code == 0
+    assert len(kastra("explain", what, "--recursive").out.splitlines()) < 250
+    assert kastra("explain", what, "-o", "json").code == 0
+
+
 # ------------------------------------------------------------------------------------------------ wait
 
 

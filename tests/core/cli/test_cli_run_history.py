@@ -145,7 +145,11 @@ def test_the_step_under_way_of_an_interrupted_run_is_running(line: Lines) -> Non
         process.kill()
         process.communicate()
     assert [row.split()[:3] for row in line.steps()[1:]] == [["a", "work", "Succeeded"], ["b", "work", "Running"]]
-    assert "\n  it is at b\n" in line("explain", "run/one")
+    ended = "\n  its process ended; `kastra run resume run/one` goes on with it\n"
+    assert f"\n  it is at b{ended}" in line("explain", "run/one")
+    assert f"\nRunning{ended}" in line("logs", "run/one")
+    assert "\nNote:        its process ended; `kastra run resume run/one` goes on" in line("describe", "run/one")
+    assert "(gone; `kastra run resume` goes on)\n" in line("status")
 
 
 def test_what_something_else_ended_is_cancelled(line: Lines) -> None:
@@ -464,6 +468,12 @@ def test_resume_with_data_needs_exactly_one_awaited_signal(line: Lines) -> None:
     assert out == {"x": {"approved": True}, "y": {"approved": False}}
     assert "over already" in line("run", "resume", "run/one", "--data", "1", code=1)
     assert "need the name of a run" in line("run", "resume", "--data", "1", code=1)
+
+
+def test_a_signal_that_the_run_does_not_await_is_told(line: Lines) -> None:
+    line.run({"id": "ask", "ask": {"schema": APPROVED}})
+    done = line.kastra("run", "resume", "run/one", "--signal", "aks", "--data", '{"approved": true}')
+    assert "signal aks sent\nit is kept: the run does not await 'aks' now, but ask\n" in done.err
 
 
 def test_without_data_it_is_told_what_the_run_awaits(line: Lines) -> None:

@@ -63,29 +63,10 @@ def test_a_plain_path_gives_what_cel_gives(scope: dict[str, Any], root: str, mem
 
 
 ATOMS = st.sampled_from(
-    [
-        "input",
-        "data",
-        "input.a",
-        "input.b",
-        "data[0]",
-        "data.a",
-        "1",
-        "2",
-        "0",
-        "-3",
-        "0.5",
-        "2.0",
-        "'a'",
-        "''",
-        "true",
-        "false",
-        "null",
-        "[]",
-        "[1,2]",
-        "{'a':1}",
-        "{}",
-    ]
+    (
+        *("input", "data", "input.a", "input.b", "data[0]", "data.a", "1", "2", "0", "-3", "0.5", "2.0"),
+        *("'a'", "''", "true", "false", "null", "[]", "[1, 2]", "{'a': 1}", "{}"),
+    )
 )
 
 

@@ -174,7 +174,7 @@ async def test_spec_timeout_bounds_the_graph_and_then_the_handler_runs(stage: St
     }
     phase, reason, message = ended(await stage.run(spec))
     assert (phase, reason) == ("Failed", "Timeout")
-    assert message == "the workflow was not over after spec.timeout (0.05)"
+    assert message == "the workflow was not over after spec.timeout (0.05s)"
     assert stage.calls[-1] == ("/h#0", {"step": "", "reason": "Timeout", "message": message, "attempts": 1})
     assert stage.ended == ["/h#0"]
 

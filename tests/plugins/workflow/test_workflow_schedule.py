@@ -21,10 +21,10 @@ from kastra_plugin_workflow.schedule import (
     ScheduleError,
     ScheduleState,
     decide,
-    instant_of,
     run_name,
 )
 from kastra_plugin_workflow.spec import ScheduleSpec
+from kastra_plugin_workflow.values import instant_of
 
 HOUR_S, DAY_S = 3600.0, 86400.0
 

@@ -243,12 +243,14 @@ def _words(message: str, source: str) -> str:
                 return "the expression ends too early"
             last = token.split()[-1] if token.split() else token
             hint = f"; CEL writes {_WORDS[last]!r}" if last in _WORDS else ""
-            return f"{token[:40]!r} does not fit here{hint}"
+            return f"{token.strip()[:40]!r} does not fit here{hint}"
     if found := _TOKEN.match(message):
         token = found[1]
         if token.startswith(("'", '"')):
             return "a text is not closed"
-        return f"{token[:40]!r} does not fit here" + ("; CEL compares with '=='" if token.startswith("=") else "")
+        return f"{token.strip()[:40]!r} does not fit here" + (
+            "; CEL compares with '=='" if token.startswith("=") else ""
+        )
     if found := _OVERLOAD.match(message):
         return f"{_function(found[1])} does not take ({found[2]})"
     if found := _UNDECLARED.match(message):

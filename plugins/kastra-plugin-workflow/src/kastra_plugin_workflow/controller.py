@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import attrs
 
@@ -21,6 +21,9 @@ from kastra_plugin_workflow.spec import WorkflowSpec
 from kastra_plugin_workflow.type_rules import type_problems
 
 __all__ = ["WorkflowController"]
+
+_Named: TypeAlias = tuple[Reference, Resource | None]
+"""A reference and what it names; None: it is not there."""
 
 _log = logging.getLogger("kastra.workflows")
 
@@ -48,11 +51,12 @@ class WorkflowController(AbstractController):
     async def get_desired_state(self, resource: Resource) -> JsonObject:
         spec = typed(resource.spec, WorkflowSpec)
         outline = outline_of(resource.spec, spec)
-        resolved = await self._references(resource, outline)
+        named = await self._named(resource)
+        resolved = await self._references(resource, outline, named)
         ready = Condition(type="Ready", status="True", reason="Ready")
         if resolved.status != "True":
             ready = Condition(type="Ready", status="False", reason=resolved.reason, message=resolved.message)
-        amiss = await self._types(resource)
+        amiss = self._types(resource, named)
         turn = await self._runs.turn(resource, spec.schedule, waits_for=ready.message)
         conditions = [ready, resolved, amiss, turn.condition]
         status = ready_status(resource, filter(None, conditions), steps=len(outline.sites), **turn.fields)
@@ -88,8 +92,14 @@ class WorkflowController(AbstractController):
 
     # ------------------------------------------------------------------------------------------ references
 
-    async def _references(self, resource: Resource, outline: Outline) -> Condition:
-        faults = await self._faults(resource, {resource.key}, outline)
+    async def _named(self, resource: Resource) -> list[_Named]:
+        """What a workflow refers to, in the order of the file, as it is now."""
+        wanted = list(references(resource))
+        there = await self.runtime.store.resources.get_many([reference.key for reference in wanted])
+        return [(reference, there.get(reference.key)) for reference in wanted]
+
+    async def _references(self, resource: Resource, outline: Outline, named: Sequence[_Named]) -> Condition:
+        faults = await self._faults(named, outline, {resource.key})
         if not faults:
             return Condition(type="ReferencesResolved", status="True", reason="Resolved")
         told = [fault for fault in faults if fault.missing] or faults
@@ -97,18 +107,15 @@ class WorkflowController(AbstractController):
         return Condition(type="ReferencesResolved", status="False", reason=_worst(told).reason, message=text)
 
     async def _faults(
-        self, resource: Resource, seen: set[ResourceKey], outline: Outline, depth: int = 0
+        self, named: Sequence[_Named], outline: Outline, seen: set[ResourceKey], depth: int = 0
     ) -> list[_Fault]:
         """What is missing or not ready of what a workflow refers to.
 
         Args:
             seen: workflows that are looked into already; they may call each other.
         """
-        wanted = list(references(resource))
-        there = await self.runtime.store.resources.get_many([reference.key for reference in wanted])
         faults: list[_Fault] = []
-        for reference in wanted:
-            found = there.get(reference.key)
+        for reference, found in named:
             fault = self._fault(reference, found)
             if fault is None and found is not None and self._is_workflow(reference):
                 fault = await self._fault_inside(reference, found, seen, depth + 1)
@@ -150,7 +157,8 @@ class WorkflowController(AbstractController):
         if reference.key in seen or depth > _DEEPEST:
             return None
         seen.add(reference.key)
-        faults = await self._faults(inner, seen, outline_of(inner.spec, typed(inner.spec, WorkflowSpec)), depth)
+        outline = outline_of(inner.spec, typed(inner.spec, WorkflowSpec))
+        faults = await self._faults(await self._named(inner), outline, seen, depth)
         if not faults:
             return None
         first = _worst(faults)
@@ -172,12 +180,11 @@ class WorkflowController(AbstractController):
 
     # ------------------------------------------------------------------------------------------ types
 
-    async def _types(self, resource: Resource) -> Condition | None:
+    def _types(self, resource: Resource, named: Sequence[_Named]) -> Condition | None:
         """``TypesFit`` when schemas say that something cannot fit: a warning, for schemas can be wrong."""
-        keys = [reference.key for reference in references(resource)]
-        there = await self.runtime.store.resources.get_many(keys)
+        schemas = {reference.key: _schemas(found) for reference, found in named if found is not None}
         try:
-            problems = type_problems(resource, {key: _schemas(found) for key, found in there.items()})
+            problems = type_problems(resource, schemas)
         except Exception:
             # Schemas come from anywhere (a server's, a function's); a mere warning must not hold the workflow up.
             _log.exception("%s: its types could not be compared", resource.key)

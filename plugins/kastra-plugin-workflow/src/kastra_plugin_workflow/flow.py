@@ -34,6 +34,8 @@ class _Ways:
     unknown: bool
     """A name in it is no step."""
     start: int
+    reached: list[bool] | None = None
+    """Nodes that a way from the start leads to. Made when it is needed."""
     after: list[int] | None = None
     """Bits: the nodes that can come after a step. Made when it is needed."""
 
@@ -89,6 +91,13 @@ class Flow:
                 return True
             ways.after = _closure(ways.edges)
         return bool(ways.after[first] >> second & 1)
+
+    def reaches(self, block: Block, index: int) -> bool:
+        """Whether the block's step of that index (its length: its end) can be reached from the block's start."""
+        ways = self._ways[id(block)]
+        if ways.reached is None:
+            ways.reached = self._reached(ways, [ways.start])
+        return ways.reached[index]
 
     def again(self, block: Block | None, *, private: bool) -> bool:
         """Whether a block can be carried out a second time and know what it did the first time.

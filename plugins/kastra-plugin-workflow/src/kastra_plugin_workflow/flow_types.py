@@ -60,13 +60,19 @@ class Types:
 
     # --------------------------------------------------------------------------------- expressions
 
-    def follow(self, path: Path, site: Site | None) -> Shape:
+    def follow(self, path: Path, site: Site | None, *, tested: bool = False) -> Shape:
         """What is known of the value at a path.
 
+        Args:
+            site: the step that names it, None = ``spec.output``.
+            tested: it stands in a condition of the step's loop.
         Raises:
             ExcludedError: there can be none; the message begins with the part of the path that excludes it.
         """
-        shape, start = self._root(path, site)
+        if tested and path[0] in ("iteration", "output"):
+            shape, start = (_INTEGER if path[0] == "iteration" else NOTHING), 1
+        else:
+            shape, start = self._root(path, site)
         for index in range(start, len(path)):
             try:
                 shape = shape.member(path[index])
@@ -76,11 +82,11 @@ class Types:
                 break
         return shape
 
-    def of_expression(self, expression: Expression, site: Site | None) -> Shape:
+    def of_expression(self, expression: Expression, site: Site | None, *, tested: bool = False) -> Shape:
         """What is known of an expression's value."""
         if expression.is_path:
             try:
-                return self.follow(expression.references[0], site)
+                return self.follow(expression.references[0], site, tested=tested)
             except ExcludedError:
                 return NOTHING
         name = _OF_CEL.get(expression.type_name)

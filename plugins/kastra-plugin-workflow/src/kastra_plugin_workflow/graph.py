@@ -17,6 +17,7 @@ from kastra_core.api.meta import Resource
 from kastra_core.durations import Duration
 from kastra_core.serde import typed
 from kastra_plugin_workflow.spec import END, UNSET, BranchSpec, CaseSpec, StepSpec, WorkflowSpec
+from kastra_plugin_workflow.values import duration_text
 
 __all__ = ["graph_of"]
 
@@ -51,6 +52,8 @@ class _Drawing:
     def __init__(self) -> None:
         self.nodes: dict[str, Node] = {}
         self.edges: list[Edge] = []
+        self._twins: dict[str, int] = {}
+        """Id -> number of the last node that wanted it too."""
 
     def workflow(self, spec: WorkflowSpec) -> None:
         schedule = spec.schedule
@@ -207,9 +210,10 @@ class _Drawing:
 
     def _node(self, id: str, label: str, **rest: str) -> str:
         """Add a node; return its id, which is another one when there is such a node already."""
-        unique, count = id, 2
+        unique = id
         while unique in self.nodes:
-            unique, count = f"{id} ({count})", count + 1
+            count = self._twins[id] = self._twins.get(id, 1) + 1
+            unique = f"{id} ({count})"
         self.nodes[unique] = Node(id=unique, label=_cut(label), **rest)
         return unique
 
@@ -309,7 +313,7 @@ def _wait(step: StepSpec) -> str:
         words.extend(filter(None, [_cut(_plain(step.suspend.message))]))
         timeout = step.suspend.timeout
     if timeout is not None:
-        words.append(f"at most {timeout.plain}{'' if isinstance(timeout.plain, str) else 's'}")
+        words.append(f"at most {duration_text(timeout)}")
     return ", ".join(words)
 
 

@@ -11,8 +11,9 @@ from kastra_core.api.references import Reference
 from kastra_core.errors import KastraError, RunFailedError
 from kastra_core.serde import problems_of, typed
 from kastra_plugin_workflow.expressions import CompiledTemplate, Expression, compile_expression, compile_template
-from kastra_plugin_workflow.rules import reference_of
-from kastra_plugin_workflow.spec import END, UNSET, RetrySpec, StepSpec, Template, WorkflowSpec, blocks_of
+from kastra_plugin_workflow.outline import outline_of
+from kastra_plugin_workflow.rules import REFERRING, reference_of
+from kastra_plugin_workflow.spec import END, UNSET, RetrySpec, StepSpec, Template, WorkflowSpec
 from kastra_plugin_workflow.steps_frame import BodyFailed, Frame
 from kastra_plugin_workflow.steps_plan import (
     OVER,
@@ -31,11 +32,11 @@ from kastra_plugin_workflow.steps_plan import (
     PlannedSleep,
     PlannedStep,
 )
+from kastra_plugin_workflow.values import USER_INPUT, input_form, output_form
 
 __all__ = ["compile_plan"]
 
-_USER_INPUT = "user-input"
-_WITH_RETRY = ("agent", "tool", "workflow", "network", "operation")
+_WITH_RETRY = (*REFERRING, "operation")
 _NESTED = ("branch", "parallel", "foreach", "loop")
 _WAITING_NOT = ("set", "succeed", "fail")
 
@@ -69,7 +70,8 @@ class _Wrong(Exception):
 class _Compiler:
     def __init__(self, target: Resource, spec: WorkflowSpec, bodies: Mapping[str, Body], timed: Body) -> None:
         self.target, self.spec, self.bodies, self.timed = target, spec, bodies, timed
-        self.published = set(_published(spec.steps)) | set(_published(spec.on_failure))
+        forms = (output_form(site.step.output) for site in outline_of(target.spec, spec).sites)
+        self.published = {form["type"] for form in forms if form is not None and form.get("type")}
         self.roots: set[str] = set()
         """Names that the expressions compiled so far read; see :meth:`_block`."""
 
@@ -205,21 +207,15 @@ class _Compiler:
     def _given_input(self, spec: StepSpec, names: frozenset[str], place: str) -> InputOf | None:
         if spec.arguments is not UNSET:
             return _rendering(self._given_template(spec.arguments, names, f"{place}.arguments"))
-        value = spec.input
-        if value is UNSET:
+        if spec.input is UNSET:
             return None
-        if isinstance(value, dict) and value and value.keys() <= {"type", "from", "description"}:
-            source, kind = value.get("from"), value.get("type")
-            if isinstance(source, str):
-                return self._data(source)
-            if isinstance(kind, str) and "from" not in value:
-                if kind == _USER_INPUT or kind in self.published:
-                    return self._data(kind)
-                return None
-        return _rendering(self._given_template(value, names, f"{place}.input"))
+        name = input_form(spec.input, self.published)
+        if name is not None:
+            return self._data(name) if name else None
+        return _rendering(self._given_template(spec.input, names, f"{place}.input"))
 
     def _data(self, name: str) -> InputOf:
-        if name == _USER_INPUT:
+        if name == USER_INPUT:
             return lambda frame, _: frame.scope["workflow"]["input"]
         self.roots.add("data")
 
@@ -236,13 +232,11 @@ class _Compiler:
     def _output(self, value: Template, names: frozenset[str], place: str) -> PlannedOutput | None:
         if value is UNSET:
             return None
-        if _is_form(value):
-            shape = self._template(value.get("value", UNSET), names, f"{place}.value")
-            schema = value.get("schema")
-            if shape is None and not value.get("type") and schema is None:
-                return None
-            return PlannedOutput(shape, value.get("type") or "", schema)
-        return PlannedOutput(self._given_template(value, names, place))
+        form = output_form(value)
+        if form is None:
+            return PlannedOutput(self._given_template(value, names, place))
+        shape = self._template(form.get("value", UNSET), names, f"{place}.value")
+        return PlannedOutput(shape, form.get("type") or "", form.get("schema"))
 
     # ------------------------------------------------------------------------------------ bodies
 
@@ -351,21 +345,6 @@ class _Compiler:
 
 def _rendering(template: CompiledTemplate) -> InputOf:
     return lambda frame, _: template.render(frame.scope)
-
-
-def _is_form(value: Template) -> bool:
-    """Whether an ``output`` says what is published, or is a template itself."""
-    if not isinstance(value, dict) or not value.keys() <= {"type", "schema", "value", "description"}:
-        return False
-    return isinstance(value.get("type"), str) or isinstance(value.get("schema"), dict)
-
-
-def _published(steps: Iterable[StepSpec]) -> Iterator[str]:
-    for step in steps:
-        if _is_form(step.output) and step.output.get("type"):
-            yield step.output["type"]
-        for _, block in blocks_of(step):
-            yield from _published(block)
 
 
 def _targets(step: PlannedStep) -> Iterator[int]:

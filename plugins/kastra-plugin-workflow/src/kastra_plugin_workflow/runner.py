@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
-from kastra_core.errors import OperationError, RunFailedError
+from kastra_core.errors import OperationError, RunFailedError, shortened
 from kastra_core.protocols.runner import RunContext
 from kastra_plugin_workflow import steps, steps_blocks
 from kastra_plugin_workflow.expressions import ExpressionError
@@ -15,10 +14,13 @@ from kastra_plugin_workflow.signals import misfits
 from kastra_plugin_workflow.steps_blocks import run_block
 from kastra_plugin_workflow.steps_frame import FAILED, Frame, Progress, StepFailed, Succeeded
 from kastra_plugin_workflow.steps_plan import Body, Plan
+from kastra_plugin_workflow.values import duration_text, with_defaults
 
 __all__ = ["WorkflowRunner"]
 
 _PLANS = 256
+_LONGEST_MESSAGE = 4096
+"""Characters: a message becomes part of the run's status, and what failed may have put anything into it."""
 _BODIES: Mapping[str, Body] = {
     "agent": steps.call_run,
     "workflow": steps.call_run,
@@ -58,7 +60,7 @@ class WorkflowRunner:
         spec = plan.spec
         given = input
         if spec.input_schema is not None:
-            given = _with_defaults(spec.input_schema, input)
+            given = with_defaults(spec.input_schema, input)
             wrong = misfits(spec.input_schema, given)
             if wrong:
                 raise RunFailedError(
@@ -66,7 +68,7 @@ class WorkflowRunner:
                 )
         meta = target.metadata
         workflow: JsonObject = {"input": given, "name": meta.name, "namespace": meta.namespace, "run": ctx.run_id}
-        progress = Progress(plan, ctx.run_id)
+        progress = Progress(ctx.run_id)
         if spec.timeout is None:
             frame, failure, output = await _graph(ctx, plan, progress, workflow)
         else:
@@ -76,7 +78,7 @@ class WorkflowRunner:
                 )
             except OperationError as error:
                 # What was done so far is not told: a run that is taken up again would not know it.
-                message = f"the workflow was not over after spec.timeout ({spec.timeout.plain})"
+                message = f"the workflow was not over after spec.timeout ({duration_text(spec.timeout)})"
                 frame, output = Frame.top(progress, workflow), None
                 failure = StepFailed(message, reason=error.reason)
         if failure is None:
@@ -86,7 +88,7 @@ class WorkflowRunner:
             left, output = await _handled(ctx, plan, frame, failure)
         if left is None:
             return output
-        raise RunFailedError(str(left), reason=left.reason) from left
+        raise RunFailedError(shortened(str(left), _LONGEST_MESSAGE), reason=left.reason) from left
 
     def _plan(self, target: Resource) -> Plan:
         plan = self._plans.get(id(target))
@@ -134,7 +136,7 @@ async def _handled(
 ) -> tuple[StepFailed | None, JsonValue]:
     """Carry out ``spec.onFailure``; (how the workflow failed, its output when it did not)."""
     assert plan.on_failure is not None
-    handler = frame.shared(None, "onFailure", error=failure.entry)
+    handler = frame.shared(None, "onFailure", {"error": failure.entry})
     try:
         await run_block(ctx, plan.on_failure, handler, frame.scope["workflow"]["input"])
     except Succeeded as end:
@@ -142,17 +144,3 @@ async def _handled(
     except FAILED as error:
         failure.message += f"; spec.onFailure failed too: {error}"
     return failure, None
-
-
-def _with_defaults(schema: Mapping[str, Any], input: JsonValue) -> JsonValue:
-    """The input with the defaults of the schema's top-level properties; null counts as an object without any."""
-    properties = schema.get("properties")
-    if not isinstance(properties, Mapping) or not (input is None or isinstance(input, dict)):
-        return input
-    given = input or {}
-    missing = {
-        name: inner["default"]
-        for name, inner in properties.items()
-        if name not in given and isinstance(inner, Mapping) and "default" in inner
-    }
-    return {**given, **missing} if missing else input

@@ -20,6 +20,7 @@ import attrs
 from kastra_core.api.meta import JsonObject, rfc3339
 from kastra_core.errors import UserError
 from kastra_plugin_workflow.spec import ScheduleSpec
+from kastra_plugin_workflow.values import duration_text, instant_of
 
 __all__ = [
     "MOST_MISSED",
@@ -29,7 +30,6 @@ __all__ = [
     "ScheduleError",
     "ScheduleState",
     "decide",
-    "instant_of",
     "run_name",
 ]
 
@@ -155,17 +155,6 @@ def run_name(workflow: str, instant_s: float) -> str:
     return f"{workflow}-{stamp}"
 
 
-def instant_of(text: Any) -> float | None:
-    """Unix seconds of an RFC 3339 text, None for anything else."""
-    if not isinstance(text, str):
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return at.timestamp() if at.tzinfo is not None else None
-
-
 # ------------------------------------------------------------------------------------------------ deciding
 
 
@@ -283,7 +272,9 @@ def _in_time(
     gone = [instant for instant in instants if instant not in kept]
     if gone:
         notes.append(
-            Note("Warning", "MissedSchedule", f"{_several(gone)} missed the startingDeadline of {limit_s.plain}")
+            Note(
+                "Warning", "MissedSchedule", f"{_several(gone)} missed the startingDeadline of {duration_text(limit_s)}"
+            )
         )
     return kept, bool(gone)
 

@@ -24,10 +24,10 @@ from kastra_plugin_workflow.schedule import (
     ScheduleError,
     ScheduleState,
     decide,
-    instant_of,
     run_name,
 )
 from kastra_plugin_workflow.spec import ScheduleSpec
+from kastra_plugin_workflow.values import instant_of
 
 __all__ = ["SCHEDULED_AT", "WORKFLOW_LABEL", "ScheduledRuns", "Turn"]
 

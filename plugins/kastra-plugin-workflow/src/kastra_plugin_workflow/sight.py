@@ -140,6 +140,8 @@ class _Looker:
         here = around[id(block)]
         if here == -1:
             return True  # spec.onFailure comes after any step
+        if not self.flow.reaches(block, here):
+            return True  # nor is it ever evaluated, and that is told
         if site.index != here:
             return self.flow.comes_after(block, site.index, here) or self.flow.again(block, private=private)
         # Both lie in one step, or are it.

@@ -230,7 +230,11 @@ def _foreach(site: Site) -> Iterator[Problem]:
     if foreach.concurrency < 1:
         yield Problem(f"must be at least 1, found {foreach.concurrency}", site.at("foreach", "concurrency"))
     items = foreach.items
-    if not isinstance(items, (list, tuple)) and not (isinstance(items, str) and "{{" in items):
+    if isinstance(items, str) and "{{" in items:
+        if not (items.startswith("{{") and items.endswith("}}")):
+            hint = "the expression must be all of it: items: '{{ ... }}'"
+            yield Problem("foreach goes through a list, this is a text", site.at("foreach", "items"), hint=hint)
+    elif not isinstance(items, (list, tuple)):
         hint = "write items: '{{ ... }}' to compute it" if isinstance(items, str) else ""
         yield Problem(f"expected a list, found {type_word(items)}", site.at("foreach", "items"), hint=hint)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Awaitable
-from datetime import datetime
 from typing import Any
 
 import orjson
@@ -17,6 +15,7 @@ from kastra_plugin_workflow.signals import misfits
 from kastra_plugin_workflow.steps_events import noted
 from kastra_plugin_workflow.steps_frame import FAILED, BodyFailed, Frame, Succeeded
 from kastra_plugin_workflow.steps_plan import PlannedOutput, PlannedStep
+from kastra_plugin_workflow.values import instant_of
 
 __all__ = [
     "call_run",
@@ -174,14 +173,9 @@ def _seconds(value: Any) -> float:
 
 
 def _instant(value: Any) -> float:
-    """Unix seconds of an RFC 3339 text."""
-    if isinstance(value, str):
-        try:
-            instant = datetime.fromisoformat(value)
-        except ValueError:
-            instant = None
-        if instant is not None and instant.tzinfo is not None and math.isfinite(instant.timestamp()):
-            return instant.timestamp()
+    instant_s = instant_of(value)
+    if instant_s is not None:
+        return instant_s
     raise BodyFailed(
         f"sleep.until: expected an instant with its offset (2030-01-31T08:00:00Z), found {type_word(value)}",
         reason="ExpressionFailed",

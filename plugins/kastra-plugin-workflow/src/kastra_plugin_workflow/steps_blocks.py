@@ -183,7 +183,7 @@ async def _handle(
         chosen = wanted.next if wanted is not None and wanted.next else "onFailure"
         when = {"name": chosen, "when": failure.reason, "value": True}
         await events.decided(ctx, frame, step, "onFailure", chosen, [when])
-    inner = frame.shared(step, "onFailure", error=entry)
+    inner = frame.shared(step, "onFailure", {"error": entry}, "onFailure")
     output: JsonValue = None
     if handler.block is not None:
         output = await run_block(ctx, handler.block, inner, given)
@@ -198,6 +198,8 @@ async def _handle(
     if step.output is not None and step.output.type:
         frame.publish(step.output.type, output)
     frame.steps[step.id] = {"output": output, "error": entry}
+    if step.body == "foreach" and step.work.skip:
+        frame.steps[step.id]["errors"] = []
     return output, handler.next
 
 
@@ -231,19 +233,21 @@ async def branch(ctx: RunContext, frame: Frame, step: PlannedStep, given: JsonVa
         return given
     if work.first:
         return await _take(ctx, frame, step, taken[0], given)
+    kind = "default" if taken[0] is work.default else ""
     blocks = [(case.name, case.block) for case in taken if case.block is not None]
     if not blocks:
         frame.jump = taken[0].next
         return given
-    output = await _side_by_side(ctx, frame, step, blocks, given, cancel=False, concurrency=None)
-    frame.jump = taken[0].next if taken[0] is work.default else None
+    output = await _side_by_side(ctx, frame, step, blocks, given, cancel=False, concurrency=None, kind=kind)
+    frame.jump = taken[0].next if kind else None
     return output
 
 
 async def _take(ctx: RunContext, frame: Frame, step: PlannedStep, case: PlannedCase, given: JsonValue) -> JsonValue:
     output = given
     if case.block is not None:
-        output = await run_block(ctx, case.block, frame.shared(step, case.name), given)
+        kind = "default" if case is step.work.default else ""
+        output = await run_block(ctx, case.block, frame.shared(step, case.name, {}, kind), given)
     frame.jump = case.next
     return output
 
@@ -276,12 +280,13 @@ async def _side_by_side(
     *,
     cancel: bool,
     concurrency: int | None,
+    kind: str = "",
 ) -> JsonObject:
     """Carry out blocks at once; their outputs by name."""
 
     def part(name: str, block: Block) -> _PartOf:
         async def run(inner: RunContext) -> _Part:
-            local = frame.local(step, name, block)
+            local = frame.local(step, name, block, {}, kind)
             output = await run_block(inner, block, local, given)
             return output, local.published or {}
 
@@ -320,7 +325,7 @@ async def foreach(ctx: RunContext, frame: Frame, step: PlannedStep, given: JsonV
 
     def part(index: int, item: JsonValue) -> _PartOf:
         async def run(inner: RunContext) -> _Part:
-            local = frame.local(step, str(index), work.block, **{work.item: item, work.index: index})
+            local = frame.local(step, str(index), work.block, {work.item: item, work.index: index})
             output = await run_block(inner, work.block, local, item)
             return output, local.published or {}
 
@@ -353,7 +358,7 @@ async def foreach(ctx: RunContext, frame: Frame, step: PlannedStep, given: JsonV
 
 async def loop(ctx: RunContext, frame: Frame, step: PlannedStep, given: JsonValue) -> JsonValue:
     work = step.work
-    inner = frame.local(step, "0", work.block, iteration=0)
+    inner = frame.local(step, "0", work.block, {"iteration": 0})
     scope = {**inner.scope, "input": given, "output": given}
     output, done = given, 0
     while True:

@@ -101,15 +101,7 @@ def why(frame: Frame, before: PlannedStep | None, how: str, named_start: bool) -
         if frame.parent is not None:
             return "the workflow failed, and spec.onFailure begins with it"
         return "spec.initialStep names it" if named_start else "the workflow begins with it"
-    return _FIRST[_kind(frame, holder)].format(holder=holder.id, label=frame.label, number=_number(frame.label))
-
-
-def _kind(frame: Frame, holder: PlannedStep) -> str:
-    if frame.label == "onFailure":
-        return "onFailure"
-    if holder.body == "branch" and frame.label == "default":
-        return "default"
-    return holder.body
+    return _FIRST[frame.kind].format(holder=holder.id, label=frame.label, number=_number(frame.label))
 
 
 def _number(label: str) -> Any:

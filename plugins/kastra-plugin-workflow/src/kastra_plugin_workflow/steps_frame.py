@@ -10,7 +10,7 @@ from kastra_core.errors import OperationError
 from kastra_plugin_workflow.expressions import ExpressionError
 
 if TYPE_CHECKING:
-    from kastra_plugin_workflow.steps_plan import Block, Plan, PlannedStep
+    from kastra_plugin_workflow.steps_plan import Block, PlannedStep
 
 __all__ = ["FAILED", "BodyFailed", "Frame", "Progress", "StepFailed", "Succeeded"]
 
@@ -69,10 +69,10 @@ FAILED = (OperationError, ExpressionError, BodyFailed, StepFailed)
 class Progress:
     """What all frames of one run share."""
 
-    __slots__ = ("plan", "run_id", "steps")
+    __slots__ = ("run_id", "steps")
 
-    def __init__(self, plan: Plan, run_id: str) -> None:
-        self.plan, self.run_id = plan, run_id
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
         self.steps = 0
         """Steps that started."""
 
@@ -92,6 +92,7 @@ class Frame:
         "errors",
         "holder",
         "jump",
+        "kind",
         "label",
         "parent",
         "progress",
@@ -108,6 +109,7 @@ class Frame:
         parent: Frame | None = None,
         holder: PlannedStep | None = None,
         label: str = "",
+        kind: str = "",
     ) -> None:
         self.progress = progress
         self.scope = scope
@@ -117,6 +119,8 @@ class Frame:
         self.published = published
         """What was published here and is to be seen outside later; None = it is there already."""
         self.parent, self.holder, self.label = parent, holder, label
+        self.kind = kind or (holder.body if holder is not None else "")
+        """What the block is to its holder: the holder's body, ``default`` (of a branch) or ``onFailure``."""
         self.attempt = 1
         """Which try of its step is under way."""
         self.counts: dict[str, int] | None = None
@@ -130,7 +134,7 @@ class Frame:
     def top(cls, progress: Progress, workflow: Mapping[str, JsonValue]) -> Frame:
         return cls(progress, {"workflow": workflow, "steps": {}, "data": {}})
 
-    def local(self, holder: PlannedStep, label: str, block: Block, **names: JsonValue) -> Frame:
+    def local(self, holder: PlannedStep, label: str, block: Block, names: Mapping[str, Any], kind: str = "") -> Frame:
         """A frame whose steps are out of sight here; what it publishes is in its ``published``."""
         scope = {
             **self.scope,
@@ -138,16 +142,16 @@ class Frame:
             "steps": dict(self.steps) if block.uses_steps else {},
             "data": dict(self.data) if block.uses_data else {},
         }
-        return Frame(self.progress, scope, {}, self, holder, label)
+        return Frame(self.progress, scope, {}, self, holder, label, kind)
 
-    def shared(self, holder: PlannedStep | None, label: str, **names: JsonValue) -> Frame:
+    def shared(self, holder: PlannedStep | None, label: str, names: Mapping[str, Any], kind: str = "") -> Frame:
         """A frame whose steps and data are those of this one."""
-        return Frame(self.progress, {**self.scope, **names}, self.published, self, holder, label)
+        return Frame(self.progress, {**self.scope, **names}, self.published, self, holder, label, kind)
 
     def copied(self) -> Frame:
         """A frame for a try of this frame's step that may be given up: :meth:`take` its doings when it was not."""
         scope = {**self.scope, "steps": dict(self.steps), "data": dict(self.data)}
-        copy = Frame(self.progress, scope, {}, self.parent, self.holder, self.label)
+        copy = Frame(self.progress, scope, {}, self.parent, self.holder, self.label, self.kind)
         copy.attempt, copy.counts = self.attempt, self.counts
         return copy
 
@@ -183,7 +187,7 @@ class Frame:
         if self.holder is None:
             return f"{parent.prefix}{self.label}/"
         path = parent.path_of(self.holder)
-        if self.label == "onFailure":
+        if self.kind == "onFailure":
             return f"{path}.onFailure/"
         if parent.attempt > 1:
             path = f"{path}@{parent.attempt}"

@@ -33,7 +33,7 @@ _TEXT = rf"(?<!\w)(?:{_RAW})|{_ESCAPED}"
 _OLDER = re.compile(
     rf"""(?P<skip>{_TEXT}|//[^\n]*)
     |(?<![\w.`])(?P<root>steps?)(?P<member>\.(?P<id>[A-Za-z_]\w*(?:-\w+)*)|\[\s*(?:"[^"\\\n]*"|'[^'\\\n]*')\s*\])
-     (?P<result>\.result\b(?!-|\s*\()|\[\s*(?:"result"|'result')\s*\])?""",
+     (?P<result>\.result\b(?!\s*\()|\[\s*(?:"result"|'result')\s*\])?""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
 _SCAN = re.compile(rf"""(?P<text>{_TEXT})|(?P<quote>["'])|(?P<comment>//)|\}}\}}|[{{}}]""", re.DOTALL)
@@ -82,6 +82,8 @@ def plain_path(source: str) -> Path | None:
                 break
             return None
         name, double, single, index = found.groups()
+        if name and "-" in name and len(parts) == 2 and parts[0] in ("steps", "step"):
+            return None  # a step has no such field: `steps.a.output-1` subtracts
         parts.append(int(index) if index is not None else name or double or single or "")
         at = found.end()
     if parts[0] == "step":

@@ -51,15 +51,14 @@ def mismatches(outline: Outline, uses: Uses, types: Types) -> Iterator[Problem]:
 
 
 def _expression(use: Use, expression: Expression, types: Types) -> Iterator[Problem]:
+    tested = use.moment == "test"
     for path in expression.references:
-        if path[0] == "output" and use.moment == "test":
-            continue
         try:
-            types.follow(path, use.site)
+            types.follow(path, use.site, tested=tested)
         except ExcludedError as error:
             yield Problem(error.message, use.path, hint=error.hint)
             return
-    found = types.of_expression(expression, use.site).types if use.whole else None
+    found = types.of_expression(expression, use.site, tested=tested).types if use.whole else None
     if found is None:
         return
     if use.condition and "boolean" not in found:

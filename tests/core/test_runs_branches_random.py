@@ -1,0 +1,412 @@
+"""Random programs of branches, waits, deadlines and calls, with crashes and signals at random moments, beside an
+interpreter that knows nothing of tasks, journals and time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+import tempfile
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kastra_core.api.meta import Resource
+from kastra_core.errors import OperationError
+from kastra_core.execution.replay import replay
+from kastra_core.execution.run_status import FINISHED
+from kastra_core.protocols.runner import OperationContext, RunContext
+from kastra_core.runtime import RuntimeManager
+from run_lab import JOB, Lab, World
+
+Node = dict[str, Any]
+"""A part of a program, as JSON, so that a child run can get one as its input. ``id`` is unique in a program."""
+
+NEVER = "never"
+"""A signal that nobody sends."""
+ROUNDS = 400
+"""Looks of the driver until a run that does not end counts as stuck."""
+
+
+# ------------------------------------------------------------------------------------------------- programs
+
+
+def leaves() -> st.SearchStrategy[Node]:
+    return st.one_of(
+        st.fixed_dictionaries({"is": st.just("op"), "turns": st.integers(0, 6)}),
+        st.fixed_dictionaries({"is": st.just("fail"), "turns": st.integers(0, 3)}),
+        st.fixed_dictionaries({"is": st.just("sleep"), "seconds": st.sampled_from([-1.0, 0.0, 0.001, 5.0, 90.0])}),
+        st.fixed_dictionaries({"is": st.just("wait")}),
+        st.fixed_dictionaries({"is": st.just("shared")}),
+        st.fixed_dictionaries({"is": st.just("late"), "seconds": st.sampled_from([0.0, 7.0])}),
+    )
+
+
+def inner(parts: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
+    several = st.lists(parts, min_size=1, max_size=4)
+    return st.one_of(
+        st.fixed_dictionaries({"is": st.just("seq"), "parts": several}),
+        st.fixed_dictionaries({"is": st.just("all"), "parts": several, "concurrency": st.sampled_from([None, 1, 2])}),
+        st.fixed_dictionaries({"is": st.just("all"), "parts": several, "concurrency": st.none()}),
+        st.fixed_dictionaries({"is": st.just("stop"), "parts": several, "before": parts, "at": st.integers(0, 4)}),
+        st.fixed_dictionaries({"is": st.just("timeout"), "seconds": st.sampled_from([0.0, 3.0, 40.0]), "part": parts}),
+        st.fixed_dictionaries({"is": st.just("within"), "part": parts}),
+        st.fixed_dictionaries({"is": st.just("call"), "part": parts}),
+    )
+
+
+def numbered(node: Node) -> Node:
+    """Give each node its id."""
+    for number, part in enumerate(walk(node)):
+        part["id"] = f"n{number}"
+    return node
+
+
+def walk(node: Node) -> Iterator[Node]:
+    yield node
+    for part in [*node.get("parts", ()), *(node[name] for name in ("part", "before") if name in node)]:
+        yield from walk(part)
+
+
+def copied(node: Node) -> Node:
+    """Hypothesis may use one object twice."""
+    out = dict(node)
+    for name in ("part", "before"):
+        if name in node:
+            out[name] = copied(node[name])
+    if "parts" in node:
+        out["parts"] = [copied(part) for part in node["parts"]]
+    return out
+
+
+PROGRAMS = st.recursive(leaves(), inner, max_leaves=14).map(copied).map(numbered)
+ACTIONS = st.lists(
+    st.sampled_from(["turns", "turns", "crash", "close", "signal", "signal", "early", "time"]), max_size=12
+)
+
+
+# ------------------------------------------------------------------------------------------------- the interpreter
+
+
+class FailedError(Exception):
+    """A failure of a part, by its reason."""
+
+
+def meaning(node: Node, did: Counter[str]) -> Any:
+    """What a program gives back; ``did`` counts the operations that it carries out."""
+    match node["is"]:
+        case "op":
+            did["op"] += 1
+            return node["id"]
+        case "fail":
+            did["op"] += 1
+            raise FailedError("Broken")
+        case "sleep":
+            return "slept"
+        case "wait":
+            return f"for {node['id']}"
+        case "shared":
+            return "shared"
+        case "late":
+            raise FailedError("Timeout")
+        case "seq":
+            return [meaning(part, did) for part in node["parts"]]
+        case "all":
+            return [told(part, did) for part in node["parts"]]
+        case "stop":
+            return "Stop"
+        case "timeout":
+            raise FailedError("Timeout")
+        case _:
+            return meaning(node["part"], did)
+
+
+def told(node: Node, did: Counter[str]) -> Any:
+    try:
+        return meaning(node, did)
+    except FailedError as error:
+        return {"failed": str(error)}
+
+
+# ------------------------------------------------------------------------------------------------- the runner
+
+
+class Stop(OperationError):
+    def __init__(self) -> None:
+        super().__init__("it ends the others", reason="Stop")
+
+
+class Busy(World):
+    """Operations that take some turns of the event loop, and what must not be carried out any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.over: list[str] = []
+        self.late: list[str] = []
+        self.payloads: list[Any] = []
+
+    async def note(self, ctx: OperationContext, arguments: dict[str, Any]) -> Any:
+        self.late += [scope for scope in self.over if f"{ctx.run_id}{ctx.path}".startswith(scope)]
+        self.keys.append(ctx.idempotency_key)
+        for _ in range(arguments.get("turns", 0)):
+            await asyncio.sleep(0)
+        if arguments.get("fail"):
+            raise OperationError("it broke", reason="Broken")
+        return arguments.get("name")
+
+
+def branch_of(world: Busy, runtime: Callable[[], RuntimeManager], node: Node) -> Callable[[RunContext], Awaitable[Any]]:
+    return lambda ctx: carry_out(world, runtime, ctx, node)
+
+
+async def carry_out(world: Busy, runtime: Callable[[], RuntimeManager], ctx: RunContext, node: Node) -> Any:
+    async def ended(scope: str) -> None:
+        # Once this is recorded, so is that the scope is over.
+        await ctx.perform("note", {})
+        world.over.append(ctx.run_id + scope)
+
+    async def never(scope: RunContext, part: Node) -> Any:
+        try:
+            await carry_out(world, runtime, scope, part)
+        except OperationError:
+            pass
+        return await scope.wait_signal(NEVER)
+
+    name = node["id"]
+    match node["is"]:
+        case "op" | "fail":
+            ctx.step()
+            return await ctx.perform(
+                "use", {"name": name, "turns": node["turns"], "fail": node["is"] == "fail"}, name=name
+            )
+        case "sleep":
+            await ctx.sleep(node["seconds"], name=name)
+            return "slept"
+        case "wait":
+            return await ctx.wait_signal(name)
+        case "shared":
+            return {"shared": await ctx.wait_signal("shared", name=name)}
+        case "late":
+            return await ctx.wait_signal(NEVER, timeout_s=node["seconds"], name=name)
+        case "seq":
+            return [await carry_out(world, runtime, ctx, part) for part in node["parts"]]
+        case "all":
+            out = await ctx.gather(
+                {part["id"]: branch_of(world, runtime, part) for part in node["parts"]}, concurrency=node["concurrency"]
+            )
+            return [shown(value) for value in out.values()]
+        case "stop":
+
+            async def stopping(scope: RunContext) -> None:
+                try:
+                    await carry_out(world, runtime, scope, node["before"])
+                except OperationError:
+                    pass
+                raise Stop
+
+            branches: dict[str, Callable[[RunContext], Awaitable[Any]]] = {
+                part["id"]: (lambda scope, part=part: never(scope, part)) for part in node["parts"]
+            }
+            names = list(branches)
+            names.insert(node["at"], "stopping")
+            branches["stopping"] = stopping
+            got = await ctx.gather(
+                {each: branches[each] for each in names}, stop_on=lambda error: isinstance(error, Stop)
+            )
+            assert list(got) == ["stopping"]
+            return got["stopping"].reason  # type: ignore[union-attr]
+        case "timeout":
+            try:
+                return await ctx.within(node["seconds"], lambda scope: never(scope, node["part"]), name=name)
+            except OperationError as error:
+                assert error.reason == "Timeout"
+                scope = str(getattr(ctx, "_scope", ""))
+                await ended(f"{scope}/{name}#0/")
+                raise
+        case "within":
+            return await ctx.within(1e9, branch_of(world, runtime, node["part"]), name=name)
+        case _:
+            return await ctx.call(runtime().reference("jobs/job"), node["part"], name=name)
+
+
+def shown(value: Any) -> Any:
+    if isinstance(value, OperationError):
+        return {"failed": value.reason}
+    if isinstance(value, BaseException):
+        raise value
+    return value
+
+
+# ------------------------------------------------------------------------------------------------- the driver
+
+
+class Slow:
+    """A part of a store whose look-ups take some turns of the event loop."""
+
+    def __init__(self, part: Any, slow: Callable[[Any], Any]) -> None:
+        self._part, self._slow = part, slow
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._part, name)
+        return self._slow(found) if inspect.iscoroutinefunction(found) else found
+
+
+class Drive:
+    """One run of a program, and what happens to it."""
+
+    def __init__(self, project: Path, program: Node, seed: int) -> None:
+        self.lab, self.program = Lab(project), program
+        self.world = self.lab.world = Busy()
+        self.rng = random.Random(seed)
+        self.runtimes: list[RuntimeManager] = []
+        self.crashes = 0
+        self.sent: set[tuple[str, str]] = set()
+        self.shared = 0
+        store = self.lab.store
+        store.commit = self.slow(store.commit)  # type: ignore[method-assign]
+        store.journal = Slow(store.journal, self.slow)  # type: ignore[assignment]
+        store.resources = Slow(store.resources, self.slow)  # type: ignore[assignment]
+
+    def slow(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def slowly(*args: Any, **more: Any) -> Any:
+            await self.turns(self.rng.choice((0, 0, 1, 3)))
+            out = await method(*args, **more)
+            await self.turns(self.rng.choice((0, 0, 1, 3)))
+            return out
+
+        return slowly
+
+    @staticmethod
+    async def turns(count: int) -> None:
+        for _ in range(count):
+            await asyncio.sleep(0)
+
+    @property
+    def runtime(self) -> RuntimeManager:
+        return self.runtimes[-1]
+
+    async def runs(self) -> Sequence[Resource]:
+        found = await self.lab.store.resources.list("mastra.ai", "Run")
+        return found.items
+
+    async def do(self, action: str) -> None:
+        match action:
+            case "turns":
+                await self.turns(self.rng.randrange(1, 30))
+            case "crash" | "close":
+                self.crashes += 1
+                if action == "crash":
+                    await self.lab.crash(self.runtime)
+                else:
+                    await self.runtime.runs.aclose()
+                self.runtimes.append(await self.lab.runtime())
+                await self.runtime.runs.start()
+            case "time":
+                await self.pass_time(self.rng.choice((3.0, 20.0, 100.0)))
+            case _:
+                await self.signal(only_awaited=action == "signal")
+
+    async def pass_time(self, seconds: float) -> None:
+        self.world.now += seconds
+        self.runtime.runs.look_again()
+
+    async def signal(self, *, only_awaited: bool) -> None:
+        """Send runs what they wait for or, if not ``only_awaited``, will perhaps wait for."""
+        for run in await self.runs():
+            if run.status.get("phase") in FINISHED:
+                continue
+            awaited = [item["signal"] for item in run.status.get("awaiting") or () if item["signal"] != NEVER]
+            names = set(awaited)
+            if not only_awaited:
+                names |= {node["id"] for node in walk(self.program) if node["is"] == "wait"}
+            for name in sorted(names - {"shared"}):
+                if (run.metadata.uid, name) not in self.sent:
+                    self.sent.add((run.metadata.uid, name))
+                    await self._send(run, name, f"for {name}")
+            for _ in range(awaited.count("shared") if only_awaited else 1):
+                self.shared += 1
+                await self._send(run, "shared", self.shared)
+
+    async def _send(self, run: Resource, name: str, payload: Any) -> None:
+        from kastra_core.protocols.store import SendSignal
+
+        await self.lab.store.commit([SendSignal(run.metadata.uid, name, payload)])
+
+    async def begin(self) -> Any:
+        async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+            return await carry_out(self.world, lambda: self.runtime, ctx, input)
+
+        self.world.program = program
+        self.runtimes.append(await self.lab.runtime())
+        job = {**JOB, "spec": {"jobs": ["job"], "limits": {"maxSteps": 1000}}}
+        await self.runtime.apply([job], wait=False)
+        return (await self.runtime.start_run("jobs/job", self.program)).key
+
+    async def finish(self, key: Any) -> Resource:
+        """Let signals come and time pass until all runs are over."""
+        for _ in range(ROUNDS):
+            await self.turns(30)
+            if all(run.status.get("phase") in FINISHED for run in await self.runs()):
+                return await self.runtime.client.require(key)
+            await self.signal(only_awaited=True)
+            if self.rng.random() < 0.3:
+                await self.signal(only_awaited=False)
+            if self.rng.random() < 0.3:
+                await self.pass_time(50)
+            await asyncio.sleep(0.0005)
+        stuck = {run.metadata.name: (run.spec["input"], run.status) for run in await self.runs()}
+        raise AssertionError(f"not over: {stuck}")
+
+
+def without_shared(value: Any, taken: list[Any]) -> Any:
+    if isinstance(value, dict) and "shared" in value:
+        taken.append(value["shared"])
+        return "shared"
+    if isinstance(value, list):
+        return [without_shared(item, taken) for item in value]
+    return value
+
+
+async def check(project: Path, program: Node, actions: list[str], seed: int) -> None:
+    drive = Drive(project, program, seed)
+    try:
+        key = await drive.begin()
+        for action in actions:
+            await drive.do(action)
+        run = await drive.finish(key)
+        did: Counter[str] = Counter()
+        taken: list[Any] = []
+        status = run.status
+        try:
+            expected = meaning(program, did)
+        except FailedError as error:
+            assert (status["phase"], status["reason"]) == ("Failed", str(error)), status
+        else:
+            assert status["phase"] == "Succeeded", status
+            assert without_shared(status.get("output"), taken) == expected
+        assert len(taken) == len(set(taken)), "a signal was taken twice"
+        assert not drive.world.late, "an operation began in what was over"
+        repeated = Counter(drive.world.keys)
+        assert all(times <= 1 + drive.crashes for times in repeated.values()), "carried out more often than it crashed"
+        if not any(node["is"] in ("stop", "timeout") for node in walk(program)):
+            usage = status["usage"]
+            assert (usage["toolCalls"], usage.get("steps", 0)) == (did["op"], did["op"]), "what it used"
+        trace = await replay(drive.runtime, run)
+        assert not trace.differs, (trace, run.status)
+    finally:
+        await drive.lab.aclose()
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+@given(PROGRAMS, ACTIONS, st.integers(0, 2**16))
+def test_a_program_means_the_same_whatever_happens_while_it_runs(
+    program: Node, actions: list[str], seed: int
+) -> None:
+    with tempfile.TemporaryDirectory() as project:
+        asyncio.run(check(Path(project), program, actions, seed))
