@@ -286,14 +286,14 @@ class KubectlCommand(click.Command):
             return super().parse_args(ctx, [*out, *rest])
         except click.NoSuchOption as error:
             root = ctx.find_root().command
-            if root is not self and any(error.option_name in param.opts for param in root.params):
-                name = ctx.find_root().info_name
-                error.message = (
-                    f"{error.option_name} is an option of {name} itself; write it before the command: "
-                    f"{name} {error.option_name} ... {ctx.info_name} ..."
-                )
-                error.possibilities = None
-            raise
+            if root is self or not any(error.option_name in param.opts for param in root.params):
+                raise
+            program, option = ctx.find_root().info_name, error.option_name
+            raise click.UsageError(
+                f"{option} is an option of {program} itself; write it before the command: {program} {option} ... "
+                f"{ctx.info_name} ...",
+                ctx,
+            ) from None
 
 
 _YES = frozenset({"true", "t", "1", "yes", "client", "server"})

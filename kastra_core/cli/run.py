@@ -223,11 +223,13 @@ async def execute(
     *,
     output: str,
     stream: bool | None,
+    before: Sequence[JsonObject] = (),
 ) -> int:
     """Start a run, show it, and return the exit code.
 
     Args:
         options: fields of RunOptions.
+        before: events of what it takes over of another run.
     """
     from kastra_core.cli.run_target import preload_model, require_model, tell_notes
 
@@ -243,6 +245,8 @@ async def execute(
     with session.interrupts:
         try:
             await session.begin()
+            if shown.listener is shown.screen:
+                shown.screen.take_over(before)
             handle = await runtime.start_run(runtime.reference(_spelled(target)), value, **options)
             session.follow(handle.key)
             if not is_true(target):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from kastra_core.api.meta import JsonValue, Resource, ResourceKey
+from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
 from kastra_core.cli.common import (
     DURATION,
     CliState,
@@ -22,7 +22,7 @@ from kastra_core.cli.common import (
 from kastra_core.cli.run import FORMATS, Shown, execute, leave, limits_of, report
 from kastra_core.cli.run_session import INTERRUPTED, RunSession
 from kastra_core.cli.run_target import choose_plugins, find_run, option_n
-from kastra_core.errors import RunFailedError, UserError
+from kastra_core.errors import KastraError, RunFailedError, StoreError, UserError
 from kastra_core.execution.run_status import FINISHED
 
 if TYPE_CHECKING:
@@ -128,6 +128,8 @@ async def _resume_one(runtime: RuntimeManager, run: Resource, shown: Shown, answ
     from kastra_core.cli.run_view import is_orphaned
 
     session = RunSession(runtime, shown.listener, shown.lines, cancels=False)
+    if shown.listener is shown.screen:
+        shown.screen.take_over(await _done_of(runtime, run))
     session.follow(run.key)
     with session.interrupts:
         try:
@@ -155,6 +157,18 @@ async def _resume_one(runtime: RuntimeManager, run: Resource, shown: Shown, answ
             shown.lines.must_say(f"run/{run.metadata.name} is not over; `{again}` goes on")
             return INTERRUPTED
     return code
+
+
+async def _done_of(runtime: RuntimeManager, run: Resource) -> list[JsonObject]:
+    """The events of what a run did so far; none when its journal cannot be replayed here."""
+    from kastra_core.execution.replay import replay
+
+    try:
+        return [entry.event for entry in (await replay(runtime, run)).entries]
+    except StoreError:
+        raise
+    except KastraError:
+        return []
 
 
 async def _send(runtime: RuntimeManager, run: Resource, answer: _Answer, shown: Shown) -> None:
@@ -263,14 +277,16 @@ def retry(
             "priority": run.spec.get("priority", 0),
             "limits": asked,
         }
+        before: Sequence[JsonObject] = ()
         if step is not None:
             from kastra_core.cli.run_retry import RETRY_OF, restart_from
 
             restart = await restart_from(runtime, run, target, step, as_started=as_started)
             options.update(journal=restart.journal, pins=restart.pins, annotations={RETRY_OF: run.metadata.name})
-            target = restart.target
+            target, before = restart.target, restart.events
         assert target is not None
-        return await execute(state, runtime, target, run.spec.get("input"), options, output=output, stream=stream)
+        value = run.spec.get("input")
+        return await execute(state, runtime, target, value, options, output=output, stream=stream, before=before)
 
     leave(state.run(go))
 

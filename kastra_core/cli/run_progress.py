@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -27,6 +27,8 @@ ACTIVE = frozenset({"running", "retrying", "waiting"})
 _WAITS = frozenset({"sleep", "waitForEvent", "suspend"})
 _MANY = frozenset({"foreach", "loop"})
 """Bodies that carry out one block often: what is over of them is only counted."""
+_NAMED = 20
+"""Steps that were done before which are named."""
 _TAIL = 400
 """Characters of a streamed text that are kept."""
 
@@ -60,6 +62,8 @@ class Entry:
     attempt: int = 1
     began_s: float = 0.0
     ended_s: float = 0.0
+    before: bool = False
+    """It was over before this process had the run."""
     error: str = ""
     told: str = ""
     """What it does right now: a line about a tool call, or the end of a text."""
@@ -97,6 +101,8 @@ class StepTree:
         self.entries: dict[str, Entry] = {}
         self.steps = self.failed = self.retries = 0
         """Steps that were shown, those that failed for good, tries that failed and were followed by another."""
+        self.before: list[str] = []
+        """Paths of the steps that were over before."""
         self._clock = clock
         self._seen: set[tuple[Any, ...]] = set()
         self._runs: dict[str, Entry] = {}
@@ -136,6 +142,21 @@ class StepTree:
             found = re.match(r"\d+", str(event.get("chosen")))
             entry.total = int(found[0]) if found else entry.total
         return entry
+
+    def take_over(self, events: Iterable[JsonObject]) -> None:
+        """Take the events of what was done before: they come again when the run goes on, and then tell nothing new.
+
+        Those of a step that was under way are left out, as it is begun again.
+        """
+        kept = [event for event in events if event.get("type") in STEP_EVENTS]
+        over = {str(event.get("path")) for event in kept if event.get("type") == "step_finished"}
+        around = {outer for path in over for outer in _around(path)}
+        for event in kept:
+            if event.get("path") in over or event.get("path") in around:
+                entry = self.event(event)
+                if entry is not None and event.get("type") == "step_finished":
+                    entry.before = True
+                    self.before.append(entry.path)
 
     def of_child(self, event: JsonObject, prefix: str = "") -> Entry | None:
         """The step whose child run an event of type ``child`` comes from."""
@@ -240,6 +261,11 @@ class StepTree:
         return None, ""
 
 
+def _around(path: str) -> list[str]:
+    """What may be the paths of the steps around a step."""
+    return [path[: match.start()] for match in re.finditer(r"[\[/.]", path)]
+
+
 def _failure(error: JsonObject) -> str:
     reason, message = str(error.get("reason") or "Failed"), in_one_line(str(error.get("message") or ""))
     return f"{reason}: {message}" if message else reason
@@ -260,6 +286,16 @@ class Progress:
     def event(self, event: JsonObject) -> None:
         """Show an event of ``STEP_EVENTS``."""
         self._step(event, "")
+
+    def take_over(self, events: Iterable[JsonObject]) -> None:
+        """Show what was done before, in one line or as the beginning of the list."""
+        self.tree.take_over(events)
+        before = self.tree.before
+        if before and not self._lines.quiet and not self._draws():
+            over = set(before)
+            outermost = [path for path in before if over.isdisjoint(_around(path))]
+            more = ", ..." if len(outermost) > _NAMED else ""
+            self._lines.say(f"{plural(len(before), 'step')} done before: {', '.join(outermost[:_NAMED])}{more}")
 
     def child(self, event: JsonObject, prefix: str = "") -> None:
         """Show an event of type ``child``: what a child run of a step does."""
@@ -286,7 +322,7 @@ class Progress:
     def summary(self) -> str:
         """``5 steps, 1 failed, 2 retries, 3.1s``."""
         tree = self.tree
-        words = [plural(tree.steps, "step")]
+        words = [plural(tree.steps, "step") + (f" ({len(tree.before)} done before)" if tree.before else "")]
         if tree.failed:
             words.append(f"{tree.failed} failed")
         if tree.retries:

@@ -193,7 +193,10 @@ class LiveList:
         words.extend(filter(None, (entry.body, entry.counter)))
         if entry.attempt > 1:
             words.append(f"try {entry.attempt}" if entry.active else f"{entry.attempt} tries")
-        words.append(elapsed((self._clock() if entry.active else entry.ended_s) - entry.began_s))
+        if entry.before:
+            words.append("done before")
+        else:
+            words.append(elapsed((self._clock() if entry.active else entry.ended_s) - entry.began_s))
         if entry.state == "waiting":
             words.append("waits")
         if entry.state == "stopped":

@@ -34,6 +34,8 @@ class Restart:
     """Records by path: the answers to all that came before the step."""
     target: Resource
     """What the new run runs."""
+    events: tuple[JsonObject, ...]
+    """What happened before the step."""
     pins: Pins | None
     """What the old run pinned; None: the target as it is now."""
 
@@ -65,9 +67,10 @@ async def restart_from(
         raise UserError(_not_reached(run, trace, step))
     # The runner had its hands on no record; still they are what was stored, as text.
     journal = {line.path: orjson.loads(orjson.dumps(line.record)) for line in records if line.path in trace.used}
+    events = tuple(entry.event for entry in trace.entries)
     if as_started or target is None:
-        return Restart(step=path, journal=journal, target=pins[_target_of(run)], pins=pins)
-    return Restart(step=path, journal=journal, target=target, pins=None)
+        return Restart(step=path, journal=journal, target=pins[_target_of(run)], events=events, pins=pins)
+    return Restart(step=path, journal=journal, target=target, events=events, pins=None)
 
 
 def _last_start(run: Resource, trace: Trace, step: str) -> tuple[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -151,6 +151,12 @@ class Screen:
         elif kind not in ("finished", "suspended"):
             rest = {key: value for key, value in event.items() if key != "type"}
             self._say(f"{kind}: {rest.get('message') or in_one_line(rest)}")
+
+    def take_over(self, events: Iterable[JsonObject]) -> None:
+        """Show what the run did before; these events come again when it goes on."""
+        steps = [event for event in events if event.get("type") in STEP_EVENTS]
+        if steps:
+            self._steps().take_over(steps)
 
     def finish(self, output: JsonValue) -> None:
         """Write the answer, or what is not on the screen of it yet, and end its line."""

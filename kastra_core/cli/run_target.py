@@ -55,9 +55,10 @@ async def find_target(runtime: RuntimeManager, text: str, namespace: str | None)
         known = runtime.registry.lookup(kind_word)
         if known is not None:
             raise UserError(f"{text!r} is a kind; write {kind_word}/NAME (`kastra get {kind_word} -A` lists them)")
-        raise UserError(
-            f"{text!r} does not say of what kind it is; write KIND/NAME, for example agent/{text.strip('/')}"
-        )
+        word = text.strip("/")
+        here = await _called(runtime, word, namespace)
+        hint = f"here is {' and '.join(here)}" if here else f"for example agent/{word}"
+        raise UserError(f"{text!r} does not say of what kind it is; write KIND/NAME, {hint}")
     kind = runtime.registry.resolve(kind_word)
     if not kind.executable:
         able = ", ".join(k.plural for k in runtime.registry if k.executable) or "none"
@@ -71,6 +72,16 @@ async def find_target(runtime: RuntimeManager, text: str, namespace: str | None)
     if found is None:
         raise await _missing(runtime, reference)
     return found
+
+
+async def _called(runtime: RuntimeManager, name: str, namespace: str | None) -> list[str]:
+    """``KIND/NAME`` of all that can be run and has this name."""
+    keys = [
+        ResourceKey(kind.group, kind.kind, (namespace or runtime.config.namespace) if kind.namespaced else "", name)
+        for kind in runtime.registry
+        if kind.executable
+    ]
+    return [short_name(key.kind, name) for key in keys if await runtime.client.get(key) is not None]
 
 
 async def _missing(runtime: RuntimeManager, reference: Reference) -> UserError:

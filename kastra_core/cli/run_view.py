@@ -15,6 +15,7 @@ from kastra_core.cli.run_target import option_n, short_name
 from kastra_core.cli.tables import clip, format_table, terminal_width
 from kastra_core.errors import KastraError
 from kastra_core.execution.run_status import FINISHED
+from kastra_core.execution.worker import Worker
 from kastra_core.protocols.store import Record
 
 if TYPE_CHECKING:
@@ -200,7 +201,8 @@ async def is_orphaned(runtime: RuntimeManager, run: Resource) -> bool:
         return False
     if not claim.holder:
         return claim.wake_at_s is not None and claim.wake_at_s <= runtime.clock()
-    return not runtime.runs.worker.alive(await runtime.store.leases.get(claim.holder), runtime.clock())
+    lease = await runtime.store.leases.get(claim.holder)
+    return not Worker(runtime.store).alive(lease, runtime.clock())  # runtime.runs would need an event loop
 
 
 async def ended_process(runtime: RuntimeManager, run: Resource) -> str:

@@ -80,16 +80,18 @@ async def _resources(runtime: RuntimeManager) -> list[dict[str, Any]]:
 
 
 async def _runs(runtime: RuntimeManager) -> dict[str, Any]:
+    from kastra_core.execution.worker import Worker
+
     runs = (await runtime.client.list(runtime.registry.resolve("runs"))).items
     phases = Counter(str(run.status.get("phase") or "Pending") for run in runs)
     leases = {lease.name: lease for lease in await runtime.store.leases.list("worker/")}
-    now_s = time.time()
+    now_s, here = time.time(), Worker(runtime.store)
     unfinished = []
     for claim in await runtime.store.journal.claims():
         lease = leases.get(claim.holder)
         if not claim.holder:
             worker = "nobody: it sleeps or waits for a signal" if claim.wake_at_s != 0 else "nobody: given up"
-        elif not runtime.runs.worker.alive(lease, now_s):
+        elif not here.alive(lease, now_s):
             worker = f"{claim.holder} (gone; `kastra run resume` goes on)"
         else:
             worker = claim.holder

@@ -160,9 +160,7 @@ class RunState:
         """Hand a record to the store in this turn of the event loop; :meth:`durable` waits for it."""
         self.records[path] = record
         self._pending.append(AppendRecord(self.uid, path, record, self.epoch))
-        if not self._flush_scheduled:
-            self._flush_scheduled = True
-            asyncio.get_running_loop().call_soon(self._flush_soon)
+        self._schedule_flush()
 
     def record_result(self, path: str, result: JsonValue, **more: JsonValue) -> JsonValue:
         """Record a result and return it as the journal will give it back.
@@ -176,10 +174,20 @@ class RunState:
         self.record(path, {"r": result, **more})
         return orjson.loads(body)
 
+    def _schedule_flush(self) -> None:
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            asyncio.get_running_loop().call_soon(self._flush_soon)
+
     def _flush_soon(self) -> None:
         self._flush_scheduled = False
         if self._pending and not self._committing and self.lost is None:
-            self._flusher = asyncio.get_running_loop().create_task(self._commit())
+            self._flusher = asyncio.get_running_loop().create_task(self._flush())
+
+    async def _flush(self) -> None:
+        # Until this task has its turn, one that waits may have begun a commit; two at once would each be taken for all.
+        if self._pending and not self._committing and self.lost is None:
+            await self._commit()
 
     async def _commit(self) -> None:
         """Hand what is pending to the store. In the task of who waits for it: alone it costs no turn of the loop."""
@@ -193,12 +201,10 @@ class RunState:
             raise
         except BaseException as error:
             self.lost = self.lost or error
-        else:
-            if self._pending and not self._flush_scheduled:
-                self._flush_scheduled = True
-                asyncio.get_running_loop().call_soon(self._flush_soon)
         finally:
             self._committing = False
+            if self._pending:
+                self._schedule_flush()
             waiters, self._waiters = self._waiters, []
             for waiter in waiters:
                 if not waiter.done():

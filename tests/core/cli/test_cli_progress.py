@@ -482,6 +482,17 @@ def test_events_that_come_again_count_once(tree: StepTree) -> None:
     assert before == (4, 1, 1, ["done", "done"])
 
 
+def test_what_was_done_before_is_told_once_and_what_was_under_way_is_begun_again(tree: StepTree) -> None:
+    events = [
+        *(started("a"), ended("a"), started("each", "foreach"), started("each[0]/b"), ended("each[0]/b")),
+        *(started("each[1]/b"), retry("each[1]/b", 1)),
+    ]
+    tree.take_over(events)
+    assert tree.before == ["a", "each[0]/b"]
+    assert [entry.before for entry in tree.roots] == [True, False]
+    assert [event["path"] for event in events if tree.event(event) is not None] == ["each[1]/b", "each[1]/b"]
+
+
 def test_items_that_are_over_are_only_counted(tree: StepTree) -> None:
     feed(tree, started("each", "foreach"))
     tree.event({"type": "decision", "path": "each", "kind": "foreach", "chosen": "5000 items"})

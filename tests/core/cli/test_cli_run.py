@@ -207,14 +207,15 @@ def test_what_is_not_there_is_said_where_it_is(kitchen: Any) -> None:
     assert elsewhere.code == 1
     assert "add -n cooking" in elsewhere.err
     assert "did you mean 'Agent default/plain'" in kitchen("run", "agent/plian", "hi").err
-    assert "write KIND/NAME, for example agent/plain" in kitchen("run", "plain", "hi").err
+    assert "write KIND/NAME, here is agent/plain" in kitchen("run", "plain", "hi").err
     assert "did you mean 'agent'" in kitchen("run", "agnt/plain", "hi").err
     assert "cannot be run; kinds that can: agents, tools" in kitchen("run", "event/x", "hi").err
 
 
 def test_a_kind_without_a_name_is_told_apart_from_a_name_without_a_kind(kitchen: Any) -> None:
     assert "'agent' is a kind; write agent/NAME (`kastra get agent -A` lists them)" in kitchen("run", "agent").err
-    assert "write KIND/NAME, for example agent/plain" in kitchen("run", "plain").err
+    assert "write KIND/NAME, here is agent/plain" in kitchen("run", "plain").err
+    assert "write KIND/NAME, for example agent/plane" in kitchen("run", "plane").err
 
 
 def test_runs_are_listed_with_the_unit_of_their_duration(kitchen: Any) -> None:

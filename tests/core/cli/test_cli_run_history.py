@@ -470,6 +470,18 @@ def test_resume_with_data_needs_exactly_one_awaited_signal(line: Lines) -> None:
     assert "need the name of a run" in line("run", "resume", "--data", "1", code=1)
 
 
+def test_what_had_finished_is_named_and_not_told_again(line: Lines) -> None:
+    line.run(WORK[0], {"id": "both", "both": {"x": [WORK[1]]}}, {"id": "ask", "ask": {}}, WORK[2])
+    done = line.kastra("run", "resume", "run/one", "--data", '{"approved": true}')
+    told = [text for text in done.err.splitlines() if "step" in text]
+    assert told[0] == "3 steps done before: a, both"
+    assert not any("step a " in text or "step both" in text for text in told[1:])
+    assert "step c started (work)" in told
+    again = line.kastra("run", "retry", "run/one", "--from", "c").err.splitlines()
+    assert again[0] == "4 steps done before: a, both, ask"
+    assert again[1] == "step c started (work)"
+
+
 def test_a_signal_that_the_run_does_not_await_is_told(line: Lines) -> None:
     line.run({"id": "ask", "ask": {"schema": APPROVED}})
     done = line.kastra("run", "resume", "run/one", "--signal", "aks", "--data", '{"approved": true}')

@@ -83,8 +83,8 @@ def test_a_command_of_a_plugin_runs(kastra: Kastra) -> None:
     [
         (("gett",), 2, "did you mean 'get'?"),
         (("get", "--nope"), 2, "No such option"),
-        (("get", "agents", "-q"), 2, "-q is an option of kastra itself; write it before the command: kastra -q ... get"),
-        (("run", "cancel", "run/x", "--store", "memory:"), 2, "kastra --store ... cancel"),
+        (("get", "agents", "-q"), 2, "write it before the command: kastra -q ... get"),
+        (("run", "cancel", "run/x", "--store", "memory:"), 2, "kastra --store ... run cancel"),
         (("get", "nothings"), 1, "no plugin offers the kind 'nothings'"),
         (("get",), 1, "name a kind"),
         (("--store", "nosuch:x", "get", "agents"), 3, "no plugin serves the store scheme 'nosuch'"),

@@ -207,6 +207,8 @@ class TestCel:
             ("steps.load-data.output.total-1 == 0", False),
             ("steps.sum.output-1", 40),
             ("step.sum.result-1", 40),
+            ("step['sum']['result'] + 1", 42),
+            ("has(step.sum.result) && steps.load-data.output.items.size() == 2", True),
             ("steps.load-data.output.total + steps.extract.output.total", 6),
             ("'step.a.result and steps.load-data.x' + ''", "step.a.result and steps.load-data.x"),
             ("timestamp('2026-01-01T00:00:00Z') + duration('90m')", "2026-01-01T01:30:00Z"),
