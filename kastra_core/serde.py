@@ -251,6 +251,7 @@ def _make() -> Converter:
 
     conv.register_structure_hook_factory(is_mapping, guarded("an object", Mapping, mapping_structure))
 
+    # ``field_hints`` of a class says what to write in place of fields that people know from elsewhere.
     # A class may read and write its own JSON, without importing this module: ``structure_value`` (class method; raises
     # FieldError) and ``unstructure_value``.
     conv.register_structure_hook_func(
@@ -363,7 +364,9 @@ def _leaf(error: BaseException, path: str, cls: Any, notes: Sequence[AttributeVa
         unknown = sorted(str(field) for field in error.extra_fields)
         for name in unknown[:_MOST_UNKNOWN]:
             near = nearest(name, known)
-            hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(sorted(known))}"
+            hint = getattr(error.cl, "field_hints", {}).get(name)
+            if not hint:
+                hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(sorted(known))}"
             out.append(Problem(f"unknown field {name!r}", _join(path, name), hint=hint))
         if len(unknown) > _MOST_UNKNOWN:
             out.append(Problem(f"{len(unknown) - _MOST_UNKNOWN} more unknown fields", path))

@@ -128,7 +128,7 @@ async def _resume_one(runtime: RuntimeManager, run: Resource, shown: Shown, answ
     from kastra_core.cli.run_view import is_orphaned
 
     session = RunSession(runtime, shown.listener, shown.lines, cancels=False)
-    if shown.listener is shown.screen:
+    if shown.listener is shown.screen and run.status.get("phase") not in FINISHED:
         shown.screen.take_over(await _done_of(runtime, run))
     session.follow(run.key)
     with session.interrupts:
@@ -269,7 +269,11 @@ def retry(
         key = ResourceKey(of["group"], of["kind"], of["namespace"], of["name"])
         target = await runtime.client.get(key)
         if target is None and not as_started:
-            raise UserError(f"{key}, the target of run/{run.metadata.name}, is not there any more")
+            again = f"kastra run retry run/{run.metadata.name}{option_n(runtime, run.metadata.namespace)}"
+            raise UserError(
+                f"{key}, the target of run/{run.metadata.name}, is not there any more; apply it again, or go on from a "
+                f"step with it as it was: `{again} --from {step or 'STEP'} --as-started`"
+            )
         options: dict[str, Any] = {
             "namespace": run.metadata.namespace,
             "thread": run.spec.get("thread"),

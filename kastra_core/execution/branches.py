@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from kastra_core.errors import FencedError, LimitExceededError, RunCancelledError
+from kastra_core.errors import LimitExceededError, RunCancelledError, StoreError
 from kastra_core.execution.state import RunState
 from kastra_core.protocols.runner import RunContext
 
 if TYPE_CHECKING:
     from kastra_core.execution.context import Context
 
-__all__ = ["Deadline", "ExpiredError", "Group", "Suspend"]
+__all__ = ["Deadline", "ExpiredError", "Group", "Suspend", "cancelling"]
 
 T = TypeVar("T")
 
@@ -30,19 +31,25 @@ class Suspend(BaseException):
 
 
 class Deadline:
-    """Until when a branch may begin something, and those around it."""
+    """Until when a branch may begin something, and those around it.
 
-    __slots__ = ("above", "until_s")
+    Args:
+        until_s: unix seconds.
+        above: that of the branch around it.
+        limit: what cancels the branch; once it did nothing may begin, whatever the clock says.
+    """
 
-    def __init__(self, until_s: float, above: Deadline | None) -> None:
-        self.until_s, self.above = until_s, above
+    __slots__ = ("above", "limit", "until_s")
+
+    def __init__(self, until_s: float, above: Deadline | None, limit: asyncio.Timeout | None = None) -> None:
+        self.until_s, self.above, self.limit = until_s, above, limit
 
     def check(self, now_s: float) -> None:
         """Raises: ExpiredError for the outermost that is over."""
         over: Deadline | None = None
         deadline: Deadline | None = self
         while deadline is not None:
-            if deadline.until_s <= now_s:
+            if deadline.until_s <= now_s or (deadline.limit is not None and deadline.limit.expired()):
                 over = deadline
             deadline = deadline.above
         if over is not None:
@@ -64,7 +71,8 @@ class Group(Generic[T]):
         state: of the run.
         path: of the group in the journal.
         branches: by name.
-        context: makes the context of a scope.
+        context: makes the context of a scope with a deadline.
+        above: the deadline that holds for all of it.
         stop_on: an error for which it is true ends the other branches.
     """
 
@@ -73,11 +81,14 @@ class Group(Generic[T]):
         state: RunState,
         path: str,
         branches: Mapping[str, Callable[[RunContext], Awaitable[T]]],
-        context: Callable[[str], Context],
+        context: Callable[[str, Deadline], Context],
+        above: Deadline | None,
         stop_on: Callable[[BaseException], bool] | None,
     ) -> None:
         self._state, self._path, self._branches, self._context = state, path, branches, context
         self._stop_on = stop_on
+        self._bound = Deadline(math.inf, above)
+        """Over once one branch ended the others: one whose cancellation was swallowed begins nothing more."""
         self._out: dict[str, T | BaseException] = {}
         self._fatal: BaseException | None = None
         self._stopped_by: str | None = None
@@ -136,7 +147,7 @@ class Group(Generic[T]):
             if self._fatal is not None or self._stopped_by is not None or not await self._one(name):
                 break
         self._working -= 1
-        if self._working == 0:
+        if self._working == 0 and not self._woken:
             self._stall()
 
     async def _one(self, name: str) -> bool:
@@ -145,14 +156,17 @@ class Group(Generic[T]):
         while True:
             news = state.news
             try:
-                self._out[name] = await branch(self._context(scope))
-            except (LimitExceededError, RunCancelledError, FencedError, ExpiredError) as error:
-                if self._fatal is None:
-                    self._fatal = error
-                    self._end_others()
-                return False
+                self._out[name] = await branch(self._context(scope, self._bound))
+            except (LimitExceededError, RunCancelledError, StoreError) as error:
+                return self._end_all(error)
+            except ExpiredError as error:
+                return False if error.deadline is self._bound else self._end_all(error)
+            except (asyncio.CancelledError, SystemExit) as error:
+                if isinstance(error, asyncio.CancelledError) and cancelling():
+                    raise
+                return self._end_all(error)
             except Suspend as wait:
-                if await self._park(wait, news):
+                if await self._park(scope, wait, news):
                     continue
                 self._waits.append(wait)
                 return False
@@ -164,25 +178,33 @@ class Group(Generic[T]):
                     return False
             return True
 
+    def _end_all(self, error: BaseException) -> Literal[False]:
+        """Let an error end the whole group."""
+        if self._fatal is None:
+            self._fatal = error
+            self._end_others()
+        return False
+
     def _end_others(self) -> None:
+        self._bound.until_s = -math.inf
         me = asyncio.current_task()
         for task in self._tasks:
             if task is not me:
                 task.cancel()
 
-    async def _park(self, wait: Suspend, news: int) -> bool:
+    async def _park(self, scope: str, wait: Suspend, news: int) -> bool:
         """Wait while others work. True: look again; False: nobody works any more, so the whole waits."""
         state = self._state
-        if state.news != news:
+        if state.missed(scope, news):
             return True
-        if self._working == 1:
+        if self._working == 1 and not self._woken:
             return False
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[bool] = loop.create_future()
         timer = None
         if wait.wake_at_s is not None:
             timer = loop.call_later(max(0.0, wait.wake_at_s - state.manager.clock()), _look_again, waiter)
-        state.wake_at_news(waiter)
+        state.parked[scope] = waiter
         self._parked.add(waiter)
         self._working -= 1
         try:
@@ -190,8 +212,14 @@ class Group(Generic[T]):
         finally:
             self._working += 1
             self._parked.discard(waiter)
+            del state.parked[scope]
             if timer is not None:
                 timer.cancel()
+
+    @property
+    def _woken(self) -> bool:
+        """A branch that waited is to look again and has not had its turn yet."""
+        return any(waiter.done() for waiter in self._parked)
 
     def _stall(self) -> None:
         """All tasks that are left wait."""
@@ -203,6 +231,12 @@ class Group(Generic[T]):
 def _look_again(waiter: asyncio.Future[bool]) -> None:
     if not waiter.done():
         waiter.set_result(True)
+
+
+def cancelling() -> bool:
+    """Whether the task is really being cancelled; a library may let an inner CancelledError escape."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:

@@ -13,9 +13,9 @@ import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
-from kastra_core.errors import KastraError, OperationError, PluginError, RunFailedError, UserError
-from kastra_core.execution.branches import Deadline, ExpiredError, Group, Suspend
-from kastra_core.execution.state import RunState, uid_of_child, used_signals
+from kastra_core.errors import KastraError, OperationError, PluginError, RunFailedError, StoreError, UserError
+from kastra_core.execution.branches import Deadline, ExpiredError, Group, Suspend, cancelling
+from kastra_core.execution.state import RunState, uid_of_child
 from kastra_core.protocols.runner import OperationContext, RunContext
 
 __all__ = ["FATAL_REASONS", "Context", "Suspend"]
@@ -105,7 +105,7 @@ class Context:
             else:
                 given = state.record_result(path, result, ms=took)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
-            if isinstance(error, asyncio.CancelledError) and _cancelling():
+            if isinstance(error, asyncio.CancelledError) and cancelling():
                 raise
             failure = _as_operation_error(error, operation)
             took = round((time.perf_counter() - began) * 1000)
@@ -149,6 +149,9 @@ class Context:
         uid = state.calls[path] = uid_of_child(state.uid, path)
         try:
             status = await state.manager.children.run(state, path, uid, reference, input, thread)
+        except StoreError as error:
+            state.lose(error)
+            raise
         except (UserError, PluginError) as error:
             if state.manager.closing:
                 raise asyncio.CancelledError from error  # the run goes on elsewhere or later, and so does this call
@@ -186,7 +189,9 @@ class Context:
         if record is not None:
             branches = {record["by"]: branches[record["by"]]}
             stop_on = None
-        made = Group(self._state, group, branches, lambda scope: Context(self._state, scope, self._deadline), stop_on)
+        made = Group(
+            self._state, group, branches, lambda scope, end: Context(self._state, scope, end), self._deadline, stop_on
+        )
         out = await made.run(concurrency)
         if not self._scope:
             self._state.forget_steps(group)
@@ -206,7 +211,7 @@ class Context:
         deadline = Deadline(marker["until"], self._deadline)
         left_s = deadline.until_s - state.manager.clock()
         # What is late already is replayed first: its time was over before something new could begin, or it was not.
-        limit = asyncio.timeout(left_s if left_s > 0 else None)
+        limit = deadline.limit = asyncio.timeout(left_s if left_s > 0 else None)
         try:
             async with limit:
                 out = await body(Context(state, path, deadline))
@@ -261,13 +266,10 @@ class Context:
             limit = {"until": state.manager.clock() + timeout_s}
             state.record(f"{path}!", limit)
         await state.durable()
-        signals = await state.manager.store.journal.signals(state.uid)
-        # Looked at after the read: another branch may have taken one meanwhile.
-        used = used_signals(state.records.values())
-        for found in signals:
-            if found.name == signal and found.seq not in used:
-                state.waits.pop(path, None)
-                return state.record_result(path, found.payload, sig=found.seq)
+        found = await state.take_signal(signal)
+        if found is not None:
+            state.waits.pop(path, None)
+            return state.record_result(path, found.payload, sig=found.seq)
         if limit is not None and limit["until"] <= state.manager.clock():
             failure = OperationError(f"no signal {signal!r} came in time", reason="Timeout")
             state.waits.pop(path, None)
@@ -314,7 +316,8 @@ class Context:
         return [item.message for item in stored]
 
     async def remember(self, messages: Sequence[JsonObject]) -> None:
-        self._state.remembered.extend(messages)
+        # By path: a branch may be begun again in this process.
+        self._state.remembered[self._path("remember!")] = messages
 
 
 def _outcome(record: JsonObject) -> JsonValue:
@@ -360,9 +363,3 @@ def _as_operation_error(error: BaseException, operation: str) -> OperationError:
         reason="OperationBug",
         details={"type": type(error).__name__},
     )
-
-
-def _cancelling() -> bool:
-    """Whether the task is really being cancelled; a library may let an inner CancelledError escape."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

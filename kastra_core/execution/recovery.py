@@ -185,6 +185,8 @@ class Recovery:
         for uid in self._manager.uids():
             if any(signal.name == CANCEL_SIGNAL for signal in await self._store.journal.signals(uid)):
                 self._manager.cancel_local(uid)
+            elif (active := self._manager.find(uid)) is not None:
+                active.state.tell()
         await self.recover(news=True)
 
     async def _hear(self, signal: Signal) -> None:
@@ -199,7 +201,7 @@ class Recovery:
             elif uid in self.busy:
                 return  # it looks for itself, once more after it was suspended
             elif (active := self._manager.find(uid)) is not None:
-                active.state.tell()
+                active.state.tell(signal.name)
                 return
             claim = await self._store.journal.claim(uid)
             if claim is None:
@@ -414,7 +416,9 @@ class Recovery:
     async def release(self, states: Sequence[RunState]) -> None:
         """Give runs that are not over to whoever wants them, with what they recorded; then the lease."""
         for state in states:
-            operations: list[Operation] = state.take_pending()
+            await state.settle()
+            # What follows from records that could not be written is not written either.
+            operations: list[Operation] = [] if state.lost is not None else state.take_pending()
             operations.append(ReleaseRun(state.uid, state.epoch, finished=False, wake_at_s=0.0))
             if state.cancelled:
                 operations.append(self._manager.cancelling(state.uid))

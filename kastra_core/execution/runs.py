@@ -363,7 +363,8 @@ class RunManager:
         messages: list[Operation] = []
         if end.phase == "Succeeded" and state.remembered:
             thread = str(run.spec.get("thread"))
-            messages = [AppendMessages(state.key.namespace, thread, tuple(state.remembered), run=state.uid)]
+            told = tuple(message for part in state.remembered.values() for message in part)
+            messages = [AppendMessages(state.key.namespace, thread, told, run=state.uid)]
         usage = state.usage.to_json()
         try:
             return await self._write(state, lambda r: self._ended(r, end, usage), [*operations, *messages], release)

@@ -211,7 +211,7 @@ def key_of_target(run: Resource) -> ResourceKey:
 def _unpaid(record: Any) -> Any:
     if not isinstance(record, Mapping):
         return record
-    return {key: value for key, value in record.items() if key not in ("c", "u", "s")}
+    return {key: value for key, value in record.items() if key not in ("c", "u", "s", "sig")}
 
 
 def _ready_condition(resource: Resource) -> Mapping[str, Any] | None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
-from kastra_core.errors import LimitExceededError, RunCancelledError
-from kastra_core.protocols.store import AppendRecord, Operation
+from kastra_core.errors import LimitExceededError, RunCancelledError, StoreError
+from kastra_core.protocols.store import AppendRecord, Operation, Signal
 
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
@@ -65,9 +66,12 @@ class RunState:
         "_committing",
         "_flush_scheduled",
         "_flusher",
-        "_news_waiters",
+        "_heard",
+        "_inbox",
         "_pending",
+        "_reading",
         "_recalled",
+        "_taken",
         "_waiters",
         "called",
         "calls",
@@ -80,6 +84,7 @@ class RunState:
         "lost",
         "manager",
         "news",
+        "parked",
         "pins",
         "records",
         "remembered",
@@ -114,7 +119,8 @@ class RunState:
         self.steps = 0
         """Steps of this run without those of its children."""
         self.listeners: list[Callable[[JsonObject], None]] = []
-        self.remembered: list[JsonObject] = []
+        self.remembered: dict[str, Sequence[JsonObject]] = {}
+        """Messages for the thread by the path of the branch that gave them."""
         self.steps_of: dict[str, int] = {}
         """Steps by the path of a branch that is not over: begun again in this process it does not count them again."""
         self.waits: dict[str, tuple[str, JsonObject | None]] = {}
@@ -122,8 +128,15 @@ class RunState:
         self.calls: dict[str, str] = {}
         """Journal path -> uid of the child runs that are not over."""
         self.news = 0
-        """Signals that came while it was executed here."""
-        self._news_waiters: list[asyncio.Future[bool]] = []
+        """How many times it was told of signals while it was executed here."""
+        self.parked: dict[str, asyncio.Future[bool]] = {}
+        """Scope of a branch that waits while others work -> what lets it look again."""
+        self._heard: dict[str, int] = {}
+        """Name of a signal -> ``news`` when one came last; "" = when any may have come."""
+        self._inbox: dict[str, deque[Signal]] | None = None
+        """Signals by name, None = to be read anew; those that were taken are skipped."""
+        self._reading = asyncio.Lock()
+        self._taken: set[int] = set()
         self.called = False
         """It has called, or looked for, a child run."""
         self.cancelled = False
@@ -149,6 +162,9 @@ class RunState:
         usage = record.get("u")
         if usage:
             self.add_child(usage)
+        signal = record.get("sig")
+        if signal is not None:
+            self._taken.add(signal)
         steps = record.get("s")
         if steps:
             self.steps += steps
@@ -239,6 +255,10 @@ class RunState:
                 return
         raise self.lost
 
+    def lose(self, error: BaseException) -> None:
+        """What the run needs to know could not be read: it goes no further here, whatever its runner makes of it."""
+        self.lost = self.lost or error
+
     # ------------------------------------------------------------------------------------ limits
 
     def check(self) -> None:
@@ -299,7 +319,12 @@ class RunState:
         left behind.
         """
         if self.epoch > 1 and not self._recalled:
-            for path, uid in await self.manager.children.unfinished(self.resource):
+            try:
+                unfinished = await self.manager.children.unfinished(self.resource)
+            except StoreError as error:
+                self.lose(error)
+                raise
+            for path, uid in unfinished:
                 if path not in self.records:
                     self.calls.setdefault(path, uid)
             self._recalled = True
@@ -319,6 +344,8 @@ class RunState:
             self._pending.append(self.manager.cancelling(self.calls.pop(call)))
         for wait in [wait for wait in self.waits if below(wait)]:
             del self.waits[wait]
+        for place in [place for place in self.remembered if below(place)]:
+            del self.remembered[place]
         self.record(path, record)
 
     def forget_steps(self, path: str) -> None:
@@ -326,17 +353,59 @@ class RunState:
         for scope in [scope for scope in self.steps_of if scope.startswith(path)]:
             del self.steps_of[scope]
 
-    def tell(self) -> None:
-        """A signal came: branches that wait look again."""
+    def tell(self, name: str = "") -> None:
+        """A signal came ("": perhaps some did): branches that wait for it look again."""
         self.news += 1
-        waiters, self._news_waiters = self._news_waiters, []
-        for waiter in waiters:
-            if not waiter.done():
-                waiter.set_result(True)
+        self._heard[name] = self.news
+        self._inbox = None
+        if not self.parked:
+            return
+        for path, (wanted, _) in tuple(self.waits.items()):
+            if not name or wanted == name:
+                at = path.rfind("/")
+                while at > 0:
+                    waiter = self.parked.get(path[:at])
+                    if waiter is not None and not waiter.done():
+                        waiter.set_result(True)
+                    at = path.rfind("/", 0, at)
 
-    def wake_at_news(self, waiter: asyncio.Future[bool]) -> None:
-        """Set a future to True when the next signal comes."""
-        self._news_waiters.append(waiter)
+    def missed(self, scope: str, news: int) -> bool:
+        """Whether a signal that the branch of a scope waits for came since ``news``."""
+        if self.news == news:
+            return False
+        if self._heard.get("", 0) > news:
+            return True
+        inside = f"{scope}/"
+        return any(self._heard.get(name, 0) > news for path, (name, _) in self.waits.items() if path.startswith(inside))
+
+    async def take_signal(self, name: str) -> Signal | None:
+        """The oldest signal of a name that no branch has taken: the caller's, who is to record it at once.
+
+        Raises: StoreError.
+        """
+        inbox = self._inbox
+        if inbox is None:
+            # Many branches that begin to wait read once.
+            async with self._reading:
+                inbox = self._inbox
+                if inbox is None:
+                    news, inbox = self.news, {}
+                    try:
+                        signals = await self.manager.store.journal.signals(self.uid)
+                    except StoreError as error:
+                        self.lose(error)
+                        raise
+                    for signal in signals:
+                        inbox.setdefault(signal.name, deque()).append(signal)
+                    if news == self.news:
+                        self._inbox = inbox
+        queue = inbox.get(name)
+        while queue:
+            signal = queue.popleft()
+            if signal.seq not in self._taken:
+                self._taken.add(signal.seq)
+                return signal
+        return None
 
     @property
     def waits_for(self) -> list[str]:

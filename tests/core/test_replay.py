@@ -400,7 +400,8 @@ async def test_a_branch_begins_when_a_place_is_free(lab: Lab) -> None:
     trace = await replay(lab.looker(), run)
     begins = {e.event["place"]: e.time_s for e in trace.entries if e.event.get("begins") == 0}
     assert begins["top.0[0]"] == begins["top.0[1]"] == begins["top"]
-    assert begins["top.0[2]"] >= begins["top"] + 0.05
+    # The start of a run is known to the millisecond.
+    assert begins["top.0[2]"] >= begins["top"] + 0.049
 
 
 async def test_stop_ends_the_branch_of_the_event_only(lab: Lab) -> None:

@@ -782,6 +782,30 @@ async def test_a_suspended_run_shows_what_it_waits_for_and_a_woken_one_that_it_r
     await run.result()
 
 
+async def test_a_run_that_another_worker_took_meanwhile_is_no_failure_of_the_store(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def program(ctx: RunContext, input: Any) -> Any:
+        await ctx.wait_signal("never")
+
+    first, run = await lab.start(program)
+    await first.runs.drain()
+    await lab.crash(first)
+    # It works on no runs, so it has no lease: what it claims anybody may take.
+    brief, server = await lab.runtime(), await lab.runtime()
+    is_cancelled = brief.runs.recovery._is_cancelled
+
+    async def slowly(uid: str) -> bool:
+        await server.runs.start()
+        lab.now += 1
+        return await is_cancelled(uid)
+
+    monkeypatch.setattr(brief.runs.recovery, "_is_cancelled", slowly)
+    await brief.runs.cancel(run.key)
+    assert (await lab.status(run))["phase"] == "Cancelled"
+    assert caplog.text == ""
+
+
 async def test_a_suspended_run_is_ended_by_its_time_limit(lab: Lab) -> None:
     async def program(ctx: RunContext, input: Any) -> Any:
         await ctx.wait_signal("never")

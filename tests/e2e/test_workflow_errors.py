@@ -90,6 +90,8 @@ def test_input_that_does_not_fit_the_schema_is_refused_by_name(shop: Shop) -> No
     done = shop.run("--set", "amount=many", code=5)
     assert "InvalidInput" in done.err
     assert "amount" in done.err
+    assert "`--set KEY=VALUE` and `--input JSON` make an object" in done.err
+    assert "run retry" not in done.err  # the same input fails again
     assert shop.calls == []
 
 

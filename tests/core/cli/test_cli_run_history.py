@@ -442,7 +442,9 @@ def test_retry_refuses_when_what_stands_before_the_step_has_changed(line: Lines)
     line("run", "retry", "run/one", "--from", "c", "--as-started")
     assert line.work == ["a", "b", "c", "c"]
     line("delete", "pipeline/line")
-    assert "is not there any more" in line("run", "retry", "run/one", "--from", "c", code=1)
+    err = line("run", "retry", "run/one", "--from", "c", code=1)
+    assert "is not there any more" in err
+    assert "`kastra run retry run/one --from c --as-started`" in err
     line("run", "retry", "run/one", "--from", "c", "--as-started")
     assert line.work == ["a", "b", "c", "c", "c"]
 

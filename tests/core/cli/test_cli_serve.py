@@ -247,6 +247,21 @@ def test_what_other_processes_apply_is_reconciled_while_it_serves(served: Projec
     served.until(lambda: '"Ready"' in served.kastra("get", "workflow/later", "-o", "json").out)
 
 
+def test_workflows_that_are_due_at_the_same_instant_are_told_by_name(served: Project) -> None:
+    manifests = [
+        f"apiVersion: mastra.ai/v1\nkind: Workflow\nmetadata: {{name: {name}}}\n"
+        "spec: {schedule: {cron: '0 0 1 1 *'}, steps: [{id: a, set: 1}]}\n"
+        for name in ("beta", "alpha")
+    ]
+    (served.path / "yearly.yaml").write_text("---\n".join(manifests), encoding="utf-8")
+    assert served.kastra("apply", "-f", "yearly.yaml").code == 0
+    process = served.start("serve")
+    assert process.stdout is not None
+    _, at, told = process.stdout.readline().partition("; next: ")
+    assert at, "it ended before it said what it serves"
+    assert [item.split()[0] for item in told.split(", ")] == ["workflow/alpha", "workflow/beta"]
+
+
 def test_a_store_that_cannot_be_opened_is_told_with_exit_code_4(served: Project) -> None:
     (served.path / "broken.db").write_bytes(b"no database" * 1000)
     done = served.kastra("--store", "file:broken.db", "serve")

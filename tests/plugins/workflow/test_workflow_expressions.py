@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import time
 from contextlib import suppress
 from typing import Any
@@ -539,7 +540,7 @@ TEXTS = st.text(st.sampled_from(list("ab {}'\"\\/\n")), max_size=12)
 def test_texts_put_in_as_literals_come_out_as_they_are(literals: list[str], inside: list[str]) -> None:
     template, expected = "", ""
     for index, literal in enumerate(literals):
-        plain = literal.replace("{{", "{ {").rstrip("{")
+        plain = re.sub(r"\{(?=\{)", "{ ", literal).rstrip("{")
         template += plain
         expected += plain
         if index < len(inside):

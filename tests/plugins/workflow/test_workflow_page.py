@@ -185,7 +185,9 @@ async def test_what_succeed_gives_must_fit_the_output_schema_and_is_handled_like
     assert ended(await stage.run(spec, 1))[:2] == ("Failed", "InvalidOutput")
     spec["onFailure"] = [step("h", succeed="{{ workflow.input == 1 ? error.reason : 2 }}")]
     assert await stage.output(spec, 1) == "InvalidOutput"
-    phase, reason, message = ended(await stage.run({**spec, "onFailure": [step("h", succeed="{{ workflow.input }}")]}, 2))
+    phase, reason, message = ended(
+        await stage.run({**spec, "onFailure": [step("h", succeed="{{ workflow.input }}")]}, 2)
+    )
     assert (phase, reason) == ("Failed", "InvalidOutput")
     assert "spec.outputSchema" in message
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import pytest
@@ -305,21 +304,15 @@ async def test_blocks_within_blocks(stage: Stage) -> None:
     }
 
 
-async def test_ten_thousand_steps_do_not_recurse_and_cost_the_same_each(stage: Stage) -> None:
-    took: dict[str, list[float]] = {}
-    limits = {"maxSteps": 30_000}
-    for n in (2_000, 10_000):
-        by_hand = [step("a", set="{{ input + 1 }}"), step("b", branch=[case(f"input < {n // 2}", "a")])]
-        loop = {"while": f"iteration < {n}", "maxIterations": n, "steps": [step("x", set=1)]}
-        each = {"items": "{{ workflow.input }}", "steps": [step("x", set=1)]}
-        programs = {
-            "by hand": (by_hand, 0, n // 2),
-            "loop": ([step("l", loop=loop)], 0, 1),
-            "foreach": ([step("each", foreach=each)], list(range(n)), [1] * n),
-        }
-        for name, (steps, given, expected) in programs.items():
-            began = time.process_time()
-            assert await stage.output({"steps": steps, "limits": limits}, given, listen=False) == expected
-            took.setdefault(name, []).append((time.process_time() - began) / n)
-    for name, (few, many) in took.items():
-        assert many < 4 * few, f"{name}: {few * 1e6:.1f} and {many * 1e6:.1f} us a step"
+async def test_ten_thousand_steps_do_not_recurse(stage: Stage) -> None:
+    n = 10_000
+    by_hand = [step("a", set="{{ input + 1 }}"), step("b", branch=[case(f"input < {n // 2}", "a")])]
+    loop = {"while": f"iteration < {n}", "maxIterations": n, "steps": [step("x", set=1)]}
+    each = {"items": "{{ workflow.input }}", "steps": [step("x", set=1)]}
+    for steps, given, expected in (
+        (by_hand, 0, n // 2),
+        ([step("l", loop=loop)], 0, 1),
+        ([step("each", foreach=each)], list(range(n)), [1] * n),
+    ):
+        spec = {"steps": steps, "limits": {"maxSteps": 30_000}}
+        assert await stage.output(spec, given, listen=False) == expected

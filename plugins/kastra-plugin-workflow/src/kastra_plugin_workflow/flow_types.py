@@ -12,8 +12,8 @@ from kastra_plugin_workflow.outline import Outline, Site
 from kastra_plugin_workflow.rules import reference_of
 from kastra_plugin_workflow.shapes import NOTHING, ExcludedError, Shape, of_types
 from kastra_plugin_workflow.spec import UNSET
-from kastra_plugin_workflow.step_rules import output_form
-from kastra_plugin_workflow.uses import USER_INPUT, Uses, input_form
+from kastra_plugin_workflow.uses import Uses
+from kastra_plugin_workflow.values import USER_INPUT, input_form, output_form
 
 __all__ = ["Schemas", "Types"]
 

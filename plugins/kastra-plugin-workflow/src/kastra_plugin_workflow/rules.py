@@ -141,7 +141,7 @@ def _spec(spec: WorkflowSpec) -> Iterator[Problem]:
 def _schedule(spec: WorkflowSpec, schedule: ScheduleSpec) -> Iterator[Problem]:
     from kastra_plugin_workflow.schedule import Schedule, ScheduleError
     from kastra_plugin_workflow.signals import faults, schema_fault
-    from kastra_plugin_workflow.type_rules import with_defaults
+    from kastra_plugin_workflow.values import with_defaults
 
     try:
         Schedule.of(schedule)

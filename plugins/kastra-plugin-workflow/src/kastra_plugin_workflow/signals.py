@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from kastra_core.api.meta import JsonValue, Resource
-from kastra_core.errors import Problem, nearest, shortened
+from kastra_core.errors import Problem, nearest
 
 __all__ = ["check_signal", "faults", "misfits", "misfits_by_place", "schema_fault"]
 
@@ -139,4 +139,7 @@ def _path(parts: Any) -> str:
 
 def _cut(text: str) -> str:
     first = text.strip().partition("\n")[0]
-    return shortened(first, _SHOWN)
+    if len(first) <= _SHOWN:
+        return first
+    # A message begins with the value, and says what is wrong with it at its end.
+    return f"{first[: _SHOWN // 2 - 2]}…{first[-(_SHOWN // 2) + 1 :]}"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import attrs
 
@@ -34,7 +34,6 @@ __all__ = [
     "Template",
     "WaitForEventSpec",
     "WorkflowSpec",
-    "blocks_of",
 ]
 
 END = "END"
@@ -69,7 +68,7 @@ Ref = Any
 
 @attrs.frozen(kw_only=True)
 class RetrySpec:
-    """When and how often a step that failed is tried again."""
+    """When and how often a step that failed is tried again. In a manifest also the number of tries."""
 
     max_attempts: int = 3
     """Tries in all, the first included."""
@@ -224,9 +223,30 @@ class OnFailureSpec:
     steps: tuple[StepSpec, ...] = ()
 
 
+_CONDITION = "a condition is a step with `branch`: [{when: ..., next: ID}]"
+_ORDER = "steps run in the order of the list; `next` leads elsewhere, `parallel` runs them at once"
+
+
 @attrs.frozen(kw_only=True)
 class StepSpec:
     """A step: an id, exactly one body, and how its input, output, end and failure are treated."""
+
+    field_hints: ClassVar[Mapping[str, str]] = {
+        "if": _CONDITION,
+        "when": _CONDITION,
+        "condition": _CONDITION,
+        "needs": _ORDER,
+        "dependsOn": _ORDER,
+        "after": _ORDER,
+        "with": "what a step gets is its `input`; the arguments of a tool may be called `arguments`",
+        "run": "a step has a body: agent, tool, workflow, operation, set ...",
+        "uses": "a step has a body: agent, tool, workflow, operation, set ...",
+        "type": "the body says what a step is: agent, tool, workflow, operation, set ...",
+        "retries": "write `retry: {maxAttempts: 3}`",
+        "continueOnError": "`onFailure: {}` goes on after a failure",
+        "onError": "`onFailure` names the step to go on with; `onError` is a field of `foreach`",
+        "catch": "`onFailure` names the step to go on with, or has `steps`",
+    }
 
     id: str
     """Unique in the whole workflow: a letter, then letters, digits, ``_`` and ``-``."""
@@ -384,25 +404,6 @@ class WorkflowSpec:
     schedule: ScheduleSpec | None = None
 
 
-def blocks_of(step: StepSpec) -> Iterator[tuple[str, tuple[StepSpec, ...]]]:
-    """(field path below the step, block) of each block that a step holds: ``branch.cases[0].steps`` ..."""
-    if step.branch is not None:
-        for index, case in enumerate(step.branch.cases):
-            if case.steps:
-                yield f"branch.cases[{index}].steps", case.steps
-        if step.branch.default is not None and step.branch.default.steps:
-            yield "branch.default.steps", step.branch.default.steps
-    if step.parallel is not None:
-        for index, branch in enumerate(step.parallel.branches):
-            yield f"parallel.branches[{index}].steps", branch.steps
-    if step.foreach is not None:
-        yield "foreach.steps", step.foreach.steps
-    if step.loop is not None:
-        yield "loop.steps", step.loop.steps
-    if step.on_failure is not None and step.on_failure.steps:
-        yield "onFailure.steps", step.on_failure.steps
-
-
 # --------------------------------------------------------------------------------------------- short forms
 
 
@@ -430,6 +431,7 @@ def _read_branch(value: Any, _: Any) -> Branch:
 for _class in (CaseSpec, DefaultSpec, Branch, BranchSpec, ForeachSpec, LoopSpec, OnFailureSpec, StepSpec):
     attrs.resolve_types(_class)
 converter().register_structure_hook(Branch, _read_branch)
+_short(RetrySpec, {int: "maxAttempts"}, "the number of tries or an object")
 _short(BranchSpec, {list: "cases"}, "a list of cases or an object with cases")
 _short(DefaultSpec, {str: "next"}, "the id of a step, or an object with next or steps")
 _short(ParallelSpec, {list: "branches"}, "a list of branches or an object with branches")

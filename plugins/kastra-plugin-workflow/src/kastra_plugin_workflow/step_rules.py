@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from typing import Any
 
 from kastra_core.durations import Duration
@@ -13,10 +12,10 @@ from kastra_core.serde import FieldError, type_word
 from kastra_plugin_workflow.cel_values import TYPE_NAMES
 from kastra_plugin_workflow.outline import Block, Outline, Site
 from kastra_plugin_workflow.spec import BODIES, END, UNSET, RetrySpec, StepSpec
+from kastra_plugin_workflow.values import USER_INPUT, instant_of, output_form
 
 __all__ = [
     "id_problems",
-    "output_form",
     "retry_problems",
     "schema_problems",
     "step_problems",
@@ -267,7 +266,7 @@ def _sleep(site: Site) -> Iterator[Problem]:
             Duration.read(sleep.duration)
         except FieldError as error:
             yield Problem(error.message, site.at("sleep", "duration"))
-    if "until" in has and not _is_computed(sleep.until) and not _is_instant(sleep.until):
+    if "until" in has and not _is_computed(sleep.until) and instant_of(sleep.until) is None:
         yield Problem(
             f"expected an instant with its offset (2030-01-31T08:00:00Z), found {type_word(sleep.until)}",
             site.at("sleep", "until"),
@@ -276,15 +275,6 @@ def _sleep(site: Site) -> Iterator[Problem]:
 
 def _is_computed(value: Any) -> bool:
     return isinstance(value, str) and "{{" in value
-
-
-def _is_instant(value: Any) -> bool:
-    if not isinstance(value, str):
-        return False
-    try:
-        return datetime.fromisoformat(value).tzinfo is not None
-    except ValueError:
-        return False
 
 
 def _wait(site: Site) -> Iterator[Problem]:
@@ -336,13 +326,6 @@ _CHECKS = {
 # ------------------------------------------------------------------------------------------------ around the body
 
 
-def output_form(value: Any) -> Mapping[str, Any] | None:
-    """An ``output`` that says what is published or checked; None when it is a template."""
-    if not isinstance(value, Mapping) or not value.keys() <= {"type", "schema", "value", "description"}:
-        return None
-    return value if isinstance(value.get("type"), str) or isinstance(value.get("schema"), Mapping) else None
-
-
 def _input(site: Site) -> Iterator[Problem]:
     step = site.step
     if step.arguments is not UNSET:
@@ -366,7 +349,7 @@ def _output(site: Site) -> Iterator[Problem]:
     if form is None:
         return
     name = form.get("type", "")
-    if name == "user-input":
+    if name == USER_INPUT:
         yield Problem(
             "'user-input' is the workflow's input; no step publishes it", f"{path}.type", hint="choose another name"
         )

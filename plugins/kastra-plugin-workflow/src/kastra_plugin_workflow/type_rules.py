@@ -14,10 +14,10 @@ from kastra_plugin_workflow.outline import Outline, Site, outline_of
 from kastra_plugin_workflow.shapes import ExcludedError, Shape, word_of_types
 from kastra_plugin_workflow.signals import misfits_by_place
 from kastra_plugin_workflow.spec import UNSET, WorkflowSpec
-from kastra_plugin_workflow.step_rules import output_form
-from kastra_plugin_workflow.uses import USER_INPUT, Use, Uses, input_form, uses_of
+from kastra_plugin_workflow.uses import Use, Uses, uses_of
+from kastra_plugin_workflow.values import USER_INPUT, input_form, output_form, with_defaults
 
-__all__ = ["mismatches", "type_problems", "with_defaults"]
+__all__ = ["mismatches", "type_problems"]
 
 _MOST_MISFITS = 50
 """Of one value."""
@@ -157,19 +157,6 @@ def _without(value: Any, place: tuple[str | int, ...], computed: dict[tuple[str 
     if isinstance(value, (list, tuple)):
         return [_without(item, (*place, index), computed) for index, item in enumerate(value)]
     return value
-
-
-def with_defaults(schema: Mapping[str, Any], value: Any) -> Any:
-    """As a run fills in defaults of top-level properties."""
-    properties = schema.get("properties")
-    if not isinstance(value, dict) or not isinstance(properties, Mapping):
-        return value
-    filled = {
-        name: inner["default"]
-        for name, inner in properties.items()
-        if name not in value and isinstance(inner, Mapping) and "default" in inner
-    }
-    return {**value, **filled}
 
 
 def _below(place: tuple[str | int, ...]) -> str:

@@ -16,12 +16,11 @@ from kastra_plugin_workflow.expressions import (
 )
 from kastra_plugin_workflow.outline import Block, Outline, Site
 from kastra_plugin_workflow.spec import UNSET
-from kastra_plugin_workflow.step_rules import output_form
+from kastra_plugin_workflow.values import USER_INPUT, input_form, output_form
 
-__all__ = ["Use", "Uses", "input_form", "names_in", "uses_of"]
+__all__ = ["Use", "Uses", "names_in", "uses_of"]
 
 _TOP = frozenset({"workflow", "steps", "data"})
-USER_INPUT = "user-input"
 
 
 @attrs.frozen(eq=False)
@@ -87,18 +86,6 @@ def uses_of(outline: Outline) -> Uses:
         reader = _Reader(found, None, _TOP)
         reader.template(outline.spec.output, "spec.output", _TOP, "output")
     return found
-
-
-def input_form(value: Any, published: Mapping[str, Any]) -> str | None:
-    """The published name (or ``user-input``) that an ``input`` stands for; "": it only describes; None: a template."""
-    if not isinstance(value, Mapping) or not value or not value.keys() <= {"type", "from", "description"}:
-        return None
-    source, kind = value.get("from"), value.get("type")
-    if isinstance(source, str):
-        return source
-    if isinstance(kind, str) and "from" not in value:
-        return kind if kind == USER_INPUT or kind in published else ""
-    return None
 
 
 class _Reader:
