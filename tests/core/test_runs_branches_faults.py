@@ -49,7 +49,7 @@ class Stubborn(World):
         return await super().note(ctx, arguments)
 
 
-async def test_a_run_commits_once_at_a_time_however_its_branches_interleave(lab: Lab) -> None:
+async def test_a_run_has_one_commit_under_way_at_a_time(lab: Lab) -> None:
     under_way: Counter[str] = Counter()
     most = 0
     commit = lab.store.commit
@@ -67,20 +67,17 @@ async def test_a_run_commits_once_at_a_time_however_its_branches_interleave(lab:
             under_way["records"] -= recorded
 
     async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
-        async def branch(inner: RunContext, number: int) -> None:
-            for turn in range(4):
-                await inner.now()
-                for _ in range((number * 7 + turn * 3) % 11):
-                    await asyncio.sleep(0)
-                await inner.perform("note", {"name": f"{number}.{turn}"})
-
-        await ctx.gather({str(n): lambda inner, n=n: branch(inner, n) for n in range(12)})  # type: ignore[misc]
+        for turns in range(6):
+            await ctx.now()  # is written without being waited for
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await ctx.perform("note", {"name": str(turns)})
 
     lab.store.commit = slow  # type: ignore[method-assign]
     _, run = await started(lab, program)
     await run.result()
     assert most == 1
-    assert len(await lab.store.journal.records(run.uid)) == 12 * 4 * 2
+    assert len(await lab.store.journal.records(run.uid)) == 6 * 2
 
 
 async def test_a_store_that_fails_is_no_failure_that_a_runner_could_answer(lab: Lab) -> None:
@@ -288,3 +285,24 @@ async def test_many_branches_that_begin_to_wait_read_the_signals_once(lab: Lab) 
     uid = run.uid
     await lab.store.commit([SendSignal(uid, f"s{number}", 1) for number in range(500)])
     assert await run.result() == 500
+
+
+async def test_what_is_being_written_when_the_runtime_closes_is_written_before_the_run_is_given_up(lab: Lab) -> None:
+    begun = asyncio.Event()
+    commit = lab.store.commit
+
+    async def slow(operations: Sequence[Any]) -> list[Any]:
+        if isinstance(operations[0], AppendRecord):
+            begun.set()
+            await asyncio.sleep(0.1)  # longer than it takes to close
+        return await commit(operations)
+
+    async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+        await ctx.now()
+        await asyncio.Event().wait()
+
+    lab.store.commit = slow  # type: ignore[method-assign]
+    runtime, run = await started(lab, program)
+    await begun.wait()
+    await runtime.runs.aclose()
+    assert [record.path for record in await lab.store.journal.records(run.uid)] == ["/now#0"]

@@ -83,7 +83,7 @@ class RetrySpec:
     on: tuple[str, ...] = ()
     """Reasons that are tried again (``Timeout``, ``Model*``); none: all that can be."""
     except_: tuple[str, ...] = attrs.field(default=(), alias="except_")
-    """Reasons that are not; in a manifest ``except``."""
+    """Reasons that are not tried again."""
 
 
 @attrs.frozen(kw_only=True)
@@ -146,7 +146,7 @@ class ForeachSpec:
     """A list, or a template that gives one."""
     steps: tuple[StepSpec, ...]
     as_: str = attrs.field(default="item", alias="as_")
-    """Name of the item in expressions; in a manifest ``as``."""
+    """Name of the item in expressions."""
     concurrency: int = 1
     """Items at once."""
     on_error: Literal["stop", "skip"] = "stop"
