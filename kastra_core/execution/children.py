@@ -67,7 +67,9 @@ class Children:
         if depth > MAX_DEPTH:
             message = f"{reference.key} would be run {depth} runs deep, at most {MAX_DEPTH} are allowed"
             raise RunFailedError(f"{message}; do these resources call each other in a circle?", reason="DepthExceeded")
-        name = f"{parent.key.name[:200].rstrip('-.')}-{uid.replace('-', '')[:12]}"
+        # All descendants bear the name of the run that nobody called.
+        above = parent.key.name.rpartition("-")[0] if depth > 1 else parent.key.name
+        name = f"{above[:200].rstrip('-.')}-{uid.replace('-', '')[:12]}"
         key = ResourceKey(MAIN_GROUP, RUN_KIND, parent.key.namespace, name)
         parent.called = True
         if self._manager.find(uid) is None:

@@ -13,9 +13,9 @@ import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
-from kastra_core.errors import KastraError, OperationError, PluginError, RunFailedError, StoreError, UserError
+from kastra_core.errors import KastraError, OperationError, PluginError, StoreError, UserError
 from kastra_core.execution.branches import Deadline, ExpiredError, Group, Suspend, cancelling
-from kastra_core.execution.state import RunState, uid_of_child
+from kastra_core.execution.state import RunState, error_of, outcome_of, uid_of_child
 from kastra_core.protocols.runner import OperationContext, RunContext
 
 __all__ = ["FATAL_REASONS", "Context", "Suspend"]
@@ -74,7 +74,7 @@ class Context:
         path = self._path(name or operation)
         record = state.records.get(path)
         if record is not None:
-            return _outcome(record)
+            return outcome_of(record)
         self._check()
         try:
             counts_as, handler = state.manager.operation(operation)
@@ -143,7 +143,7 @@ class Context:
         path = self._path(name or f"{reference.kind.lower()}:{reference.name}")
         record = state.records.get(path)
         if record is not None:
-            return _outcome(record)
+            return outcome_of(record)
         self._check()
         await state.durable()
         uid = state.calls[path] = uid_of_child(state.uid, path)
@@ -166,14 +166,19 @@ class Context:
         state.add_child(usage)
         if status.get("phase") == "Succeeded":
             return state.record_result(path, status.get("output"), u=usage)
-        failure = OperationError(
-            f"{reference}: {status.get('message') or status.get('phase')}", reason=status.get("reason") or "ChildFailed"
-        )
+        message = str(status.get("message") or status.get("phase"))
+        if not message.startswith(f"{reference}: "):  # of runs that call the same in a circle it is said once
+            message = f"{reference}: {message}"
+        failure = OperationError(message, reason=status.get("reason") or "ChildFailed")
         told = _error_json(failure)
         if failure.reason in FATAL_REASONS:
             told["fatal"] = True
+        exhausted = state.exhausted() if failure.reason == "LimitExceeded" else None
+        if exhausted is not None:
+            # The child had what was left of this run's limit: nothing here may go on either.
+            told["limit"] = [exhausted.limit, exhausted.allowed, exhausted.used]
         state.record(path, {"e": told, "u": usage})
-        raise _error_of(told)
+        raise error_of(told)
 
     async def gather(
         self,
@@ -202,7 +207,7 @@ class Context:
         path = self._path(name)
         record = state.records.get(path)
         if record is not None:
-            raise _error_of(record["e"])
+            raise error_of(record["e"])
         marker = state.records.get(f"{path}!")
         if marker is None:
             self._check()
@@ -259,7 +264,7 @@ class Context:
         path = self._path(name or f"signal:{signal}")
         record = state.records.get(path)
         if record is not None:
-            return _outcome(record)
+            return outcome_of(record)
         self._check()
         limit = state.records.get(f"{path}!")
         if limit is None and timeout_s is not None:
@@ -318,24 +323,6 @@ class Context:
     async def remember(self, messages: Sequence[JsonObject]) -> None:
         # By path: a branch may be begun again in this process.
         self._state.remembered[self._path("remember!")] = messages
-
-
-def _outcome(record: JsonObject) -> JsonValue:
-    error = record.get("e")
-    if error is None:
-        return record.get("r")
-    raise _error_of(error)
-
-
-def _error_of(error: JsonObject) -> OperationError | RunFailedError:
-    if error.get("fatal"):
-        return RunFailedError(error["message"], reason=error["reason"])
-    return OperationError(
-        error["message"],
-        reason=error["reason"],
-        retryable=error.get("retryable", False),
-        details=error.get("details"),
-    )
 
 
 def _error_json(error: OperationError) -> JsonObject:

@@ -13,9 +13,9 @@ import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
-from kastra_core.errors import KastraError, LimitExceededError, OperationError, RunFailedError, nearest
+from kastra_core.errors import KastraError, LimitExceededError, OperationError, nearest
 from kastra_core.execution.pins import Pins
-from kastra_core.execution.state import RunUsage
+from kastra_core.execution.state import RunUsage, error_of, outcome_of
 from kastra_core.protocols.runner import RunContext
 from kastra_core.protocols.store import Record
 
@@ -208,7 +208,7 @@ class ReplayContext:
         if usage:
             event["usage"] = usage
         self._tell(event)
-        return _outcome(record)
+        return outcome_of(record)
 
     async def call(self, reference: Reference, input: JsonValue, *, name: str = "", thread: str | None = None) -> Any:
         path = self._path(name or f"{reference.kind.lower()}:{reference.name}")
@@ -223,7 +223,7 @@ class ReplayContext:
             event["error"] = {"reason": error["reason"], "message": error["message"]}
         event["usage"] = record.get("u") or {}
         self._tell(event)
-        return _outcome(record)
+        return outcome_of(record)
 
     async def gather(
         self,
@@ -347,7 +347,7 @@ class ReplayContext:
         self._passed(path, time_s)
         if record.get("e") is None:
             state.damaged(path, "it is no end of a branch whose time was over")
-        raise _error_of(record["e"])
+        raise error_of(record["e"])
 
     async def sleep(self, seconds: float, *, name: str = "sleep") -> None:
         state, path = self._state, self._path(name)
@@ -383,7 +383,7 @@ class ReplayContext:
             event["error"] = {"reason": error["reason"], "message": error["message"]}
         self._passed(path, time_s)
         self._tell(event)
-        return _outcome(record)
+        return outcome_of(record)
 
     def step(self) -> None:
         self.go_on()
@@ -431,24 +431,6 @@ class ReplayContext:
 def copy_of(value: JsonValue) -> JsonValue:
     """A copy: what the runner does to a value must not reach the record that others read."""
     return orjson.loads(orjson.dumps(value)) if isinstance(value, (dict, list, tuple)) else value
-
-
-def _outcome(record: JsonObject) -> JsonValue:
-    error = record.get("e")
-    if error is None:
-        return copy_of(record.get("r"))
-    raise _error_of(error)
-
-
-def _error_of(error: JsonObject) -> OperationError | RunFailedError:
-    if error.get("fatal"):
-        return RunFailedError(error["message"], reason=error["reason"])
-    return OperationError(
-        error["message"],
-        reason=error["reason"],
-        retryable=bool(error.get("retryable", False)),
-        details=error.get("details"),
-    )
 
 
 def _usage_of(counts_as: object, result: JsonValue) -> JsonObject | None:

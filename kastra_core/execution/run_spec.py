@@ -59,13 +59,7 @@ def limits_of(
 
 def remaining(run: RunState) -> JsonObject:
     """What a run may still use of its limits."""
-    usage = run.usage
-    used = {
-        "maxModelCalls": run.started["model"],
-        "maxToolCalls": run.started["tool"],
-        "maxTokens": usage.input_tokens + usage.output_tokens,
-        "maxCost": usage.cost or 0.0,
-    }
+    used = run.used()
     return {name: max(0, run.limits[name] - value) for name, value in used.items() if run.limits.get(name) is not None}
 
 

@@ -316,6 +316,8 @@ class RunManager:
             async with limit:
                 return _End("Succeeded", await run, "Succeeded")
         except Suspend as wait:
+            if state.deadline_s is not None and state.deadline_s <= self.clock():
+                return self._too_late(state)  # what it would wait for comes after its end
             return wait
         except (asyncio.CancelledError, RunCancelledError) as error:
             if self.closing:
@@ -335,9 +337,14 @@ class RunManager:
             return _End("Failed", None, error.reason, str(error))
         except (Exception, SystemExit) as error:
             if limit.expired() and isinstance(error, TimeoutError):
-                return _End("Failed", None, "LimitExceeded", f"the limit timeoutS={allowed_s:g} is reached")
+                return self._too_late(state)
             log.exception("run %s: the runner of %s failed", state.key, active.kind.kind)
             return _End("Failed", None, "RunnerBug", f"{type(error).__name__}: {error}")
+
+    @staticmethod
+    def _too_late(state: RunState) -> _End:
+        allowed_s = float(state.limits["timeoutS"])
+        return _End("Failed", None, "LimitExceeded", f"the limit timeoutS={allowed_s:g} is reached")
 
     async def _finish(self, active: ActiveRun, end: _End) -> None:
         state = active.state

@@ -13,13 +13,13 @@ import attrs
 import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
-from kastra_core.errors import LimitExceededError, RunCancelledError, StoreError
+from kastra_core.errors import LimitExceededError, OperationError, RunCancelledError, RunFailedError, StoreError
 from kastra_core.protocols.store import AppendRecord, Operation, Signal
 
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
 
-__all__ = ["RunState", "RunUsage", "uid_of_child", "used_signals"]
+__all__ = ["RunState", "RunUsage", "error_of", "outcome_of", "uid_of_child", "used_signals"]
 
 log = logging.getLogger("kastra.runs")
 
@@ -303,6 +303,24 @@ class RunState:
         self.started["model"] += usage.get("modelCalls", 0)
         self.started["tool"] += usage.get("toolCalls", 0)
 
+    def used(self) -> Mapping[str, float]:
+        """What has been used of each limit that children share."""
+        usage = self.usage
+        return {
+            "maxModelCalls": self.started["model"],
+            "maxToolCalls": self.started["tool"],
+            "maxTokens": usage.input_tokens + usage.output_tokens,
+            "maxCost": usage.cost or 0.0,
+        }
+
+    def exhausted(self) -> LimitExceededError | None:
+        """The first of these limits of which nothing is left."""
+        for name, used in self.used().items():
+            allowed = self.limits.get(name)
+            if allowed is not None and used >= allowed:
+                return LimitExceededError(name, allowed, used)
+        return None
+
     def step(self) -> None:
         allowed = self.limits.get("maxSteps")
         if allowed is not None and self.steps >= allowed:
@@ -427,6 +445,32 @@ class RunState:
                 log.exception("run %s: a listener failed; it gets no further events", self.key)
                 if listener in self.listeners:
                     self.listeners.remove(listener)
+
+
+def outcome_of(record: JsonObject) -> JsonValue:
+    """A copy of the result that a record holds: what is done to it must not reach who reads the record again.
+
+    Raises: what :func:`error_of` makes of its error.
+    """
+    error = record.get("e")
+    if error is None:
+        result = record.get("r")
+        return orjson.loads(orjson.dumps(result)) if isinstance(result, (dict, list)) else result
+    raise error_of(error)
+
+
+def error_of(error: JsonObject) -> OperationError | RunFailedError | LimitExceededError:
+    """The error that a record holds, as it was raised when it was recorded."""
+    if error.get("limit"):
+        return LimitExceededError(*error["limit"])
+    if error.get("fatal"):
+        return RunFailedError(error["message"], reason=error["reason"])
+    return OperationError(
+        error["message"],
+        reason=error["reason"],
+        retryable=error.get("retryable", False),
+        details=error.get("details"),
+    )
 
 
 def uid_of_child(uid: str, path: str) -> str:

@@ -521,3 +521,70 @@ async def test_labels_that_no_resource_may_bear_are_refused(lab: Lab) -> None:
     run = await runtime.start_run("jobs/job", labels={"app": "kitchen"})
     await run.result()
     assert (await stored(runtime, run)).metadata.labels == {"app": "kitchen"}
+
+
+async def test_a_time_limit_that_is_over_ends_a_run_that_would_wait_on(lab: Lab) -> None:
+    async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+        await ctx.sleep(3600)
+
+    runtime, run = await started(lab, program, limits={"timeoutS": 30})
+    await runtime.runs.drain()
+    assert (await stored(runtime, run)).status["wakeAtS"] == lab.world.now + 30
+    lab.world.now += 31
+    runtime.runs.look_again()
+    async with asyncio.timeout(5):
+        with pytest.raises(RunFailedError, match="timeoutS=30 is reached") as caught:
+            await run.result()
+    assert caught.value.reason == "LimitExceeded"
+
+
+@pytest.mark.parametrize("crash", [False, True])
+async def test_a_child_that_uses_up_its_parents_limit_ends_the_parent_whatever_it_handles(
+    lab: Lab, crash: bool
+) -> None:
+    async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+        if input == "child":
+            while True:
+                await ctx.perform("think", {"name": "more"})
+        try:
+            await ctx.call(runtime.reference("jobs/job"), "child")
+        except OperationError:
+            return "went on"
+
+    runtime, run = await started(lab, program, limits={"maxModelCalls": 2})
+    with pytest.raises(RunFailedError, match="the limit maxModelCalls=2 is reached") as caught:
+        await run.result()
+    assert caught.value.reason == "LimitExceeded"
+    assert len(lab.world.calls) == 2
+    if crash:  # the same from the record
+        records = {line.path: line.record for line in await runtime.store.journal.records(run.uid)}
+        options = RunOptions(journal=records)
+        again_run = await runtime.runs.start_run(runtime.reference("jobs/job"), None, options)
+        with pytest.raises(RunFailedError, match="maxModelCalls=2"):
+            await again_run.result()
+
+
+async def test_descendants_bear_the_name_of_the_run_that_nobody_called(lab: Lab) -> None:
+    async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+        return await ctx.call(runtime.reference("jobs/job"), input - 1) if input else "deep"
+
+    runtime, run = await started(lab, program, 4, name="the-run")
+    assert await run.result() == "deep"
+    names = sorted(item.metadata.name for item in (await runtime.store.resources.list("mastra.ai", "Run")).items)
+    assert len(names) == 5
+    assert all(
+        name == "the-run" or (name.startswith("the-run-") and len(name) == len("the-run-") + 12) for name in names
+    )
+
+
+async def test_runs_in_a_circle_name_the_resource_once(lab: Lab) -> None:
+    async def program(ctx: RunContext, target: Resource, input: Any) -> Any:
+        try:
+            return await ctx.call(runtime.reference("jobs/job"), None)
+        except OperationError as error:
+            raise RunFailedError(error.message, reason=error.reason) from error
+
+    runtime, run = await started(lab, program)
+    with pytest.raises(RunFailedError, match="deep, at most 16") as caught:
+        await run.result()
+    assert str(caught.value).count("Job default/job: ") <= 1

@@ -84,8 +84,8 @@ class ToolUses:
     """Tools by list or by map.
 
     List items: a reference ("cooking.recipe-finder"), or {name, refName | ref | namespace, description}.
-    Map: alias -> reference. Another executable kind ("agents/translator") is called with the fields of its inputSchema, or
-    with one text where it has none.
+    Map: alias -> reference. Another executable kind ("agents/translator") is called with the fields of its
+    inputSchema, or with one text where it has none.
     """
 
     items: tuple[ToolUse, ...] = ()
