@@ -28,6 +28,7 @@ RUN = ResourceKind(
         PrinterColumn(name="MODEL CALLS", json_path=".status.usage.modelCalls", type="integer", priority=1),
         PrinterColumn(name="TOOL CALLS", json_path=".status.usage.toolCalls", type="integer", priority=1),
         PrinterColumn(name="THREAD", json_path=".spec.thread", priority=1),
+        PrinterColumn(name="PARENT", json_path='.metadata.ownerReferences[?(@.kind=="Run")].name', priority=1),
         PrinterColumn(name="WORKER", json_path=".status.worker", priority=1),
         _AGE,
     ),

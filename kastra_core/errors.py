@@ -246,8 +246,11 @@ class NotFoundError(UserError):
         self.what, self.known = what, tuple(known)
 
     def __str__(self) -> str:
-        near = nearest(self.what, self.known)
-        return f"{self.what} not found" + (f"; did you mean {near!r}?" if near else "")
+        # All have kind and namespace in common: only the names tell how near they are.
+        at = max(self.what.rfind("/"), self.what.rfind(" ")) + 1
+        place, name = self.what[:at], self.what[at:]
+        near = nearest(name, [known[at:] for known in self.known if known.startswith(place)])
+        return f"{self.what} not found" + (f"; did you mean {place + near!r}?" if near else "")
 
 
 class AlreadyExistsError(UserError):

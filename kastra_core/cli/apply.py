@@ -18,6 +18,7 @@ from kastra_core.cli.common import (
     timeout_option,
     wait_option,
 )
+from kastra_core.cli.failures import leaving
 from kastra_core.cli.printing import as_data, kind_name, not_ready, render_data
 from kastra_core.runtime import ApplyReport, RuntimeManager
 
@@ -70,7 +71,8 @@ def command(
 
     state = current()
     # All is checked before a store is opened: wrong input must not leave even an empty one behind.
-    decoded = decode_offline(state, manifests.read_sources(list(filenames), recursive=recursive), namespace)
+    with leaving("nothing was written"):
+        decoded = decode_offline(state, manifests.read_sources(list(filenames), recursive=recursive), namespace)
 
     async def apply(runtime: RuntimeManager) -> ApplyReport:
         report = await runtime.apply_decoded(
@@ -86,7 +88,8 @@ def command(
                 state.warn(str(fault))
         return report
 
-    report = state.run(apply, create=not dry_run)
+    with leaving("nothing was written"):
+        report = state.run(apply, create=not dry_run)
     names = [kind_name(item.kind, item.resource.metadata.name) for item in decoded]
     if output in ("yaml", "json"):
         emit(render_data(as_data([item.resource for item in report.items], single=True), output))

@@ -19,6 +19,7 @@ from kastra_core.cli.common import (
     timeout_option,
     wait_option,
 )
+from kastra_core.cli.failures import leaving
 from kastra_core.cli.printing import kind_name
 from kastra_core.cli.targets import Selection, Target, namespace_of, select, targets_of
 from kastra_core.errors import UserError
@@ -75,7 +76,8 @@ def command(
     if filenames:
         from kastra_core import manifests
 
-        documents = manifests.read_sources(list(filenames), recursive=recursive)
+        with leaving("nothing was deleted"):
+            documents = manifests.read_sources(list(filenames), recursive=recursive)
 
     async def delete(runtime: RuntimeManager) -> None:
         where = namespace_of(runtime, namespace, all_namespaces)

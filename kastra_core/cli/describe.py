@@ -133,6 +133,7 @@ def _state(resource: Resource) -> str:
 
 def _page(item: _Described, now_s: float) -> str:
     resource, meta = item.resource, item.resource.metadata
+    where = f" -n {meta.namespace}" if meta.namespace else ""
     owners = ", ".join(f"{owner.kind}/{owner.name}" for owner in meta.owner_references)
     head = [
         ("Name", meta.name),
@@ -155,11 +156,13 @@ def _page(item: _Described, now_s: float) -> str:
     if item.orphaned:
         head.append(("Note", "no installed plugin offers this kind"))
     out = ["".join(f"{name + ':':<13}{value}\n" for name, value in head)]
-    out.append(_yaml("Spec", resource.spec))
-    out.extend(_yaml(key, value) for key, value in resource.extra.items())
+    shown = _Excerpt(f"kastra get {resource.kind.lower()}/{meta.name}{where} -o yaml")
+    out.append(_yaml("Spec", shown.of_section(resource.spec)))
+    out.extend(_yaml(key, shown.of(value)) for key, value in resource.extra.items())
     status = {key: value for key, value in resource.status.items() if key != "conditions"}
     if status:
-        out.append(_yaml("Status", status))
+        out.append(_yaml("Status", shown.of_section(status)))
+    out.append(shown.note)
     conditions = [c for c in resource.status.get("conditions") or () if isinstance(c, Mapping)]
     if conditions:
         rows = [["TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"]]
@@ -190,6 +193,76 @@ def _page(item: _Described, now_s: float) -> str:
     else:
         out.append(f"Events:      {NONE}\n")
     return "".join(out)
+
+
+_LONGEST_TEXT = 2000
+"""Characters of one text that are shown."""
+_MOST_ITEMS = 200
+"""Entries of one list or object that are shown."""
+_MOST = 50_000
+"""Characters of one field of spec or status that are shown."""
+
+
+class _Excerpt:
+    """JSON values without what is too long to be read.
+
+    Args:
+        all_of_it: the command that shows everything.
+    """
+
+    def __init__(self, all_of_it: str) -> None:
+        self._all_of_it, self._left, self._is_cut = all_of_it, _MOST, False
+
+    @property
+    def note(self) -> str:
+        """The line that says that something was left out, "" when nothing was."""
+        return f"Note:        long values are cut; `{self._all_of_it}` shows all\n" if self._is_cut else ""
+
+    def of_section(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Spec or status: what one field is too long by is not taken from another."""
+        out: dict[str, Any] = {}
+        for key, value in fields.items():
+            self._left = _MOST
+            out[key] = self.of(value)
+        return out
+
+    def of(self, value: Any) -> Any:
+        """The value; a text, list or object that is too long only with its beginning and how much it has more."""
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, Mapping):
+            return self._object(value)
+        if not isinstance(value, list):
+            self._left -= 1
+            return value
+        out: list[Any] = []
+        for item in value[:_MOST_ITEMS]:
+            if self._left <= 0:
+                break
+            out.append(self.of(item))
+        if len(out) < len(value):
+            self._is_cut = True
+            out.append(f"… and {len(value) - len(out):,} more")
+        return out
+
+    def _text(self, text: str) -> str:
+        most = max(min(_LONGEST_TEXT, self._left), 0)
+        self._left -= min(len(text), most)
+        if len(text) <= most:
+            return text
+        self._is_cut = True
+        return f"{text[:most]}… and {len(text) - most:,} more characters"
+
+    def _object(self, value: Mapping[str, Any]) -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key, item in value.items():
+            if len(out) == _MOST_ITEMS or self._left <= 0:
+                self._is_cut = True
+                out["…"] = f"and {len(value) - len(out):,} more"
+                break
+            self._left -= len(key)
+            out[key] = self.of(item)
+        return out
 
 
 def _pairs(values: Mapping[str, str]) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import click
 
 from kastra_core.errors import KastraError, ValidationError, shortened
 
-__all__ = ["INTERNAL_ERROR", "INTERRUPTED", "HasDebug", "explain_failure", "guarded", "silence_stdout"]
+__all__ = ["INTERNAL_ERROR", "INTERRUPTED", "HasDebug", "explain_failure", "guarded", "leaving", "silence_stdout"]
 
 _SHOWN_PROBLEMS = 200
 _SHOWN_CHARACTERS = 4000
@@ -104,7 +105,17 @@ def _problem_lines(error: ValidationError) -> list[str]:
     files = {problem.file for problem in problems if problem.file}
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     where = f" in {len(files)} files" if len(files) > 1 else ""
-    return [*lines, f"{count}{where}; nothing was written"]
+    return [*lines, "; ".join([f"{count}{where}", *getattr(error, "__notes__", ())])]
+
+
+@contextlib.contextmanager
+def leaving(what: str) -> Iterator[None]:
+    """Within it a ValidationError also says what was not done because of it ("nothing was written")."""
+    try:
+        yield
+    except ValidationError as error:
+        error.add_note(what)
+        raise
 
 
 def _tell(text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ __all__ = ["command"]
 @all_namespaces_option
 @selector_options
 @output_option("wide", "yaml", "json", "name", jsonpath=True)
+@click.option("--children", is_flag=True, help="Of runs, also those that other runs called.")
 @click.option("-w", "--watch", is_flag=True, help="Go on and print changes, also those of other processes.")
 @click.option("--watch-only", is_flag=True, help="As --watch, without the list at the beginning.")
 @click.option("--show-labels", is_flag=True, help="Add a column with the labels.")
@@ -51,6 +53,7 @@ def command(
     selector: str | None,
     field_selector: str | None,
     output: str,
+    children: bool,
     watch: bool,
     watch_only: bool,
     show_labels: bool,
@@ -62,8 +65,11 @@ def command(
     """List resources, or show some.
 
     KINDS is a kind in any spelling (agents, agent, Agent, agents.mastra.ai), several with commas, or "all".
+
+    A table of runs leaves out those that other runs called, unless --children, a name or a selector asks for them.
     """
     state = current()
+    own_only = not (children or selector or field_selector) and output in ("", "wide")
 
     async def read(
         runtime: RuntimeManager,
@@ -94,6 +100,7 @@ def command(
                 headers=not no_headers,
                 managed_fields=show_managed_fields,
                 list_first=not watch_only,
+                accept=(lambda resource: not is_child(resource)) if own_only else None,
             )
         )
         return
@@ -102,6 +109,10 @@ def command(
         missing = []
     if sort_by:
         found = [_sorted(selection, sort_by) for selection in found]
+    hidden = 0
+    if own_only and any(target.name is None for target in targets):
+        listed, found = found, [_without_children(selection) for selection in found]
+        hidden = sum(len(selection.resources) for selection in listed) - sum(len(s.resources) for s in found)
     shown = [selection for selection in found if selection.resources]
     if output in ("", "wide"):
         several = len(found) > 1
@@ -133,12 +144,26 @@ def command(
             state.warn(
                 f"no installed plugin offers {kind.kind}.{kind.group}; its resources are shown as they are stored"
             )
+    if hidden and not state.quiet and (not shown or sys.stderr.isatty()):
+        runs = "1 child run is" if hidden == 1 else f"{hidden} child runs are"
+        click.echo(f"{runs} not shown; --children shows {'it' if hidden == 1 else 'them'}", err=True)
     if missing:
         _refuse(missing)
-    if not shown and output in ("", "wide", "name") and not ignore_not_found:
+    if not shown and not hidden and output in ("", "wide", "name") and not ignore_not_found:
         if targets and not any(target.kind.namespaced for target in targets):
             where = None
         click.echo("No resources found" + _where(state, where, elsewhere), err=True)
+
+
+def is_child(resource: Resource) -> bool:
+    """Whether it is a run that another run called."""
+    return resource.kind == "Run" and "parent" in resource.spec
+
+
+def _without_children(selection: Selection) -> Selection:
+    if selection.kind.kind != "Run":
+        return selection
+    return selection._replace(resources=tuple(run for run in selection.resources if not is_child(run)))
 
 
 def _where(state: CliState, namespace: str | None, elsewhere: bool) -> str:

@@ -58,11 +58,19 @@ def cell(column: PrinterColumn, manifest: Mapping[str, Any], now_s: float) -> st
     """What a column shows of a manifest; ``<none>`` when its path leads nowhere."""
     found = compile_path(column.json_path)(manifest)
     if not found or found == [None]:
-        return NONE
+        return _awaits(manifest.get("status") or {}) if column.name == "REASON" else NONE
     if column.type == "date":
         return age(found[0], now_s)
     unit = "s" if column.type == "seconds" else ""
     return ",".join(_text(value) + unit for value in found)
+
+
+def _awaits(status: Mapping[str, Any]) -> str:
+    """The reason why a run is suspended: the signals that it awaits, or that it sleeps."""
+    if status.get("phase") != "Suspended":
+        return NONE
+    signals = [str(item.get("signal")) for item in status.get("awaiting") or () if isinstance(item, Mapping)]
+    return ",".join(signals) or ("Sleeping" if status.get("wakeAtS") is not None else NONE)
 
 
 def _text(value: Any) -> str:

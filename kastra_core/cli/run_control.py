@@ -19,6 +19,7 @@ from kastra_core.cli.common import (
     output_option,
     timeout_option,
 )
+from kastra_core.cli.failures import leaving
 from kastra_core.cli.run import FORMATS, Shown, execute, leave, limits_of, report
 from kastra_core.cli.run_session import INTERRUPTED, RunSession
 from kastra_core.cli.run_target import choose_plugins, find_run, option_n
@@ -174,10 +175,12 @@ async def _done_of(runtime: RuntimeManager, run: Resource) -> list[JsonObject]:
 async def _send(runtime: RuntimeManager, run: Resource, answer: _Answer, shown: Shown) -> None:
     """Send a run what it awaits. Raises: ValidationError (nothing was sent), UserError."""
     if not answer.signal:
-        signal = await runtime.runs.resume(run.key, answer.payload)
+        with leaving("nothing was sent"):
+            signal = await runtime.runs.resume(run.key, answer.payload)
         shown.lines.say(f"answered {signal}")
         return
-    fresh = await runtime.runs.signal(run.key, answer.signal, answer.payload)
+    with leaving("nothing was sent"):
+        fresh = await runtime.runs.signal(run.key, answer.signal, answer.payload)
     shown.lines.say(f"signal {answer.signal} {'sent' if fresh else 'was sent before'}")
     awaited = [str(item.get("signal")) for item in run.status.get("awaiting") or ()]
     if run.status.get("phase") == "Suspended" and awaited and answer.signal not in awaited:

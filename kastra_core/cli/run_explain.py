@@ -83,7 +83,7 @@ def _step_lines(trace: Trace) -> Iterator[str]:
             tries = f" after {plural(attempts, 'try').replace('trys', 'tries')}" if attempts > 1 else ""
             words = style("failed", fg="red")
             yield f"{indent}  {words}{tries}: {reason_words(event.get('error'))}"
-        elif kind == "wait":
+        elif kind == "wait" and not (event.get("over") and open_steps.is_pause(entry)):
             yield f"{'  ' * open_steps.around(entry).count('/')}  {_waited(event)}"
         elif kind == "note":
             yield f"{indent}  note: {in_one_line(str(event.get('message') or ''))}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,7 +19,7 @@ from kastra_core.cli.run_screen import STEP_EVENTS, ErrorLines, in_one_line, plu
 if TYPE_CHECKING:
     from kastra_core.cli.run_progress_live import LiveList
 
-__all__ = ["ACTIVE", "Entry", "Progress", "StepTree", "elapsed"]
+__all__ = ["ACTIVE", "Entry", "Progress", "StepTree", "StepWords", "elapsed"]
 
 ACTIVE = frozenset({"running", "retrying", "waiting"})
 """States of an entry that is not over; the others are done, failed and stopped."""
@@ -27,6 +27,8 @@ ACTIVE = frozenset({"running", "retrying", "waiting"})
 _WAITS = frozenset({"sleep", "waitForEvent", "suspend"})
 _MANY = frozenset({"foreach", "loop"})
 """Bodies that carry out one block often: what is over of them is only counted."""
+_ITEMS = 20
+"""Items of a foreach of which each step is told where lines are written."""
 _NAMED = 20
 """Steps that were done before which are named."""
 _TAIL = 400
@@ -271,6 +273,64 @@ def _failure(error: JsonObject) -> str:
     return f"{reason}: {message}" if message else reason
 
 
+class StepWords:
+    """The steps of one run as lines. Of a foreach the first items are told, then failures, and each tenth part."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.tree = StepTree(clock)
+        self._told: dict[str, list[str]] = {}
+        """Path of a foreach -> its items that are told."""
+        self._parts: dict[str, int] = {}
+        """Path of a foreach -> tenth parts of it that are told."""
+
+    def of_event(self, event: JsonObject) -> Iterator[str]:
+        """Take an event and give the lines about it."""
+        entry = self.tree.event(event)
+        if entry is not None:
+            yield from self.lines(entry, event)
+
+    def lines(self, entry: Entry, event: JsonObject) -> Iterator[str]:
+        """The lines about an event that the tree has taken and that tells of ``entry``."""
+        kind = event.get("type")
+        each = self._summed_up(entry)
+        if each is not None and entry.state != "failed":
+            if kind == "step_finished":
+                yield from self._part(each)
+        elif kind == "step_started":
+            again = f", try {entry.attempt}" if entry.attempt > 1 else ""
+            yield f"step {entry.path} started ({entry.body or 'step'}{again})"
+        elif kind == "step_retry":
+            wait = float(event.get("wait_s") or 0.0)
+            yield f"step {entry.path} failed, trying again in {wait:.1f} s: {entry.error}"
+        elif kind == "step_finished":
+            took = elapsed(entry.ended_s - entry.began_s)
+            tries = f" after {entry.attempt} tries" if entry.attempt > 1 else ""
+            if entry.state == "failed":
+                yield f"step {entry.path} failed in {took}{tries}: {entry.error}"
+            else:
+                yield f"step {entry.path} succeeded in {took}{tries}"
+
+    def _summed_up(self, entry: Entry) -> Entry | None:
+        """The innermost foreach around a step whose item is none of the first ones, None where there is none."""
+        while entry.parent is not None:
+            each, lane = entry.parent, entry.lane
+            if each.body == "foreach":
+                told = self._told.setdefault(each.path, [])
+                if lane not in told:
+                    if len(told) == _ITEMS:
+                        return each
+                    told.append(lane)
+            entry = each
+        return None
+
+    def _part(self, each: Entry) -> Iterator[str]:
+        over = len(each.lanes) - len(each.working)
+        part = over * 10 // each.total if each.total else over // 1000
+        if part > self._parts.get(each.path, 0):
+            self._parts[each.path] = part
+            yield f"step {each.path}: {each.counter}"
+
+
 class Progress:
     """Shows the steps of one run on stderr: a live list on a terminal, else a line for each that happens.
 
@@ -279,7 +339,8 @@ class Progress:
     """
 
     def __init__(self, lines: ErrorLines, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.tree = StepTree(clock)
+        self.words = StepWords(clock)
+        self.tree = self.words.tree
         self._lines, self._clock, self._began_s = lines, clock, clock()
         self._live: LiveList | None = None
 
@@ -335,20 +396,8 @@ class Progress:
             return
         if self._draws():
             return
-        kind = event.get("type")
-        if kind == "step_started":
-            again = f", try {entry.attempt}" if entry.attempt > 1 else ""
-            self._lines.say(f"step {entry.path} started ({entry.body or 'step'}{again})")
-        elif kind == "step_retry":
-            wait = float(event.get("wait_s") or 0.0)
-            self._lines.say(f"step {entry.path} failed, trying again in {wait:.1f} s: {entry.error}")
-        elif kind == "step_finished":
-            took = elapsed(entry.ended_s - entry.began_s)
-            tries = f" after {entry.attempt} tries" if entry.attempt > 1 else ""
-            if entry.state == "failed":
-                self._lines.say(f"step {entry.path} failed in {took}{tries}: {entry.error}")
-            else:
-                self._lines.say(f"step {entry.path} succeeded in {took}{tries}")
+        for line in self.words.lines(entry, event):
+            self._lines.say(line)
 
     def _tell(self, entry: Entry, kind: str, event: JsonObject) -> None:
         """Show what an agent or a tool that a step runs does."""

@@ -14,7 +14,7 @@ from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.cli.tables import clip
 
 if TYPE_CHECKING:
-    from kastra_core.cli.run_progress import Progress
+    from kastra_core.cli.run_progress import Progress, StepWords
 
 __all__ = [
     "STEP_EVENTS",
@@ -124,6 +124,8 @@ class Screen:
         """Text that was shown of a turn which starts over."""
         self._progress: Progress | None = None
         """The view of a run that consists of steps."""
+        self._called: dict[str, StepWords] = {}
+        """Run that this one called -> its steps, where this one has none."""
 
     def event(self, event: JsonObject) -> None:
         """Show an event."""
@@ -205,9 +207,12 @@ class Screen:
             self._say(f"trying again in {inner.get('wait_s') or 0:.1f} s: {why}", indent)
         elif kind == "note":
             self._say(f"note: {inner.get('message')}", indent)
-        elif kind in STEP_EVENTS and kind != "decision":
-            word = {"step_started": "started", "step_retry": "is tried again"}.get(str(kind)) or inner.get("phase")
-            self._say(f"step {inner.get('path')} {word}", indent)
+        elif kind in STEP_EVENTS:
+            from kastra_core.cli.run_progress import StepWords
+
+            words = self._called.setdefault(str(event.get("run")), StepWords())
+            for line in words.of_event(inner):
+                self._say(line, indent)
 
     def _text(self, text: str) -> None:
         if not self._stream or self._progress is not None:

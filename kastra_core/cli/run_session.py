@@ -29,6 +29,8 @@ _SETTLED_S = 0.05
 """How long a handle may need to notice that its run is over."""
 _LOOK_S = 0.2
 """Between two looks at runs that another one waits for."""
+_NOT_OVER = "the run is not over"
+"""In the message of a run that goes on and that this process cannot follow: the store failed."""
 _PATIENCE_S = 60.0
 """A run that awaits an answer until an instant later than this is not waited for."""
 
@@ -99,6 +101,8 @@ class RunSession:
         self._listener = listener
         self._followed: set[ResourceKey] = set()
         self._told = 0
+        self._left: set[ResourceKey] = set()
+        """Runs that another process had at the beginning; others that are taken over were suspended."""
         self._main: asyncio.Task[Any] | None = None
         self._cancelling: asyncio.Task[None] | None = None
         self.interrupts = Interrupts(self._interrupted)
@@ -112,6 +116,7 @@ class RunSession:
     async def begin(self, *, recover: bool = True) -> None:
         """Become a worker and tell which runs were taken over from dead ones."""
         self._main = asyncio.current_task()
+        self._left = {claim.key for claim in await self.runtime.store.journal.claims() if claim.holder}
         await self.runtime.runs.start(recover=recover)
         self.runtime.tend()
         self._tell_resumed()
@@ -217,7 +222,7 @@ class RunSession:
     def _tell_resumed(self) -> None:
         resumed = self.runtime.runs.resumed
         for key in resumed[self._told :]:
-            self.lines.say(f"resuming run/{key.name} (its process ended)")
+            self.lines.say(f"resuming run/{key.name}{' (its process ended)' if key in self._left else ''}")
         self._told = len(resumed)
 
     def _started(self, message: Mapping[str, Any]) -> None:
@@ -247,10 +252,15 @@ def failure_of(runtime: RuntimeManager, key: ResourceKey, status: Mapping[str, A
     """What to tell about a run that ended without an answer: the fact, and what to do."""
     reason, name = str(status.get("reason") or "Failed"), short_name(key.kind, key.name)
     message = str(status.get("message") or "it failed")
+    namespace = option_n(runtime, key.namespace)
+    if _NOT_OVER in message:  # another try would be a second run beside it
+        return (
+            f"error: lost sight of {name} ({reason}): {message}\n"
+            f"`kastra run attach {name}{namespace}` follows it, `kastra run resume {name}{namespace}` goes on with it"
+        )
     text = f"error: {name} ended without an answer ({reason}): {message}"
     if reason == "LimitExceeded":
         text += "; raise spec.limits of its target, or pass --limit NAME=VALUE"
-    namespace = option_n(runtime, key.namespace)
     if reason == "InvalidInput":  # another try with the same input is of no use
         return (
             f"{text}\nwords are a text; `--set KEY=VALUE` and `--input JSON` make an object; "

@@ -243,16 +243,52 @@ class OpenSteps:
 
     def __init__(self) -> None:
         self._open: dict[tuple[str, str], float] = {}
+        self._retried: set[tuple[str, str]] = set()
+        """Those whose next try has not begun yet."""
+        self._latest: dict[str, float] = {}
+        """Branch -> unix seconds of what happened there last."""
 
     def read(self, entry: TraceEntry) -> float | None:
         """Take an entry in. Returns: unix seconds at which the step began that it is the end of, else None."""
         event = entry.event
         at = (entry.branch, str(event.get("path")))
-        if event.get("type") == "step_started":
+        kind = event.get("type")
+        if kind == "step_started":
+            self._retried.discard(at)
             self._open.setdefault(at, entry.time_s)
-        elif event.get("type") == "step_finished":
+        elif kind == "step_retry":
+            self._retried.add(at)
+            self._end_inner(at)
+        elif kind == "step_finished":
+            self._end_inner(at)
             return self._open.pop(at, None)
         return None
+
+    def _end_inner(self, at: tuple[str, str]) -> None:
+        """What is under way in a step is so no more when its try is over."""
+        later = list(self._open)[::-1]
+        for inner in later[: later.index(at)] if at in self._open else ():
+            if _lies_in(inner[0], at[0]):
+                del self._open[inner]
+
+    def is_pause(self, entry: TraceEntry) -> bool:
+        """Whether it is the wait between two tries of a step, which ``step_retry`` told of."""
+        if entry.event.get("type") != "wait" or entry.event.get("for") != "sleep":
+            return False
+        at = next((at for at in reversed(self._open) if _lies_in(entry.branch, at[0])), None)
+        return at in self._retried
+
+    def began(self, entry: TraceEntry) -> float:
+        """Unix seconds at which something began: a wait, when what stands before it in its branch was over.
+
+        All entries are to be passed in their order.
+        """
+        around = entry.branch
+        while around and around not in self._latest:
+            around = around.rpartition("/")[0]
+        before_s = self._latest.get(around, entry.time_s)
+        self._latest[entry.branch] = entry.time_s
+        return min(before_s, entry.time_s) if entry.event.get("type") == "wait" else entry.time_s
 
     def around(self, entry: TraceEntry) -> str:
         """Path of the innermost step that something happens in, "" when none is under way there."""
@@ -262,6 +298,8 @@ class OpenSteps:
 def entry_line(entry: TraceEntry, open_steps: OpenSteps) -> str:
     """A line of ``kastra logs`` about a step, "" for what is not shown there."""
     event = entry.event
+    if open_steps.is_pause(entry):
+        return ""
     started_s = open_steps.read(entry)
     word, colour, detail = _told(event)
     if not word:
@@ -315,7 +353,8 @@ def lines_of(entries: Sequence[TraceEntry], open_steps: OpenSteps) -> Iterator[s
     Args:
         open_steps: kept from call to call.
     """
-    for entry in sorted(entries, key=lambda entry: entry.time_s):
+    placed = [attrs.evolve(entry, time_s=open_steps.began(entry)) for entry in entries]
+    for entry in sorted(placed, key=lambda entry: entry.time_s):
         line = entry_line(entry, open_steps)
         if line:
             yield line

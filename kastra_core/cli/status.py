@@ -17,7 +17,7 @@ from kastra_core.cli.tables import format_table, size_text, terminal_width
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["command"]
+__all__ = ["SLEEPS", "command", "unfinished_runs"]
 
 
 @click.command(cls=KubectlCommand)
@@ -86,16 +86,27 @@ async def _runs(runtime: RuntimeManager) -> dict[str, Any]:
     phases = Counter(str(run.status.get("phase") or "Pending") for run in runs)
     leases = {lease.name: lease for lease in await runtime.store.leases.list("worker/")}
     now_s, here = time.time(), Worker(runtime.store)
-    unfinished = []
+    awaited = {
+        run.metadata.uid: [str(item.get("signal")) for item in run.status.get("awaiting") or ()]
+        for run in runs
+        if run.status.get("phase") == "Suspended"
+    }
+    unfinished: list[dict[str, Any]] = []
     for claim in await runtime.store.journal.claims():
         lease = leases.get(claim.holder)
-        if not claim.holder:
-            worker = "nobody: it sleeps or waits for a signal" if claim.wake_at_s != 0 else "nobody: given up"
+        signals = awaited.get(claim.run) or []
+        if signals:
+            worker = f"nobody: it awaits {', '.join(signals)}"
+        elif not claim.holder:
+            worker = SLEEPS if claim.wake_at_s != 0 else "nobody: given up"
         elif not here.alive(lease, now_s):
             worker = f"{claim.holder} (gone; `kastra run resume` goes on)"
         else:
             worker = claim.holder
-        unfinished.append({"run": f"{claim.key.namespace}/{claim.key.name}", "worker": worker})
+        row: dict[str, Any] = {"run": f"{claim.key.namespace}/{claim.key.name}", "worker": worker}
+        if signals:
+            row["awaiting"] = signals
+        unfinished.append(row)
     return {"phases": dict(sorted(phases.items())), "unfinished": unfinished}
 
 
@@ -139,11 +150,38 @@ def _page(data: dict[str, Any]) -> str:
     else:
         out.append("Resources:   <none>\n")
     if runs["unfinished"]:
-        rows = [["UNFINISHED RUN", "WORKER"], *([row["run"], row["worker"]] for row in runs["unfinished"])]
-        out.append(format_table(rows, limit=terminal_width()))
+        out.append(unfinished_runs(runs["unfinished"]))
     if plugins["faults"]:
         out.append("".join(style(f"Fault: {fault}", fg="red") + "\n" for fault in plugins["faults"]))
     return "\n".join(out)
+
+
+SLEEPS = "nobody: it sleeps or waits for another run"
+"""Worker of a suspended run that awaits nothing that anybody is to send."""
+_SHOWN_RUNS = 20
+"""Unfinished runs that are named, at most; those that await an answer after those that are at work or given up."""
+
+
+def unfinished_runs(runs: list[dict[str, Any]]) -> str:
+    """A table of those that are at work, given up or await an answer, and how many others there are."""
+    named = sorted((row for row in runs if not _is_quiet(row)), key=lambda row: "awaiting" in row)
+    quiet = len(runs) - len(named)
+    lines = []
+    if len(named) > _SHOWN_RUNS:
+        lines.append(f"and {len(named) - _SHOWN_RUNS} more (`kastra get runs -A --children`)\n")
+    if quiet:
+        sleeps = "1 run sleeps or waits" if quiet == 1 else f"{quiet} runs sleep or wait"
+        lines.append(f"{sleeps} for another run\n")
+    table = ""
+    if named:
+        rows = [["UNFINISHED RUN", "WORKER"], *([row["run"], row["worker"]] for row in named[:_SHOWN_RUNS])]
+        table = format_table(rows, limit=terminal_width())
+        table += "" if table.endswith("\n") else "\n"
+    return table + "".join(lines)
+
+
+def _is_quiet(row: dict[str, Any]) -> bool:
+    return bool(row["worker"] == SLEEPS)
 
 
 def _few(names: list[str], most: int = 8) -> str:

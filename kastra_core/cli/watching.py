@@ -39,7 +39,7 @@ async def watch_resources(
     Args:
         what: as the arguments of ``kastra get``; one kind.
         namespace: None for all.
-        accept: a further condition.
+        accept: a further condition on what is not named.
     Raises: UserError for more than one kind.
     """
     targets = await targets_of(runtime, what)
@@ -59,7 +59,7 @@ async def watch_resources(
             (not names or resource.metadata.name in names)
             and (labels is None or labels.matches(resource.metadata.labels))
             and (fields is None or fields.matches(resource))
-            and (accept is None or accept(resource))
+            and (accept is None or bool(names) or accept(resource))
         )
 
     def show(resources: Sequence[Resource], *, header: bool = False, gone: bool = False) -> None:

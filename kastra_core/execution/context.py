@@ -276,7 +276,7 @@ class Context:
             state.waits.pop(path, None)
             return state.record_result(path, found.payload, sig=found.seq)
         if limit is not None and limit["until"] <= state.manager.clock():
-            failure = OperationError(f"no signal {signal!r} came in time", reason="Timeout")
+            failure = OperationError(f"no signal {signal!r} came within {timeout_s or 0:g} s", reason="Timeout")
             state.waits.pop(path, None)
             state.record(path, {"e": _error_json(failure)})
             raise failure

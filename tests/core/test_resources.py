@@ -308,6 +308,13 @@ async def test_update_of_a_missing_resource_names_the_nearest(client: ResourceCl
         await client.update(missing)
 
 
+@pytest.mark.parametrize("what", ["Run default/nosuch", "plugin nosuch", "nosuch"])
+def test_a_name_is_not_near_another_because_of_their_kind_and_namespace(what: str) -> None:
+    place = what.removesuffix("nosuch")
+    assert str(NotFoundError(what, [place + "k5"])) == f"{what} not found"
+    assert str(NotFoundError(what, [place + "k5", place + "no-such"])).endswith(f"did you mean '{place}no-such'?")
+
+
 async def test_update_status_changes_nothing_else(client: ResourceClient) -> None:
     before = (await apply_one(client, "w", {"a": 1}, labels={"x": "y"})).resource
     after = await client.update_status(before, {"phase": "Ready"})

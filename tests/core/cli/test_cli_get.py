@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from kastra_core import RunError, Runtime
+from kastra_core.cli.status import SLEEPS, unfinished_runs
 from kastra_core.cli.tables import age, display_width
 
 Kastra = Callable[..., Any]
@@ -473,9 +474,25 @@ def test_status_and_get_show_runs(applied: Kastra, project: Path) -> None:
     name = start_run(project, "wait").removeprefix("run/")
     found = orjson.loads(applied("status", "-o", "json").out)["runs"]
     assert found["phases"] == {"Succeeded": 1, "Suspended": 1}
-    assert found["unfinished"] == [{"run": f"default/{name}", "worker": "nobody: it sleeps or waits for a signal"}]
+    assert found["unfinished"] == [{"run": f"default/{name}", "worker": "nobody: it awaits go", "awaiting": ["go"]}]
     assert "Succeeded" in applied("get", "runs", "-o", "wide").out
+    [waits] = [line for line in applied("get", "runs", "--no-headers").out.splitlines() if line.startswith(name)]
+    assert waits.split()[2:4] == ["Suspended", "go"]
     assert "run.mastra.ai" not in applied("get", "all").out
+
+
+def test_status_names_a_few_runs_that_await_an_answer_and_counts_the_sleeping() -> None:
+    rows = [{"run": f"default/r{n}", "worker": "nobody: it awaits go", "awaiting": ["go"]} for n in range(30)]
+    rows += [{"run": f"default/s{n}", "worker": SLEEPS} for n in range(4000)]
+    rows += [{"run": "default/gone", "worker": "w-1 (gone; `kastra run resume` goes on)"}]
+    header, *lines = unfinished_runs(rows).splitlines()
+    assert header.split() == ["UNFINISHED", "RUN", "WORKER"]
+    assert [line.split()[0] for line in lines[:20]] == ["default/gone", *(f"default/r{n}" for n in range(19))]
+    assert lines[20:] == [
+        "and 11 more (`kastra get runs -A --children`)",
+        "4000 runs sleep or wait for another run",
+    ]
+    assert unfinished_runs(rows[30:31]) == "1 run sleeps or waits for another run\n"
 
 
 def test_ctrl_c_ends_a_watch_without_traceback(project: Path, environment: dict[str, str], applied: Kastra) -> None:

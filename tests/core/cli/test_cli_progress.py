@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,7 +15,7 @@ import orjson
 import pytest
 
 from kastra_core.cli.run_awaiting import awaiting_lines, example_of
-from kastra_core.cli.run_progress import Progress, StepTree
+from kastra_core.cli.run_progress import Progress, StepTree, StepWords
 from kastra_core.cli.run_screen import ErrorLines, Screen
 
 SCRIPT_PLUGIN = '''
@@ -210,6 +211,40 @@ def test_steps_of_a_called_run_are_told_under_the_step_that_calls(stage: Any) ->
     ]
 
 
+def test_steps_of_a_called_run_are_told_in_full_where_there_are_no_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    screen = Screen(ErrorLines(), stream=True)
+    error = {"reason": "Bad", "message": "no"}
+    for event in (started("a"), retry("a", 1), started("a", attempt=2), ended("a", attempts=2), started("b", "agent")):
+        screen.event({"type": "child", "path": "/y#0", "run": "w", "event": event})
+    screen.event({"type": "child", "path": "/z#0", "run": "v", "event": started("a")})
+    screen.event({"type": "child", "path": "/y#0", "run": "w", "event": ended("b", error=error)})
+    assert re.sub(CHANGED, "in T", capsys.readouterr().err).splitlines() == [
+        "  step a started (tool)",
+        "  step a failed, trying again in 0.5 s: Timeout: too slow",
+        "  step a started (tool, try 2)",
+        "  step a succeeded in T after 2 tries",
+        "  step b started (agent)",
+        "  step a started (tool)",
+        "  step b failed in T: Bad: no",
+    ]
+
+
+def test_of_many_items_in_a_pipe_the_first_ones_failures_and_each_tenth_part_are_told() -> None:
+    words = StepWords()
+    decided = {"type": "decision", "step": "each", "path": "each", "kind": "foreach", "chosen": "9999 items"}
+    events = [started("each", "foreach"), decided]
+    for item in range(9999):
+        error = {"reason": "Bad", "message": "no"} if item == 5000 else None
+        events += [started(f"each[{item}]/rate"), ended(f"each[{item}]/rate", error=error)]
+    told = [line for event in [*events, ended("each")] for line in words.of_event(event)]
+    assert told[:3] == ["step each started (foreach)", "step each[0]/rate started (tool)", told[2]]
+    assert told[40].startswith("step each[19]/rate succeeded in")
+    assert told[41:46] == [f"step each: {count}/9999" for count in (1000, 2000, 3000, 4000, 5000)]
+    assert told[46].startswith("step each[5000]/rate failed in")
+    assert told[47] == "step each: 6000/9999, 1 failed"
+    assert len(told) == 53
+
+
 def test_tools_of_a_called_run_are_indented_where_there_are_no_steps(capsys: pytest.CaptureFixture[str]) -> None:
     screen = Screen(ErrorLines(), stream=True)
     call = {"type": "tool_call", "name": "find", "arguments": {"q": 1}}
@@ -358,6 +393,68 @@ def test_a_run_that_waits_for_one_that_it_called_says_what_that_awaits(stage: An
     [item] = orjson.loads(done.out)["awaiting"]
     assert item["run"].startswith("s-")
     assert f"kastra run resume run/{item['run']} --signal" in done.err
+
+
+def test_a_table_of_runs_leaves_out_those_that_others_called(stage: Any) -> None:
+    stage.write([], "inner")
+    stage.write([{"call": "inner"}])
+    assert stage("run", "script/s", "--name", "own").code == 0
+
+    def names(*args: str) -> list[str]:
+        return [line.split()[0] for line in stage("get", *args, "--no-headers").out.splitlines()]
+
+    assert names("runs") == ["own"]
+    child, own = sorted(names("runs", "--children"), key=lambda name: name == "own")
+    assert own == "own"
+    assert stage("get", "runs").err == ""
+    assert names("runs", child) == [child]
+    assert names("runs", "--field-selector", "spec.target.name=inner") == [child]
+    assert len(stage("get", "runs", "-o", "name").out.splitlines()) == 2
+    wide = stage("get", "runs", "-o", "wide", "--children").out.splitlines()
+    assert "PARENT" in wide[0]
+    assert any(line.startswith(child) and "own" in line.split() for line in wide)
+    process, shown = on_terminal(stage, "get", "runs")
+    assert process.returncode == 0
+    assert "1 child run is not shown; --children shows it" in shown
+
+
+def test_a_suspended_run_that_is_taken_over_had_no_process(stage: Any) -> None:
+    stage.write([{"sleep": 5}])
+    process = stage.start("run", "script/s", "--name", "r")
+    deadline = time.monotonic() + 30
+    while "Suspended" not in stage("get", "run/r", "--ignore-not-found").out:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.wait()
+    assert "Sleeping" in stage("get", "runs").out
+    wakes_s = orjson.loads(stage("get", "run/r", "-o", "json").out)["status"]["wakeAtS"]
+    time.sleep(max(wakes_s - time.time(), 0) + 0.1)
+    done = stage("run", "resume", "run/r")
+    assert (done.code, done.out) == (0, "the output\n")
+    assert "resuming run/r\n" in done.err
+    assert "its process ended" not in done.err
+
+
+def test_a_run_that_goes_on_where_the_store_failed_is_not_to_be_retried(stage: Any) -> None:
+    import asyncio
+
+    from kastra_core import Runtime
+    from kastra_core.api.meta import ResourceKey
+    from kastra_core.cli.run_session import failure_of
+
+    async def words() -> str:
+        async with await Runtime.open(project=stage.path) as runtime:
+            message = "disk full; the run is not over, it goes on when the store answers"
+            status = {"phase": "Failed", "reason": "StoreUnavailable", "message": message}
+            return failure_of(runtime, ResourceKey("mastra.ai", "Run", "default", "x"), status)
+
+    told = asyncio.run(words())
+    assert told.startswith("error: lost sight of run/x (StoreUnavailable): disk full")
+    assert "`kastra run attach run/x`" in told
+    assert "`kastra run resume run/x`" in told
+    assert "retry" not in told
+    assert "ended" not in told
 
 
 def test_a_run_that_waits_for_a_called_one_that_sleeps_is_waited_for(stage: Any) -> None:

@@ -161,7 +161,8 @@ async def test_what_a_called_workflow_lacks_makes_the_caller_not_ready_until_it_
 
 
 async def test_workflows_that_call_each_other_do_not_wait_for_each_other(world: World) -> None:
-    await world.workflow("w", {"id": "a", "workflow": "v"}, {"id": "self", "workflow": "w"})
+    again = {"id": "more", "branch": [{"when": "false", "steps": [{"id": "self", "workflow": "w"}]}]}
+    await world.workflow("w", {"id": "a", "workflow": "v"}, again)
     await world.workflow("v", {"id": "b", "workflow": "w"}, {"id": "c", "agent": "writer"})
     assert (await reason_of(world, "v"))[1] == "AgentNotFound"
     await world.apply("Agent", "writer", AGENT)

@@ -313,8 +313,8 @@ class TestSyntaxErrors:
         ("source", "line", "column", "words"),
         [
             ("input.i +", 1, 10, "the expression ends too early"),
-            ("input.i = 3", 1, 9, "CEL compares with '=='"),
-            ("input.i and true", 1, 9, "CEL writes '&&'"),
+            ("input.i = 3", 1, 9, "in CEL: equality is =="),
+            ("input.i and true", 1, 9, "in CEL: 'and' is &&"),
             ("1 +\n * 2", 2, 2, "'*' does not fit here"),
             ("'abc", 1, 1, "a text is not closed"),
             (

@@ -288,6 +288,8 @@ def test_skip_makes_up_for_none_but_starts_what_is_on_time() -> None:
     pending, _, [note] = decided(spec_of(missedRunPolicy="Skip"), NOON, NOON + 3 * HOUR_S + ON_TIME_S)
     assert pending == hours(3)
     assert note.message.startswith("2 instants")
+    assert "none is made up for (missedRunPolicy Skip); the run of" in note.message
+    assert note.message.endswith(f"{rfc3339(hours(3)[0])} is on time")
 
 
 def test_what_is_later_than_the_deadline_is_missed_for_good() -> None:
@@ -390,8 +392,24 @@ def test_a_clock_set_back_starts_no_instant_twice() -> None:
     kept = {"cron": "0 * * * *", "timeZone": "UTC", "decidedUntil": rfc3339(NOON)}
     for back_s in (1, 600, 5 * HOUR_S):
         state, notes = state_of(spec, {"schedule": kept}, NOON - back_s)
-        assert decide(state, spec, Schedule.of(spec), NOON, ()) == (state, notes)
+        assert decide(state, spec, Schedule.of(spec), NOON, ()) == (state, [])
+        assert [note.reason for note in notes] == (["ClockSetBack"] if back_s > 120 else [])
     assert decide(state, spec, Schedule.of(spec), NOON + HOUR_S, ())[0].pending == (NOON + HOUR_S,)
+
+
+def test_a_clock_set_back_is_told_once_with_the_time_from_which_runs_are_started_again() -> None:
+    spec = spec_of()
+    kept = {"cron": "0 * * * *", "timeZone": "UTC", "decidedUntil": rfc3339(NOON)}
+    state, [note] = state_of(spec, {"schedule": kept}, NOON - HOUR_S)
+    assert (note.type, note.reason) == ("Warning", "ClockSetBack")
+    assert f"no further run is started until {rfc3339(NOON)} is over again" in note.message
+    state, notes = state_of(spec, {"schedule": state.to_status()}, NOON - HOUR_S / 2)
+    assert notes == []
+    state, notes = state_of(spec, {"schedule": state.to_status()}, NOON + 1)
+    assert (notes, "setBack" in state.to_status()) == ([], False)
+    assert [note.reason for note in state_of(spec, {"schedule": state.to_status()}, NOON - HOUR_S)[1]] == [
+        "ClockSetBack"
+    ]
 
 
 def test_a_clock_that_was_years_ahead_does_not_stop_the_schedule_for_years() -> None:

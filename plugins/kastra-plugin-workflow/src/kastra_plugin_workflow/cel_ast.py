@@ -14,6 +14,8 @@ from typing import Any
 
 import attrs
 
+from kastra_plugin_workflow.cel_hints import hint_for_function, hint_for_syntax
+
 __all__ = ["CelSyntaxError", "Node", "check", "offsets", "parse"]
 
 _MESSAGE = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): (.*)")
@@ -23,7 +25,8 @@ _TOKEN = re.compile(r"token recognition error at: '(.*)'", re.DOTALL)
 _OVERLOAD = re.compile(r"found no matching overload for '(.*?)' applied to '\((.*?)\)'")
 _UNDECLARED = re.compile(r"undeclared reference to '(.*?)'")
 _OPERATOR = re.compile(r"_?([-+*/%<>=!&|?:]+|\[)_?\]?_?:?_?")
-_WORDS = {"and": "&&", "or": "||", "not": "!", "None": "null", "True": "true", "False": "false"}
+_MIXING = frozenset({"_+_", "_-_", "_*_", "_/_", "_<_", "_<=_", "_>_", "_>=_", "_==_", "_!=_", "_?_:_"})
+"""Operators that take integers and doubles together here; the library takes them so only where it knows no types."""
 _DEEP = "it is nested too deeply, or has more than about 30 operators in a row"
 _DEEP_HINT = "; use parentheses to make groups, or compute a part in a step with `set`"
 
@@ -97,8 +100,21 @@ def check(source: str, names: tuple[str, ...]) -> str:
     try:
         kind = _environment(names).compile(source).return_type()
     except RuntimeError as error:
+        if _only_mixes_numbers(str(error)):
+            return "dyn"
         raise _readable(str(error), source) from error
     return str(kind.name()).partition("<")[0].lower()
+
+
+def _only_mixes_numbers(text: str) -> bool:
+    """Whether all that is wrong is that an operator gets integers and doubles."""
+    messages = [found[3] for found in _MESSAGE.finditer(text)]
+    return bool(messages) and all(
+        (found := _OVERLOAD.match(message)) is not None
+        and found[1] in _MIXING
+        and set(found[2].removeprefix("bool, ").split(", ")) == {"int", "double"}
+        for message in messages
+    )
 
 
 @lru_cache(maxsize=256)
@@ -240,21 +256,17 @@ def _words(message: str, source: str) -> str:
         if found := pattern.match(message):
             token = found[1]
             if "<EOF>" in token:
-                return "the expression ends too early"
-            last = token.split()[-1] if token.split() else token
-            hint = f"; CEL writes {_WORDS[last]!r}" if last in _WORDS else ""
-            return f"{token.strip()[:40]!r} does not fit here{hint}"
+                return f"the expression ends too early{hint_for_syntax(source)}"
+            return f"{token.strip()[:40]!r} does not fit here{hint_for_syntax(source)}"
     if found := _TOKEN.match(message):
         token = found[1]
         if token.startswith(("'", '"')):
             return "a text is not closed"
-        return f"{token.strip()[:40]!r} does not fit here" + (
-            "; CEL compares with '=='" if token.startswith("=") else ""
-        )
+        return f"{token.strip()[:40]!r} does not fit here{hint_for_syntax(source)}"
     if found := _OVERLOAD.match(message):
         return f"{_function(found[1])} does not take ({found[2]})"
     if found := _UNDECLARED.match(message):
-        return f"there is no function {found[1]!r}"
+        return f"there is no function {found[1]!r}{hint_for_function(found[1])}"
     return message
 
 

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from kastra_core.errors import nearest, shortened
+from kastra_core.errors import shortened
+from kastra_plugin_workflow.hints import SIZE_FIELDS, suggestion
 
 __all__ = [
     "BINARY",
@@ -115,11 +116,11 @@ def missing(where: str, value: Any, part: str | int) -> EvaluationError:
     if isinstance(value, (list, tuple)):
         if isinstance(part, int):
             return EvaluationError(f"{where} is {word_of(value)}, it has no [{part}]")
-        return EvaluationError(
-            f"{where} is {word_of(value)}, it has no field {shortened(part, 80)!r}; an item is {where}[0]"
-        )
+        hint = f"size({where}) says how many" if part in SIZE_FIELDS else f"an item is {where}[0]"
+        return EvaluationError(f"{where} is {word_of(value)}, it has no field {shortened(part, 80)!r}; {hint}")
     what = f"[{part}]" if isinstance(part, int) else f"field {shortened(part, 80)!r}"
-    return EvaluationError(f"{where} is {word_of(value)}, it has no {what}")
+    hint = f"; size({where}) is its length" if isinstance(value, str) and part in SIZE_FIELDS else ""
+    return EvaluationError(f"{where} is {word_of(value)}, it has no {what}{hint}")
 
 
 def _not_run(value: Mapping[str, Any], part: str) -> EvaluationError:
@@ -130,8 +131,8 @@ def _not_run(value: Mapping[str, Any], part: str) -> EvaluationError:
 
 
 def _near(part: str, value: Mapping[str, Any]) -> str:
-    near = nearest(part, [str(name) for name in list(value)[:200]])
-    return f"; did you mean {near!r}?" if near else ""
+    hint = suggestion(part, [str(name) for name in list(value)[:200]])
+    return f"; {hint}" if hint else ""
 
 
 def _names(value: Mapping[str, Any]) -> str:

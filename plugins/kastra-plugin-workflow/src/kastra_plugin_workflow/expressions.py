@@ -7,6 +7,7 @@ CEL an id with hyphens may be written as in a path (``steps.load-data.output > 3
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -14,7 +15,8 @@ from typing import Any
 import attrs
 
 from kastra_core.api.meta import JsonValue
-from kastra_core.errors import KastraError, nearest, shortened
+from kastra_core.errors import KastraError, shortened
+from kastra_plugin_workflow.hints import suggestion
 from kastra_plugin_workflow.syntax import (
     ExpressionSyntaxError,
     Path,
@@ -29,6 +31,7 @@ from kastra_plugin_workflow.syntax import (
 )
 
 __all__ = [
+    "Comparison",
     "CompiledTemplate",
     "Expression",
     "ExpressionError",
@@ -37,7 +40,6 @@ __all__ = [
     "compile_expression",
     "compile_parts",
     "compile_template",
-    "is_template",
     "parse_expression",
     "path_text",
     "whole_expression",
@@ -70,6 +72,18 @@ class ExpressionError(KastraError):
 # ------------------------------------------------------------------------------------------------ expressions
 
 
+@attrs.frozen
+class Comparison:
+    """Two values that are compared."""
+
+    sign: str
+    left: Path | str
+    """A path, or the JSON type of a value that no path leads to."""
+    right: Path | str
+    texts: tuple[str, str]
+    """Both as a message writes them."""
+
+
 @attrs.frozen(eq=False)
 class Expression:
     """An expression that was read and can be evaluated again and again, in any thread."""
@@ -81,6 +95,8 @@ class Expression:
     """Static paths into the scope, in the order of the source, each once. ``has(a.b)`` refers to ``a``: it asks."""
     is_path: bool
     """It is one plain path and nothing else: ``references[0]``."""
+    comparisons: tuple[Comparison, ...]
+    """``==``, ``<`` and the like between paths and values of a known type, outside of macros' variables."""
     type_name: str
     """What is known of its value before it is evaluated: bool, int, double, string, list, map ..., else dyn."""
     _evaluate: Callable[[Mapping[str, Any]], JsonValue] = attrs.field(repr=False)
@@ -123,8 +139,10 @@ def compile_expression(source: str, variables: Collection[str]) -> Expression:
     unknown = found.first_unknown(variables)
     if unknown is not None:
         name, offset = unknown
-        near = nearest(name, sorted(variables))
-        hint = f"did you mean {near!r}? " if near else ""
+        from kastra_plugin_workflow.cel_hints import hint_for_name
+
+        hint = hint_for_name(name) or suggestion(name, sorted(variables))
+        hint += "" if not hint else " " if hint.endswith("?") else "; "
         names = ", ".join(sorted(variables)) or "nothing"
         line, column = place_of(source, offset)
         raise ExpressionSyntaxError(f"{name!r} is not known here; {hint}in sight are: {names}", line, column, source)
@@ -159,7 +177,9 @@ def _compile(source: str) -> _Found:
     path = plain_path(source)
     if path is not None:
         plain = source.strip()
-        expression = Expression(plain, frozenset({str(path[0])}), (path,), True, "dyn", _path_evaluator(path, plain))
+        expression = Expression(
+            plain, frozenset({str(path[0])}), (path,), True, (), "dyn", _path_evaluator(path, plain)
+        )
         return _Found(expression, lambda name: len(source) - len(source.lstrip()))
     if not source.strip():
         raise ExpressionSyntaxError("the expression is empty")
@@ -263,7 +283,12 @@ def _compile_cel(source: str) -> _Found:
         return original_offset(moved, offsets(info).get(named[name], 0))
 
     paths = tuple(dict.fromkeys(references.paths))
-    return _Found(Expression(shown, roots, paths, False, type_name, evaluate), place)
+    return _Found(Expression(shown, roots, paths, False, tuple(references.comparisons), type_name, evaluate), place)
+
+
+_COMPARING = frozenset({"_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_"})
+_JSON_TYPES = {str: "string", int: "number", float: "number", bool: "boolean"}
+_RETURNS = {"size": "number", "int": "number", "double": "number", "string": "string"}
 
 
 class _References:
@@ -272,6 +297,7 @@ class _References:
     def __init__(self) -> None:
         self.roots: dict[str, int] = {}
         self.paths: list[Path] = []
+        self.comparisons: list[Comparison] = []
 
     def visit(self, node: Any, bound: frozenset[str]) -> None:
         chain = self._chain(node, bound)
@@ -291,11 +317,26 @@ class _References:
             for item in node.items[2:]:
                 self.visit(item, inner)
             return
+        if node.kind == "call" and node.value in _COMPARING:
+            sides = [self._side(item, bound) for item in node.items]
+            if all(sides):
+                (left, left_text), (right, right_text) = sides  # type: ignore[misc]  # neither is None
+                self.comparisons.append(Comparison(node.value[1:-1], left, right, (left_text, right_text)))
         if node.target is not None:
             self.visit(node.target, bound)
         for item in node.items:
             for child in item if isinstance(item, tuple) else (item,):
                 self.visit(child, bound)
+
+    def _side(self, node: Any, bound: frozenset[str]) -> tuple[Path | str, str] | None:
+        """(a path or a type, how it is written) of one side of a comparison; None where nothing can be known."""
+        if node.kind == "const":
+            found = _JSON_TYPES.get(type(node.value))
+            return (found, json.dumps(node.value, ensure_ascii=False)) if found else None
+        if node.kind == "call" and node.value in _RETURNS:
+            return _RETURNS[node.value], f"{node.value}(...)"
+        chain = self._chain(node, bound)
+        return None if chain is None or len(chain) == 1 else (tuple(chain), path_text(tuple(chain)))
 
     @staticmethod
     def _is_type(name: str) -> bool:
@@ -322,11 +363,6 @@ class _References:
 
 
 # ------------------------------------------------------------------------------------------------ templates
-
-
-def is_template(text: str) -> bool:
-    """True when the text holds an expression."""
-    return "{{" in text
 
 
 def whole_expression(text: str) -> Expression | None:
@@ -473,8 +509,6 @@ def _as_text(value: JsonValue) -> str:
     try:
         return orjson.dumps(value).decode()
     except TypeError:  # an integer beyond 64 bits, or very deep
-        import json
-
         try:
             return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
         except (RecursionError, ValueError) as error:

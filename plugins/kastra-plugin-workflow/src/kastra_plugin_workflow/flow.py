@@ -5,7 +5,7 @@ All of it looks at possible ways only: a condition may be true or false, a step 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import attrs
 
@@ -114,6 +114,20 @@ class Flow:
                 return True
             block = owner.block
         return False
+
+    def leads_through(self, block: Block, numbers: Collection[int]) -> bool:
+        """Whether no way from a block's start to its end, or out of it on purpose, goes past the steps ``numbers``."""
+        ways = self._ways[id(block)]
+        if ways.unknown or not block.steps:
+            return False
+        taken = [site.number in numbers for site in block.steps] + [False]
+        open_ways = [[] if taken[index] else goals for index, goals in enumerate(ways.edges)]
+        reached = self._reached(attrs.evolve(ways, edges=open_ways), [ways.start])
+        return not any(reached[index] and ways.exits[index] and not taken[index] for index in range(len(taken)))
+
+    def ends(self, site: Site) -> bool:
+        """Whether a way out of the workflow starts in a step."""
+        return self._ends[site.number]
 
     # --------------------------------------------------------------------------------- problems
 

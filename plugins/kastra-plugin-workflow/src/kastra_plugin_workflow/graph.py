@@ -164,7 +164,11 @@ class _Drawing:
                 self._lane(lane, steps, place)
             self._edge(place, after(""))
         if handler is not None:
-            self._edge(place, target, "" if step.body == "fail" else _ON_FAILURE, "dashed")
+            label = "" if step.body == "fail" else _ON_FAILURE
+            if handler.output is not UNSET:
+                output = f"output {_plain(handler.output) or 'null'}"
+                label = f"{label}: {output}" if label else output
+            self._edge(place, target, label, "dashed")
 
     def _first(
         self,

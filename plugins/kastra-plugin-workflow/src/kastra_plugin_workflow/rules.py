@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from kastra_core.api.kind import MAIN_GROUP
-from kastra_core.api.meta import JsonObject, Resource
+from kastra_core.api.meta import JsonObject, Resource, ResourceKey
 from kastra_core.api.references import Reference, parse_reference
 from kastra_core.errors import InvalidReferenceError, Problem, shortened
 from kastra_core.serde import problems_of, typed
@@ -76,6 +76,7 @@ def validate(resource: Resource) -> Iterable[Problem]:
     # The whole of the checks is needed only here; `references` is asked far more often.
     from kastra_plugin_workflow.flow import flow_problems
     from kastra_plugin_workflow.flow_types import Types
+    from kastra_plugin_workflow.self_calls import self_call_problems
     from kastra_plugin_workflow.sight import sight_problems
     from kastra_plugin_workflow.step_rules import id_problems, step_problems
     from kastra_plugin_workflow.type_rules import mismatches
@@ -96,6 +97,8 @@ def validate(resource: Resource) -> Iterable[Problem]:
     uses = uses_of(outline)
     found += uses.problems
     found += sight_problems(outline, flow, uses)
+    key = ResourceKey(resource.group, resource.kind, namespace, resource.metadata.name)
+    found += self_call_problems(outline, flow, key)
     found += mismatches(outline, uses, Types(outline, uses, namespace, {}))
     return _in_order(resource.spec, found)
 
@@ -143,11 +146,13 @@ def _schedule(spec: WorkflowSpec, schedule: ScheduleSpec) -> Iterator[Problem]:
     from kastra_plugin_workflow.signals import faults, schema_fault
     from kastra_plugin_workflow.values import with_defaults
 
-    try:
-        Schedule.of(schedule)
-    except ScheduleError as error:
-        hint = _near_zone(schedule.time_zone) if error.path == "timeZone" else ""
-        yield Problem(error.message, f"spec.schedule.{error.path}", hint=hint)
+    # Each alone, so that a fault of one does not hide that of the other.
+    for cron, zone in ((schedule.cron, "UTC"), ("0 0 * * *", schedule.time_zone)):
+        try:
+            Schedule(cron, zone)
+        except ScheduleError as error:
+            hint = _near_zone(schedule.time_zone) if error.path == "timeZone" else ""
+            yield Problem(error.message, f"spec.schedule.{error.path}", hint=hint)
     if schedule.starting_deadline is not None and schedule.starting_deadline <= 0:
         yield Problem(
             "must be more than 0", "spec.schedule.startingDeadline", hint="without it none is missed for good"
@@ -163,6 +168,8 @@ def _near_zone(name: str) -> str:
 
     from kastra_core.errors import nearest
 
+    if name.isupper() and len(name) < 6:
+        return "an abbreviation stands for several zones, or for a part of the year"
     known = sorted(available_timezones())
     near = nearest(name, known) or nearest(name, [zone.rpartition("/")[2] for zone in known])
     zone = next((zone for zone in known if near in (zone, zone.rpartition("/")[2])), None)

@@ -39,6 +39,8 @@ ON_TIME_S = 60.0
 """An instant that is seen so late counts as missed."""
 _FAR_BACK_S = 86400.0
 """A clock that is set back by more was wrong before; what it decided for the time to come does not hold."""
+_AHEAD_S = 120.0
+"""Clocks of processes that keep one schedule may differ by this much."""
 _FIELDS = 5
 _LONGEST_NAME = 230
 
@@ -177,6 +179,8 @@ class ScheduleState:
     suspended: bool
     until_s: float
     """Every instant up to this one is decided."""
+    set_back: bool = False
+    """The clock was set back, nothing is decided until it is at ``until_s`` again, and that was told."""
     pending: tuple[float, ...] = ()
     """Those that are to be started, and of which nobody has told yet that they were, ascending."""
 
@@ -215,12 +219,19 @@ class ScheduleState:
                 )
             )
             until_s, pending = now_s // 1, tuple(instant for instant in pending if instant <= now_s)
-        return attrs.evolve(fresh, until_s=until_s, pending=pending), notes
+        set_back = until_s > now_s + _AHEAD_S
+        if set_back and not spec.suspend and not kept.get("setBack"):
+            was, now = rfc3339(until_s), rfc3339(now_s)
+            text = f"the clock was at {was} and is at {now}; no further run is started until {was} is over again"
+            notes.append(Note("Warning", "ClockSetBack", text))
+        return attrs.evolve(fresh, until_s=until_s, set_back=set_back, pending=pending), notes
 
     def to_status(self) -> JsonObject:
         out: JsonObject = {"cron": self.cron, "timeZone": self.time_zone, "decidedUntil": rfc3339(self.until_s)}
         if self.suspended:
             out["suspended"] = True
+        if self.set_back:
+            out["setBack"] = True
         if self.pending:
             out["pending"] = [rfc3339(instant) for instant in self.pending]
         return out
@@ -287,14 +298,16 @@ def _tell_missed(
         return
     count = f"{len(lost)} or more" if more and lost else f"more than {MOST_MISSED}" if more else str(len(lost))
     span = f" ({_several(lost)})" if lost else ""
-    kept = f"{_several(chosen)} will be started" if chosen else "none is made up for"
+    made_up = [instant for instant in chosen if instant in late]
+    kept = f"{_several(made_up)} will be started" if made_up else "none is made up for"
     what = "instant" if count == "1" else "instants"
     notes.append(
         Note(
             "Warning",
             "MissedSchedule",
             f"{count} {what}{span} passed while no process kept the schedule; {kept} "
-            f"(missedRunPolicy {spec.missed_run_policy})",
+            f"(missedRunPolicy {spec.missed_run_policy})"
+            + (f"; {_several(chosen[-1:])} is on time" if chosen and chosen[-1] not in late else ""),
         )
     )
 

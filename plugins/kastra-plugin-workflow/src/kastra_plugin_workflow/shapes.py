@@ -11,7 +11,8 @@ from typing import Any
 
 import attrs
 
-from kastra_core.errors import nearest, shortened
+from kastra_core.errors import shortened
+from kastra_plugin_workflow.hints import SIZE_FIELDS, suggestion
 
 __all__ = ["NOTHING", "ExcludedError", "Shape", "of_types", "word_of_types"]
 
@@ -84,7 +85,9 @@ class Shape:
             return NOTHING
         if isinstance(part, str):
             if types is not None and "object" not in types:
-                raise ExcludedError(f"is {word_of_types(types)}, without fields")
+                counted = part in SIZE_FIELDS and types & {"string", "array"}
+                hint = "size(x) says how many there are" if counted else ""
+                raise ExcludedError(f"is {word_of_types(types)}, without fields", hint)
             return self._of(_property(schema, part))
         if types is not None and "array" not in types:
             raise ExcludedError(f"is {word_of_types(types)}, no list")
@@ -128,9 +131,8 @@ def _property(schema: Mapping[str, Any], name: str) -> Any:
     if any(key in schema for key in _COMBINING):
         return None
     if others is False:
-        near = nearest(name, [str(other) for other in known][:500])
         names = ", ".join(shortened(str(other), 60) for other in list(known)[:_SHOWN])
-        hint = f"did you mean {near!r}?" if near else f"it has: {names or 'none'}"
+        hint = suggestion(name, [str(other) for other in known], f"it has: {names or 'none'}")
         raise ExcludedError(f"has no field {shortened(name, 80)!r}", hint)
     return others
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from kastra_core.errors import Problem, nearest, shortened
 from kastra_plugin_workflow.expressions import Path, path_text
 from kastra_plugin_workflow.flow import Flow
+from kastra_plugin_workflow.hints import suggestion
 from kastra_plugin_workflow.outline import Block, Outline, Site
 from kastra_plugin_workflow.uses import Use, Uses
 
@@ -49,7 +50,11 @@ class _Looker:
             return self.data(use, path[1], path_text(path[:2]))
         known = _FIELDS.get(str(root))
         if known is not None and len(path) > 1 and path[1] not in known and self._is_ours(use, str(root)):
-            return Problem(f"{root} has no field {_shown(path[1])}", use.path, hint=_one_of(path[1], known))
+            return Problem(
+                f"{root} has no field {_shown(path[1])}",
+                use.path,
+                hint=suggestion(str(path[1]), known, f"it has: {', '.join(known)}"),
+            )
         return None
 
     def _is_ours(self, use: Use, root: str) -> bool:
@@ -62,12 +67,14 @@ class _Looker:
         name = path[1]
         target = self.outline.by_id.get(name) if isinstance(name, str) else None
         if target is None:
-            near = nearest(str(name), self.ids[:2000])
-            hint = f"did you mean {near!r}?" if near else f"steps: {', '.join(self.ids[:_SHOWN])}"
+            hint = suggestion(str(name), self.ids, f"steps: {', '.join(self.ids[:_SHOWN])}")
             return Problem(f"{path_text(path)}: there is no step {_shown(name)}", use.path, hint=hint)
         if len(path) > 2 and path[2] not in _OF_STEPS:
             what = f"{path_text(path)}: a step has output and error, not {_shown(path[2])}"
-            return Problem(what, use.path, hint=f"write {path_text((*path[:2], 'output', *path[2:]))}")
+            # `result` is what `output` is called in the older spelling, step.ID.result.
+            near = "output" if path[2] == "result" else nearest(str(path[2]), _OF_STEPS)
+            meant = (near, *path[3:]) if near else ("output", *path[2:])
+            return Problem(what, use.path, hint=f"write {path_text((*path[:2], *meant))}")
         hidden = self._hidden(use, target)
         if hidden is not None:
             return Problem(f"{path_text(path)}: {hidden[0]}", use.path, hint=hidden[1])
@@ -168,10 +175,8 @@ class _Looker:
         publishers = self.uses.published.get(name)
         if not publishers:
             known = list(self.uses.published)
-            near = nearest(name, known[:2000])
-            hint = f"did you mean {near!r}?" if near else "a step publishes with output: {type: NAME}"
-            if not near and known:
-                hint = f"published are: {', '.join(known[:_SHOWN])}"
+            names = f"published are: {', '.join(known[:_SHOWN])}" if known else ""
+            hint = suggestion(name, known, names or "a step publishes with output: {type: NAME}")
             return Problem(f"{written}: no step publishes {shortened(name, 80)!r}", use.path, hint=hint)
         for publisher in publishers:
             if self._can_be(use, publisher, private=True):
@@ -183,8 +188,3 @@ class _Looker:
 
 def _shown(part: str | int) -> str:
     return repr(shortened(part, 80)) if isinstance(part, str) else f"[{part}]"
-
-
-def _one_of(part: str | int, known: tuple[str, ...]) -> str:
-    near = nearest(str(part), known)
-    return f"did you mean {near!r}?" if near else f"it has: {', '.join(known)}"

@@ -9,10 +9,59 @@ from typing import Any
 import orjson
 
 from kastra_core.api.meta import JsonValue, Resource
-from kastra_core.errors import Problem, nearest
+from kastra_core.errors import Problem, shortened
+from kastra_plugin_workflow.hints import suggestion
+from kastra_plugin_workflow.values import place_text
 
-__all__ = ["check_signal", "faults", "misfits", "misfits_by_place", "schema_fault"]
+__all__ = [
+    "OTHER_TYPES",
+    "TYPES",
+    "check_signal",
+    "faults",
+    "meant_schema",
+    "misfits",
+    "misfits_by_place",
+    "schema_fault",
+]
 
+TYPES = ("object", "array", "string", "integer", "number", "boolean", "null")
+"""Of JSON Schema."""
+OTHER_TYPES = {
+    **dict.fromkeys(("str", "text", "date", "datetime", "uuid"), "string"),
+    **dict.fromkeys(("int", "long"), "integer"),
+    **dict.fromkeys(("float", "double", "decimal"), "number"),
+    **dict.fromkeys(("bool",), "boolean"),
+    **dict.fromkeys(("list", "tuple", "set"), "array"),
+    **dict.fromkeys(("dict", "map", "record", "struct"), "object"),
+    **dict.fromkeys(("none", "nil"), "null"),
+}
+"""What other languages call a type -> its name."""
+
+_KEYWORDS = frozenset(
+    (
+        *(
+            "type",
+            "enum",
+            "const",
+            "title",
+            "description",
+            "default",
+            "examples",
+            "deprecated",
+            "readOnly",
+            "writeOnly",
+        ),
+        *("properties", "patternProperties", "additionalProperties", "propertyNames", "required", "minProperties"),
+        *("maxProperties", "dependencies", "dependentRequired", "dependentSchemas", "unevaluatedProperties"),
+        *("items", "prefixItems", "additionalItems", "contains", "minContains", "maxContains", "minItems", "maxItems"),
+        *("uniqueItems", "unevaluatedItems", "minLength", "maxLength", "pattern", "format", "minimum", "maximum"),
+        *("exclusiveMinimum", "exclusiveMaximum", "multipleOf", "divisibleBy", "allOf", "anyOf", "oneOf", "not", "if"),
+        *("then", "else", "extends", "disallow", "contentEncoding", "contentMediaType", "contentSchema", "definitions"),
+        *("id", "example", "nullable", "discriminator", "xml", "externalDocs"),
+    )
+)
+"""Of JSON Schema in its drafts, and of OpenAPI; those with a $ are not listed."""
+_SHOWN_FIELDS = 5
 _SHOWN = 300
 _MOST = 20
 
@@ -27,9 +76,8 @@ def check_signal(run: Resource, name: str, payload: JsonValue) -> Iterable[Probl
     entries = [entry for entry in awaiting if isinstance(entry, Mapping)] if isinstance(awaiting, list) else []
     if not any(entry.get("signal") == name for entry in entries):
         names = [str(entry["signal"]) for entry in entries if "signal" in entry]
-        near = nearest(name, names)
-        if near is not None and near.lower() == name.lower():
-            yield Problem(f"the run does not wait for {name!r}", hint=f"did you mean {near!r}?")
+        if name.casefold() in (other.casefold() for other in names):
+            yield Problem(f"the run does not wait for {name!r}", hint=suggestion(name, names))
         return
     told: set[tuple[str, str]] = set()
     for entry in entries:
@@ -62,7 +110,7 @@ def misfits(schema: Mapping[str, Any], value: JsonValue) -> list[str]:
 def faults(schema: Mapping[str, Any], value: JsonValue) -> Iterator[tuple[str, str]]:
     """(path in the value, what is wrong there) of each misfit, at most one more than are ever shown."""
     for place, _, message in misfits_by_place(schema, value, _MOST + 1):
-        yield _path(place), message
+        yield place_text(place), message
 
 
 def misfits_by_place(
@@ -97,10 +145,40 @@ def schema_fault(schema: Any) -> tuple[str, str] | None:
     try:
         _validator(_key(schema))
     except jsonschema_rs.ValidationError as error:
-        return _path(error.instance_path), _cut(error.message)
+        return place_text(error.instance_path), _type_fault(error) or _cut(error.message)
     except (ValueError, TypeError) as error:
         return "", _cut(str(error))
     return None
+
+
+def meant_schema(schema: Any) -> str:
+    """What a schema without any keyword (``{customer: string}``) probably means, in YAML; "" when it has one."""
+    if not isinstance(schema, Mapping) or not schema:
+        return ""
+    if any(key in _KEYWORDS or str(key).startswith(("$", "x-")) for key in schema):
+        return ""
+    shown = [
+        f"{shortened(str(name), 40)}: {_meant_field(value)}" for name, value in list(schema.items())[:_SHOWN_FIELDS]
+    ]
+    rest = ", ..." if len(schema) > len(shown) else ""
+    return f"{{type: object, properties: {{{', '.join(shown)}{rest}}}}}"
+
+
+def _meant_field(value: Any) -> str:
+    given = value.get("type") if isinstance(value, Mapping) else value
+    lower = given.lower() if isinstance(given, str) else ""
+    found = lower if lower in TYPES else OTHER_TYPES.get(lower)
+    return f"{{type: {found}}}" if found else "{...}"
+
+
+def _type_fault(error: Any) -> str:
+    """What is wrong with the value of ``type``, "" when the fault is another one."""
+    place, value = list(error.instance_path), error.instance
+    if place[-1:] != ["type"] or place[-2:-1] == ["properties"] or not isinstance(value, str):
+        return ""
+    near = OTHER_TYPES.get(value.lower())
+    hint = f"did you mean {near!r}?" if near else suggestion(value, TYPES)
+    return f"{shortened(value, 80)!r} is no type; {hint}{' ' if hint else ''}types are {', '.join(TYPES)}"
 
 
 def _fault(error: Any) -> tuple[tuple[str | int, ...], str, str]:
@@ -128,13 +206,6 @@ def _validator(schema: bytes) -> Any:
 
 def _refuse(uri: str) -> Any:
     raise ValueError("a schema may refer to itself only ('#/...')")
-
-
-def _path(parts: Any) -> str:
-    out = ""
-    for part in parts:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else str(part)
-    return out
 
 
 def _cut(text: str) -> str:

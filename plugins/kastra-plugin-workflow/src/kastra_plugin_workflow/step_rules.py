@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kastra_core.durations import Duration
-from kastra_core.errors import InvalidReferenceError, Problem, nearest, shortened
+from kastra_core.errors import InvalidReferenceError, Problem, shortened
 from kastra_core.serde import FieldError, type_word
 from kastra_plugin_workflow.cel_values import TYPE_NAMES
+from kastra_plugin_workflow.hints import suggestion
 from kastra_plugin_workflow.outline import Block, Outline, Site
 from kastra_plugin_workflow.spec import BODIES, END, UNSET, RetrySpec, StepSpec
 from kastra_plugin_workflow.values import USER_INPUT, instant_of, output_form
@@ -38,7 +39,22 @@ _RESERVED = frozenset(
         *TYPE_NAMES,
     )
 )
-_QUICK = ("set", "succeed", "fail", "sleep")
+_AT_ONCE = "it is over at once"
+_NO_TIMEOUT = {
+    "set": _AT_ONCE,
+    "succeed": _AT_ONCE,
+    "fail": _AT_ONCE,
+    "sleep": "it lasts as long as it says",
+    "branch": "without steps of its own it is over at once",
+}
+"""Body -> why a timeout means nothing for it."""
+_NO_RETRY = {
+    "set": "with the same data it gives the same",
+    "succeed": "it ends the workflow",
+    "fail": "it fails on purpose, and would again",
+    "sleep": "it does not fail",
+    "branch": "without steps of its own it does not fail",
+}
 _BODY_NAMES = ", ".join(BODIES.values())
 
 
@@ -107,8 +123,7 @@ def target_problem(name: str, path: str, block: Block, outline: Outline) -> Prob
             hint="a step goes on with steps of its own block only",
         )
     known = [*(site.step.id for site in block.steps), END]
-    near = nearest(name, known[:500])
-    hint = f"did you mean {near!r}?" if near else f"steps of this block: {', '.join(known[:20])}"
+    hint = suggestion(name, known, f"steps of this block: {', '.join(known[:20])}")
     return Problem(f"there is no step {shown!r}", path, hint=hint)
 
 
@@ -361,12 +376,17 @@ def _output(site: Site) -> Iterator[Problem]:
 
 def schema_problems(schema: Any, path: str) -> Iterator[Problem]:
     """What is wrong with a JSON schema."""
-    from kastra_plugin_workflow.signals import schema_fault
+    from kastra_plugin_workflow.signals import meant_schema, schema_fault
 
     fault = schema_fault(schema)
     if fault is not None:
         below, message = fault
         yield Problem(f"it is no valid JSON schema: {message}", f"{path}.{below}" if below else path)
+        return
+    meant = meant_schema(schema)
+    if meant:
+        what = "it has no keyword of JSON Schema, so that everything would fit it"
+        yield Problem(what, path, hint=f"write {meant}")
 
 
 def _end(site: Site) -> Iterator[Problem]:
@@ -379,23 +399,19 @@ def _end(site: Site) -> Iterator[Problem]:
 def _tries(site: Site) -> Iterator[Problem]:
     step = site.step
     body = site.body
-    what = ""
-    if body in _QUICK:
-        what = body
-    elif (
-        step.branch is not None
-        and body == "branch"
-        and not any(block.kind in ("case", "default") for block in site.blocks)
-    ):
-        what = "a branch without steps"
+    works = body not in _NO_RETRY or any(block.kind in ("case", "default") for block in site.blocks)
     if step.timeout is not None:
-        if what:
-            yield Problem(f"a timeout means nothing for {what}", f"{site.path}.timeout", hint="remove it")
+        if not works:
+            yield Problem(
+                f"a timeout means nothing for {body}: {_NO_TIMEOUT[body]}", f"{site.path}.timeout", hint="remove it"
+            )
         elif step.timeout <= 0:
             yield Problem("must be more than 0", f"{site.path}.timeout")
     if step.retry is not None:
-        if what:
-            yield Problem(f"a retry means nothing for {what}", f"{site.path}.retry", hint="remove it")
+        if not works:
+            yield Problem(
+                f"a retry means nothing for {body}: {_NO_RETRY[body]}", f"{site.path}.retry", hint="remove it"
+            )
         yield from retry_problems(step.retry, f"{site.path}.retry")
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from kastra_core.errors import UserError, shortened
 
 __all__ = [
     "ExpressionSyntaxError",
     "Path",
+    "dollar_faults",
     "end_of_expression",
     "modern_cel",
     "offset_of",
@@ -18,6 +19,7 @@ __all__ = [
     "place_of",
     "plain_path",
     "split_text",
+    "without_texts",
 ]
 
 Path = tuple[str | int, ...]
@@ -36,6 +38,10 @@ _OLDER = re.compile(
      (?P<result>\.result\b(?!\s*\()|\[\s*(?:"result"|'result')\s*\])?""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
+_LITERAL = re.compile(rf"(?P<text>{_TEXT})|//[^\n]*", re.DOTALL)
+_DOLLAR = re.compile(r"\$\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*([.\[}])")
+_OBJECTS = frozenset({"workflow", "steps", "step", "data", "error"})
+"""Names that are followed by a field; ``${data}`` alone is somebody else's."""
 _SCAN = re.compile(rf"""(?P<text>{_TEXT})|(?P<quote>["'])|(?P<comment>//)|\}}\}}|[{{}}]""", re.DOTALL)
 
 
@@ -159,6 +165,42 @@ def split_text(text: str) -> Iterator[tuple[str, str | None, int]]:
         at = end + 2
         if at >= len(text):
             return
+
+
+def dollar_faults(text: str, names: Collection[str]) -> Iterator[ExpressionSyntaxError]:
+    """Yield where a text has ``${{ x }}``, or ``${x}`` with a name that is in sight: other systems' expressions."""
+    at = 0
+    try:
+        for literal, source, start in split_text(text):
+            for found in _DOLLAR.finditer(literal):
+                name, after = found.groups()
+                if name not in names and not (name == "step" and "steps" in names):
+                    continue
+                if after == "}" and name in _OBJECTS:
+                    continue
+                yield ExpressionSyntaxError(
+                    f"'${{{name}...}}' is plain text here; write {{{{ {name}... }}}}, without $ and with two braces "
+                    f'(to keep it as text: {{{{ "${{" }}}}{name}...)',
+                    *place_of(text, at + found.start()),
+                    text,
+                )
+            if source is None:
+                return
+            if literal.endswith("$"):
+                yield ExpressionSyntaxError(
+                    "an expression is written without $: {{ x }}, not ${{ x }} "
+                    '(a dollar sign before a value: {{ "$" }}{{ x }})',
+                    *place_of(text, start - 3),
+                    text,
+                )
+            at = start + len(source) + 2
+    except ExpressionSyntaxError:
+        return  # told by whoever reads the expressions
+
+
+def without_texts(source: str) -> str:
+    """CEL with its text literals and comments blanked out, each character by a space."""
+    return _LITERAL.sub(lambda found: " " * len(found[0]), source)
 
 
 def end_of_expression(text: str, start: int) -> int:

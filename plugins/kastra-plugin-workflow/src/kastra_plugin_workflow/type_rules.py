@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kastra_core.api.meta import Resource
 from kastra_core.errors import Problem
 from kastra_core.serde import typed
-from kastra_plugin_workflow.expressions import Expression
+from kastra_plugin_workflow.expressions import Comparison, Expression
 from kastra_plugin_workflow.flow_types import Schemas, Types
 from kastra_plugin_workflow.outline import Outline, Site, outline_of
 from kastra_plugin_workflow.shapes import ExcludedError, Shape, word_of_types
 from kastra_plugin_workflow.signals import misfits_by_place
 from kastra_plugin_workflow.spec import UNSET, WorkflowSpec
 from kastra_plugin_workflow.uses import Use, Uses, uses_of
-from kastra_plugin_workflow.values import USER_INPUT, input_form, output_form, with_defaults
+from kastra_plugin_workflow.values import USER_INPUT, input_form, output_form, place_text, with_defaults
 
 __all__ = ["mismatches", "type_problems"]
 
 _MOST_MISFITS = 50
 """Of one value."""
+_QUOTED_NUMBER = re.compile(r'"-?[0-9]+(\.[0-9]+)?"')
 _OWN = frozenset({"required", "additionalProperties", "type", "minProperties", "maxProperties", "propertyNames"})
 """Keywords of an object that do not depend on the values of its fields."""
 
@@ -58,6 +60,8 @@ def _expression(use: Use, expression: Expression, types: Types) -> Iterator[Prob
         except ExcludedError as error:
             yield Problem(error.message, use.path, hint=error.hint)
             return
+    for comparison in expression.comparisons:
+        yield from _comparison(use, comparison, types, tested)
     found = types.of_expression(expression, use.site, tested=tested).types if use.whole else None
     if found is None:
         return
@@ -69,6 +73,30 @@ def _expression(use: Use, expression: Expression, types: Types) -> Iterator[Prob
         return
     if site.step.foreach is not None and use.path == site.at("foreach", "items") and "array" not in found:
         yield Problem(f"foreach goes through a list, this is {word_of_types(found)}", use.path)
+
+
+def _comparison(use: Use, comparison: Comparison, types: Types, tested: bool) -> Iterator[Problem]:
+    """CEL finds values of different types unequal, and no order between them."""
+    sides = []
+    for side in (comparison.left, comparison.right):
+        found = frozenset({side}) if isinstance(side, str) else types.follow(side, use.site, tested=tested).types
+        if found is None or "null" in found:
+            return  # `x == null` asks
+        sides.append(_numbers(found))
+    if sides[0] & sides[1]:
+        return
+    words = " and ".join(
+        f"{text} is {word_of_types(found - {'integer'} if 'number' in found else found)}"
+        for text, found in zip(comparison.texts, sides, strict=True)
+    )
+    always = {"==": "is always false", "!=": "is always true"}.get(comparison.sign, "fails")
+    hint = ""
+    if "string" in sides[0] | sides[1] and "number" in sides[0] | sides[1]:
+        text, number = comparison.texts if "string" in sides[0] else reversed(comparison.texts)
+        hint = f"string({number}) makes a text of a number, int(...) a number of a text"
+        if _QUOTED_NUMBER.fullmatch(text):
+            hint = f"write {text.strip(chr(34))} without quotes"
+    yield Problem(f"the comparison by {comparison.sign!r} {always}: {words}", use.path, hint=hint)
 
 
 class _Values:
@@ -121,7 +149,7 @@ class _Values:
                     return  # no valid schema; told where it stands
                 if place in inside and (place in computed or keyword not in _OWN):
                     continue
-                yield Problem(f"{message} ({what})", path + _below(place))
+                yield Problem(f"{message} ({what})", place_text(place, path))
         whole = Shape(schema, schema)
         for place, text in computed.items():
             wanted = whole
@@ -130,7 +158,7 @@ class _Values:
                     wanted = wanted.member(part)
             except ExcludedError:
                 continue
-            yield from _overlap(self.types.of_template(text, self.site), wanted, path + _below(place), what)
+            yield from _overlap(self.types.of_template(text, self.site), wanted, place_text(place, path), what)
 
 
 def _overlap(given: Shape, wanted: Shape, path: str, what: str) -> Iterator[Problem]:
@@ -157,10 +185,6 @@ def _without(value: Any, place: tuple[str | int, ...], computed: dict[tuple[str 
     if isinstance(value, (list, tuple)):
         return [_without(item, (*place, index), computed) for index, item in enumerate(value)]
     return value
-
-
-def _below(place: tuple[str | int, ...]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place)
 
 
 def _name(reference: Any) -> str:

@@ -16,6 +16,7 @@ from kastra_plugin_workflow.expressions import (
 )
 from kastra_plugin_workflow.outline import Block, Outline, Site
 from kastra_plugin_workflow.spec import UNSET
+from kastra_plugin_workflow.syntax import dollar_faults
 from kastra_plugin_workflow.values import USER_INPUT, input_form, output_form
 
 __all__ = ["Use", "Uses", "names_in", "uses_of"]
@@ -154,6 +155,10 @@ class _Reader:
 
     def template(self, value: Any, path: str, names: frozenset[str], moment: str) -> None:
         for place, text in _texts(value, path):
+            written = text if isinstance(text, str) else next(iter(text))
+            self.found.problems += [_problem(error, place) for error in dollar_faults(written, names)]
+            if "{{" not in written:
+                continue
             for part in compile_parts(text, names):
                 if isinstance(part, ExpressionSyntaxError):
                     self.found.problems.append(_problem(part, place))
@@ -163,15 +168,15 @@ class _Reader:
 
 
 def _texts(value: Any, path: str) -> Iterator[tuple[str, Any]]:
-    """(path, text) of each text that holds an expression, and (path, key) of each such key."""
+    """(path, text) of each text that holds or seems to hold an expression, and (path, {key: None}) of each such key."""
     todo: list[tuple[str, Any]] = [(path, value)]
     while todo:
         place, item = todo.pop()
         if isinstance(item, str):
-            if "{{" in item:
+            if "{{" in item or "${" in item:
                 yield place, item
         elif isinstance(item, Mapping):
-            yield from ((place, {key: None}) for key in item if isinstance(key, str) and "{{" in key)
+            yield from ((place, {key: None}) for key in item if isinstance(key, str) and ("{{" in key or "${" in key))
             todo.extend((f"{place}.{key}", inner) for key, inner in reversed(list(item.items())))
         elif isinstance(item, (list, tuple)):
             todo.extend((f"{place}[{index}]", item[index]) for index in range(len(item) - 1, -1, -1))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
 from kastra_core.api.meta import JsonValue
 from kastra_core.durations import Duration
 
-__all__ = ["USER_INPUT", "duration_text", "input_form", "instant_of", "output_form", "with_defaults"]
+__all__ = ["USER_INPUT", "duration_text", "input_form", "instant_of", "output_form", "place_text", "with_defaults"]
 
 USER_INPUT = "user-input"
 """In place of a published name: the workflow's input."""
@@ -46,6 +46,17 @@ def with_defaults(schema: Mapping[str, Any], value: JsonValue) -> JsonValue:
         if name not in given and isinstance(inner, Mapping) and "default" in inner
     }
     return {**given, **missing} if missing else value
+
+
+def place_text(place: Iterable[str | int], base: str = "") -> str:
+    """How a place below ``base`` is written.
+
+    >>> place_text(("items", 2, "price"), "spec.input"), place_text(("items", 2))
+    ('spec.input.items[2].price', 'items[2]')
+    """
+    for part in place:
+        base += f"[{part}]" if isinstance(part, int) else f".{part}" if base else str(part)
+    return base
 
 
 def instant_of(text: Any) -> float | None:
