@@ -11,9 +11,9 @@ import attrs
 from kastra_core.api.meta import Condition, JsonObject, Resource, ResourceKey, condition_of
 from kastra_core.api.references import Reference
 from kastra_core.controller import AbstractController, ready_status
-from kastra_core.errors import nearest
 from kastra_core.protocols.controller import Result
 from kastra_core.serde import typed
+from kastra_plugin_workflow.hints import suggestion
 from kastra_plugin_workflow.outline import Outline, outline_of
 from kastra_plugin_workflow.rules import references
 from kastra_plugin_workflow.scheduled_runs import ScheduledRuns, Turn
@@ -173,8 +173,7 @@ class WorkflowController(AbstractController):
         known = sorted(record.name for _, record in plugins.records("kastra_operations"))
         for path, name in used:
             if name not in known:
-                near = nearest(name, known)
-                hint = f"did you mean {near!r}?" if near else f"offered: {', '.join(known) or 'none'}"
+                hint = suggestion(name, known, f"offered: {', '.join(known) or 'none'}")
                 text = f"{path}: no installed plugin offers the operation {name!r}; {hint}"
                 yield _Fault("OperationNotFound", text, missing=True)
 
