@@ -84,7 +84,7 @@ async def workers(tmp_path: Path) -> AsyncIterator[Nursery]:
 
 
 @settings(
-    max_examples=EXAMPLES or 12,
+    max_examples=EXAMPLES or 8,
     # Each try takes a second: plans are made smaller only where there is time for it.
     phases=(Phase.explicit, Phase.generate, *((Phase.shrink,) if EXAMPLES else ())),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],

@@ -111,7 +111,7 @@ SPEC = st.fixed_dictionaries(
 
 
 @given(SPEC)
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_whatever_the_spec_says_the_rules_answer(spec: dict[str, Any]) -> None:
     resource = workflow(spec)
     found = list(validate(resource))
