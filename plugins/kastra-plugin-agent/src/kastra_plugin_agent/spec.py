@@ -7,16 +7,15 @@ from typing import Any, Literal
 
 import attrs
 
+from kastra_core.api.limits import LimitsSpec, ScalingSpec
 from kastra_core.config import SecretRef
 from kastra_core.serde import FieldError, converter, type_word
 
 __all__ = [
     "AgentSpec",
-    "LimitsSpec",
     "MemorySpec",
     "ModelSpec",
     "OutputSpec",
-    "ScalingSpec",
     "ToolUse",
     "ToolUses",
 ]
@@ -112,34 +111,6 @@ class OutputSpec:
     """JSON schema of the output."""
     max_repairs: int = 1
     """How often the model is shown its mistake and asked again."""
-
-
-@attrs.frozen(kw_only=True)
-class LimitsSpec:
-    """Bounds of one run; reaching one ends the run with reason LimitExceeded. 0 allows none."""
-
-    max_steps: int | None = None
-    """Turns of the loop model -> tools (25 when nobody says otherwise)."""
-    max_model_calls: int | None = None
-    """Calls of models, retries within one not counted."""
-    max_tool_calls: int | None = None
-    """Calls of tools."""
-    max_tokens: int | None = None
-    """Input and output tokens of all model calls together."""
-    max_cost: float | None = None
-    """USD; counts what the provider or the configured prices tell."""
-    timeout_s: float | None = None
-    """Seconds from the start of the run, time in which no process worked on it included."""
-
-
-@attrs.frozen(kw_only=True)
-class ScalingSpec:
-    """Runs of this agent at once in one process; further ones wait."""
-
-    min_replicas: int = 0
-    """Slots that status shows even when nothing runs."""
-    max_replicas: int | None = None
-    """Runs at once; none: only the runtime's own limit holds."""
 
 
 @attrs.frozen(kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 import attrs
 
+from kastra_core.api.limits import LimitsSpec, ScalingSpec
 from kastra_core.durations import Duration
 from kastra_core.serde import FieldError, converter, structure, structure_object, type_word
 
@@ -21,12 +22,10 @@ __all__ = [
     "DefaultSpec",
     "FailSpec",
     "ForeachSpec",
-    "LimitsSpec",
     "LoopSpec",
     "OnFailureSpec",
     "ParallelSpec",
     "RetrySpec",
-    "ScalingSpec",
     "ScheduleSpec",
     "SleepSpec",
     "StepSpec",
@@ -329,34 +328,6 @@ _MAY_BE_NULL = ("set", "succeed")
 
 
 @attrs.frozen(kw_only=True)
-class LimitsSpec:
-    """Bounds of one run; reaching one ends the run with reason LimitExceeded. 0 allows none."""
-
-    max_steps: int | None = None
-    """Steps that start, in all blocks together (10,000 when nobody says otherwise)."""
-    max_model_calls: int | None = None
-    """Calls of models, those of child runs included."""
-    max_tool_calls: int | None = None
-    """Calls of tools, those of child runs included."""
-    max_tokens: int | None = None
-    """Input and output tokens of all model calls together."""
-    max_cost: float | None = None
-    """USD; counts what the provider or the configured prices tell."""
-    timeout_s: float | None = None
-    """Seconds from the start of the run, waiting included. ``spec.timeout`` does the same and runs ``onFailure``."""
-
-
-@attrs.frozen(kw_only=True)
-class ScalingSpec:
-    """Runs of this workflow at once in one process; further ones wait."""
-
-    min_replicas: int = 0
-    """Slots that status shows even when nothing runs."""
-    max_replicas: int | None = None
-    """Runs at once; none: only the runtime's own limit holds."""
-
-
-@attrs.frozen(kw_only=True)
 class ScheduleSpec:
     """Starts runs by the clock."""
 
@@ -396,7 +367,7 @@ class WorkflowSpec:
     on_failure: tuple[StepSpec, ...] = ()
     """A block that runs when the workflow failed."""
     timeout: Duration | None = None
-    """Of the whole, waiting included."""
+    """Of the whole, waiting included; afterwards ``onFailure`` runs, as it does not for ``limits.timeoutS``."""
     retry: RetrySpec | None = None
     """Of each step with agent, tool, workflow, network or operation that says nothing itself."""
     limits: LimitsSpec = attrs.field(factory=LimitsSpec)
