@@ -176,8 +176,13 @@ def _delete(op: DeleteResource, _: int) -> Step:
 # ------------------------------------------------------------------------------------------------- journal
 
 
+_FENCES = 4096
+"""Runs that are remembered."""
+
+
 def _claim(op: ClaimRun, _: int) -> Step:
     def step(tx: Transaction) -> int:
+        tx.fences.pop(op.run, None)
         row = tx.first(
             "SELECT r.id, r.epoch, c.run FROM runs r LEFT JOIN claims c ON c.run = r.id WHERE r.uid = ?", (op.run,)
         )
@@ -200,17 +205,25 @@ def _claim(op: ClaimRun, _: int) -> Step:
 
 
 def _fence(tx: Transaction, run: str, epoch: int) -> int:
+    """Id of a run whose present claim has this epoch. Each record of a run asks, so the answer is remembered."""
+    known = tx.fences.get(run)
+    if known is not None and known[0] == epoch:
+        return known[1]
     row = tx.first(
         "SELECT r.id FROM runs r JOIN claims c ON c.run = r.id WHERE r.uid = ? AND r.epoch = ?", (run, epoch)
     )
     if row is None:
         raise FencedError(run)
+    if len(tx.fences) >= _FENCES:
+        tx.fences.clear()
+    tx.fences[run] = epoch, int(row[0])
     return int(row[0])
 
 
 def _release(op: ReleaseRun, _: int) -> Step:
     def step(tx: Transaction) -> None:
         run = _fence(tx, op.run, op.epoch)
+        del tx.fences[op.run]
         if op.finished:
             tx.execute("DELETE FROM claims WHERE run = ?", (run,))
         else:
@@ -248,6 +261,7 @@ def _drop_journal(op: DropJournal, _: int) -> Step:
     holder = holder_name(op.run)
 
     def step(tx: Transaction) -> Generator[None, None, None]:
+        tx.fences.pop(op.run, None)
         tx.let_go(holder)
         row = tx.first("SELECT id FROM runs WHERE uid = ?", (op.run,))
         if row is None:

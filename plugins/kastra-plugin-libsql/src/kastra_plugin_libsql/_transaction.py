@@ -27,6 +27,7 @@ class Transaction:
         "changes",
         "events",
         "execute",
+        "fences",
         "horizon",
         "inserted",
         "kinds",
@@ -43,12 +44,19 @@ class Transaction:
         kinds: dict[tuple[str, str], int],
         now: float,
         counters: tuple[int, int] | None = None,
+        fences: dict[str, tuple[int, int]] | None = None,
     ) -> None:
-        """``counters``: ``rv`` and ``horizon`` as the last commit left them, when it is known that it was this one."""
+        """What is known when the last commit was of this connection.
+
+        Args:
+            counters: ``rv`` and ``horizon`` as it left them.
+            fences: uid of a run -> (epoch of its present claim, id); kept true by what changes a claim.
+        """
         self.execute = connection.execute
         self.changes = connection.changes
         self.inserted = connection.last_insert_rowid
         self.kinds, self.now = kinds, now
+        self.fences = {} if fences is None else fences
         self.new_kinds: dict[tuple[str, str], int] = {}
         self.events: list[EventRow] = []
         self.scopes = self.signals = False

@@ -94,6 +94,8 @@ class Writer:
         self._execute: Callable[[str], Iterable[Any]]
         self._counters: tuple[int, int] | None = None
         """rv and horizon after the last commit of this store, true while PRAGMA data_version is ``_data_version``."""
+        self._fences: dict[str, tuple[int, int]] = {}
+        """Runs whose claims are known, true as ``_counters`` is."""
         self._data_version = -1
         self._worker = Worker("kastra-libsql-writer")
         self._queue: deque[_Commit] = deque()
@@ -230,7 +232,10 @@ class Writer:
                     # Somebody else wrote since the last commit.
                     check_schema(self._connection, self._db.settings.path)
                     self._data_version, self._counters = version, None
-                self._tx = Transaction(self._connection, self._db.kinds, self._db.settings.clock(), self._counters)
+                    self._fences.clear()
+                self._tx = Transaction(
+                    self._connection, self._db.kinds, self._db.settings.clock(), self._counters, self._fences
+                )
             except (ValueError, TypeError) as err:  # no horizon, or no number
                 error = damaged(self._db.settings.path, err)
                 error.__cause__ = err
@@ -333,6 +338,7 @@ class Writer:
     def _abandon(self, commit: _Commit) -> None:
         """Undo in the shared transaction what a commit did so far."""
         tx = self._tx
+        self._fences.clear()
         if commit.savepoint:
             tx.execute("ROLLBACK TO one; RELEASE one")
         if commit.at or commit.savepoint:
@@ -433,6 +439,7 @@ class Writer:
         self._next()
 
     def _rollback(self) -> None:
+        self._fences.clear()
         # After a full disk SQLite may have rolled back by itself.
         if self._connection is not None and self._connection.in_transaction:
             try:
