@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ def running_status(now_s: float, worker: str, before: Mapping[str, Any] | None =
     status: JsonObject = {
         "phase": "Running",
         "startedAt": before.get("startedAt") or rfc3339(now_s),
-        "startedAtS": before.get("startedAtS") or round(now_s, 3),
+        "startedAtS": before.get("startedAtS") or math.floor(now_s * 1000) / 1000,
         "worker": worker,
         "conditions": [_complete("False", "Running", now_s)],
     }
