@@ -26,9 +26,9 @@ from kastra_core.execution.replay_context import (
     ReplayError,
     StopError,
     TraceEntry,
-    copy_of,
 )
 from kastra_core.execution.run_status import FINISHED
+from kastra_core.execution.state import copy_of
 from kastra_core.protocols.store import Record
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from kastra_core.protocols.store import AppendRecord, Operation, Signal
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
 
-__all__ = ["RunState", "RunUsage", "error_of", "outcome_of", "uid_of_child", "used_signals"]
+__all__ = ["RunState", "RunUsage", "copy_of", "error_of", "outcome_of", "uid_of_child", "used_signals"]
 
 log = logging.getLogger("kastra.runs")
 
@@ -44,6 +44,15 @@ class RunUsage:
         self.output_tokens += other.get("outputTokens", 0) or other.get("output_tokens", 0)
         if other.get("cost") is not None:
             self.cost = (self.cost or 0.0) + other["cost"]
+
+    def count(self, counts_as: str, result: JsonValue) -> None:
+        """Add one operation ("model", "tool", "" for neither) and what its result says that it used."""
+        if counts_as == "model":
+            self.model_calls += 1
+            if isinstance(result, dict) and isinstance(result.get("usage"), dict):
+                self.add(result["usage"])
+        elif counts_as == "tool":
+            self.tool_calls += 1
 
     def to_json(self) -> JsonObject:
         out: JsonObject = {
@@ -290,12 +299,7 @@ class RunState:
 
     def count(self, counts_as: str, result: JsonValue) -> None:
         """Add what an operation used, once it ended."""
-        if counts_as == "model":
-            self.usage.model_calls += 1
-            if isinstance(result, dict) and isinstance(result.get("usage"), dict):
-                self.usage.add(result["usage"])
-        elif counts_as == "tool":
-            self.usage.tool_calls += 1
+        self.usage.count(counts_as, result)
 
     def add_child(self, usage: JsonObject) -> None:
         """Add what a child run used."""
@@ -447,6 +451,11 @@ class RunState:
                     self.listeners.remove(listener)
 
 
+def copy_of(value: JsonValue) -> JsonValue:
+    """A copy of JSON: what is done to it must not reach who reads the value again."""
+    return orjson.loads(orjson.dumps(value)) if isinstance(value, (dict, list, tuple)) else value
+
+
 def outcome_of(record: JsonObject) -> JsonValue:
     """A copy of the result that a record holds: what is done to it must not reach who reads the record again.
 
@@ -454,8 +463,7 @@ def outcome_of(record: JsonObject) -> JsonValue:
     """
     error = record.get("e")
     if error is None:
-        result = record.get("r")
-        return orjson.loads(orjson.dumps(result)) if isinstance(result, (dict, list)) else result
+        return copy_of(record.get("r"))
     raise error_of(error)
 
 
