@@ -68,5 +68,9 @@ def kastra_stores() -> Iterable[StoreRegistration]:
 def kastra_operations() -> Iterable[OperationRegistration]:
     return (
         OperationRegistration(name="model.chat", handler="kastra_core.execution.operations:chat", counts_as="model"),
-        OperationRegistration(name="model.embed", handler="kastra_core.execution.operations:embed"),
+        OperationRegistration(
+            name="model.embed", handler="kastra_core.execution.operations:embed", counts_as="embedding"
+        ),
+        OperationRegistration(name="state.get", handler="kastra_core.execution.operations:state_get"),
+        OperationRegistration(name="state.update", handler="kastra_core.execution.operations:state_update"),
     )

@@ -108,6 +108,7 @@ class Config:
     namespace: str = "default"
     model: str | None = None
     default_model: str | None = None
+    default_embeddings: str | None = None
     providers: Mapping[str, ProviderSettings] = attrs.field(factory=dict)
     plugins: PluginSettings = attrs.field(factory=PluginSettings)
     tools: ToolSettings = attrs.field(factory=ToolSettings)

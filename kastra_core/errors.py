@@ -510,9 +510,11 @@ class RunError(KastraError):
 class RunFailedError(RunError):
     """A run failed; ``reason`` is that of its condition."""
 
-    def __init__(self, message: str, *, reason: str = "Failed", run: str = "") -> None:
+    def __init__(self, message: str, *, reason: str = "Failed", run: str = "", output: Any = None) -> None:
         super().__init__(message)
         self.message, self._reason, self.run = message, reason, run
+        self.output = output
+        """What there was of an output when it failed; shown as ``status.output``."""
 
     @property
     def reason(self) -> str:

@@ -69,6 +69,8 @@ class ModelProviderRegistration:
     description: str = ""
     keyless: bool = False
     """Needs no account: may be the default when nothing is configured."""
+    embeddings: str = ""
+    """Its model that makes embeddings, where it has one."""
     preload: tuple[str, ...] = ()
     """Modules that the first request needs. A command that is about to make one imports them in a thread meanwhile."""
 
@@ -90,7 +92,8 @@ class OperationRegistration:
     """"<area>.<verb>": ``tool.invoke``."""
     handler: Lazy[OperationHandler]
     counts_as: str = ""
-    """"model" or "tool": counted for limits and shown in usage; "" for neither."""
+    """"model" or "tool": counted for limits and shown in usage. "embedding": only its tokens and its cost are, as
+    ``usage`` of its result says. "" for neither."""
 
 
 @attrs.frozen(kw_only=True)

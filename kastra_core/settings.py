@@ -99,6 +99,8 @@ class Settings:
     """``provider/name``; overrides the model of every Agent."""
     default_model: str | None = None
     """``provider/name`` for Agents that name none."""
+    default_embeddings: str | None = None
+    """``provider/name`` that makes embeddings where nobody names one."""
     providers: Mapping[str, ProviderSettings] = attrs.field(factory=dict)
     plugins: PluginSettings = attrs.field(factory=PluginSettings)
     tools: ToolSettings = attrs.field(factory=ToolSettings)
@@ -179,7 +181,12 @@ def _rules(settings: Settings) -> Iterator[Problem]:
     if not _NAMESPACE.fullmatch(settings.namespace):
         hint = "use lower case letters, digits and '-', at most 63, beginning and ending with a letter or digit"
         yield Problem(f"{settings.namespace!r} is no name of a namespace", "namespace", hint=hint)
-    for path, model in (("model", settings.model), ("defaultModel", settings.default_model)):
+    named = (
+        ("model", settings.model),
+        ("defaultModel", settings.default_model),
+        ("defaultEmbeddings", settings.default_embeddings),
+    )
+    for path, model in named:
         provider, slash, name = (model or "").partition("/")
         if model is not None and not (provider and slash and name):
             yield Problem(f"{model!r} names no model", path, hint="write provider/name, for example openai/gpt-4o")

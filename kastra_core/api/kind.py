@@ -7,7 +7,7 @@ loaded on first use (:mod:`kastra_core.api.lazy`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kastra_core.api.references import Reference
     from kastra_core.protocols.store import Operation
 
-__all__ = ["MAIN_GROUP", "GroupVersionKind", "PrinterColumn", "ResourceKind"]
+__all__ = ["MAIN_GROUP", "Embedded", "GroupVersionKind", "Includer", "PrinterColumn", "ResourceKind"]
 
 MAIN_GROUP = "mastra.ai"
 
@@ -58,6 +58,41 @@ class PrinterColumn:
     description: str = ""
 
 
+class Includer(Protocol):
+    """Reads files for a manifest that names them."""
+
+    def include(self, path: str, into: str) -> Sequence[JsonObject]:
+        """Return the manifests of a file, a directory or a glob, in order.
+
+        The path is taken from the directory of the file that names it and may not lead out of it.
+
+        Args:
+            path: as the manifest says it.
+            into: field path in the manifest that names it ("spec.include[0]"); where problems are told.
+        Raises: ManifestError; ValidationError when it leads elsewhere or the manifest is in no file.
+        """
+        ...
+
+    def placed(self, into: str, manifest: JsonObject) -> None:
+        """Say that an included manifest now stands at a field path of the resolved manifest ("spec.agents[2]"), so
+        that its problems are told with its own file and line.
+        """
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Embedded:
+    """A manifest inside a resource."""
+
+    path: str
+    """Where in the resource ("spec.agents[0]")."""
+    manifest: JsonObject
+    """apiVersion, kind, metadata, spec."""
+    places: Mapping[str, str] = attrs.field(factory=dict)
+    """Field path of the manifest -> field path below ``path``, where they differ ("metadata.name" -> "name"); the
+    longest that fits holds, "" stands for ``path`` itself."""
+
+
 SpecValidator = Callable[[Resource], Iterable[Problem]]
 """Rules beyond the structure; paths are from the resource's root ("spec.steps[2].next")."""
 ReferencesOf = Callable[[Resource], "Iterable[Reference]"]
@@ -67,6 +102,9 @@ OperationsOnDeletion = Callable[[Resource], "Sequence[Operation]"]
 SignalCheck = Callable[[Resource, str, Any], Iterable[Problem]]
 """(Run, name of a signal, its payload) -> what is wrong with the payload; paths are from the payload's root."""
 GraphOf = Callable[[Resource], "Graph"]
+FileResolver = Callable[[JsonObject, "Includer"], JsonObject]
+"""Manifest in, manifest without files out; must not change its argument. Raises: ManifestError, ValidationError."""
+EmbeddedOf = Callable[[Resource], "Iterable[Embedded]"]
 Converter = Callable[[JsonObject], JsonObject]
 """A manifest of an older version to one of the kind's version."""
 
@@ -120,6 +158,12 @@ class ResourceKind:
     """The picture of a resource, for ``kastra graph``."""
     deletion: Lazy[OperationsOnDeletion] | None = None
     """What else goes in the commit that removes a resource: what it keeps in other facets of the store."""
+    resolve: Lazy[FileResolver] | None = None
+    """Replaces what a manifest says of files by what is in them; asked by whoever reads manifests from files."""
+    embedded: Lazy[EmbeddedOf] | None = None
+    """The manifests inside a resource; each is validated as if it stood alone."""
+    acyclic: bool = False
+    """Its resources may not refer to each other in a circle; an apply that would make one is refused."""
     ephemeral: bool = False
     """Bookkeeping of the runtime (Run, Event): left out of ``export`` and of ``get all``."""
 

@@ -16,7 +16,8 @@ from kastra_core.execution.handle import RunOptions
 from kastra_core.execution.run_spec import Parent
 from kastra_core.execution.run_status import FINISHED
 from kastra_core.execution.state import RunState
-from kastra_core.protocols.store import DropJournal, Operation, SendSignal
+from kastra_core.protocols.runner import SharedState
+from kastra_core.protocols.store import ClearState, DropJournal, Operation, SendSignal
 
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
@@ -46,7 +47,8 @@ def end_of_child(run: Resource) -> list[Operation]:
 def deletion(run: Resource) -> list[Operation]:
     """What else the removal of a Run takes: a parent that waits for it learns that it is gone."""
     over = run.status.get("phase") in FINISHED
-    return [DropJournal(run.metadata.uid), *([] if over else end_of_child(run))]
+    uid = run.metadata.uid
+    return [DropJournal(uid), ClearState(f"run/{uid}"), *([] if over else end_of_child(run))]
 
 
 class Children:
@@ -56,7 +58,7 @@ class Children:
         self._manager = manager
 
     async def run(
-        self, parent: RunState, path: str, uid: str, reference: Reference, input: JsonValue, thread: str | None
+        self, parent: RunState, path: str, uid: str, reference: Reference, input: JsonValue, thread: str | None, shared: SharedState | None = None
     ) -> JsonObject:
         """The final status of the child of a path, which is started unless it was before.
 
@@ -83,6 +85,7 @@ class Children:
                     thread=thread,
                     model=parent.resource.spec.get("model"),
                     priority=parent.resource.spec.get("priority", 0),
+                    shared=shared,
                 )
                 with contextlib.suppress(AlreadyExistsError):  # a worker that lost the parent was quicker
                     caller = Parent(state=parent, path=path, uid=uid, depth=depth)

@@ -15,8 +15,9 @@ from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
 from kastra_core.errors import KastraError, OperationError, PluginError, StoreError, UserError
 from kastra_core.execution.branches import Deadline, ExpiredError, Group, Suspend, cancelling
-from kastra_core.execution.state import RunState, error_of, outcome_of, uid_of_child
-from kastra_core.protocols.runner import OperationContext, RunContext
+from kastra_core.execution.state import RunState, error_of, outcome_of, shared_of, uid_of_child
+from kastra_core.protocols.runner import OperationContext, RunContext, SharedState
+from kastra_core.protocols.store import Operation, StoredMessage
 
 __all__ = ["FATAL_REASONS", "Context", "Suspend"]
 
@@ -58,6 +59,10 @@ class Context:
     @property
     def streaming(self) -> bool:
         return bool(self._state.listeners)
+
+    @property
+    def shared(self) -> SharedState | None:
+        return shared_of(self._state.resource)
 
     def pinned(self, reference: Reference) -> Resource | None:
         return self._state.pins.get(reference.key)
@@ -101,9 +106,9 @@ class Context:
             result = await handler(context, arguments)
             took = round((time.perf_counter() - began) * 1000)
             if counts_as:
-                given = state.record_result(path, result, ms=took, c=counts_as)
+                given = state.record_result(path, result, context.writes, ms=took, c=counts_as)
             else:
-                given = state.record_result(path, result, ms=took)
+                given = state.record_result(path, result, context.writes, ms=took)
         except (Exception, asyncio.CancelledError, SystemExit) as error:
             if isinstance(error, asyncio.CancelledError) and cancelling():
                 raise
@@ -138,7 +143,15 @@ class Context:
         state.record(marker, {})
         await state.durable()
 
-    async def call(self, reference: Reference, input: JsonValue, *, name: str = "", thread: str | None = None) -> Any:
+    async def call(
+        self,
+        reference: Reference,
+        input: JsonValue,
+        *,
+        name: str = "",
+        thread: str | None = None,
+        shared: SharedState | None = None,
+    ) -> Any:
         state = self._state
         path = self._path(name or f"{reference.kind.lower()}:{reference.name}")
         record = state.records.get(path)
@@ -148,7 +161,7 @@ class Context:
         await state.durable()
         uid = state.calls[path] = uid_of_child(state.uid, path)
         try:
-            status = await state.manager.children.run(state, path, uid, reference, input, thread)
+            status = await state.manager.children.run(state, path, uid, reference, input, thread, shared or self.shared)
         except StoreError as error:
             state.lose(error)
             raise
@@ -310,19 +323,24 @@ class Context:
         # Derived, so it needs no record: the same path of the same run always gives the same.
         return str(uuid.uuid5(uuid.UUID(self._state.uid), self._path("uuid")))
 
-    async def history(self) -> Sequence[JsonObject]:
+    async def history(self, *, last: int | None = None, after: int = 0) -> Sequence[StoredMessage]:
         state = self._state
         thread = self.thread
         if not thread:
             return ()
-        stored = await state.manager.store.threads.messages(
-            state.key.namespace, thread, up_to=state.resource.spec.get("threadAfter", 0)
+        up_to = state.resource.spec.get("threadAfter", 0)
+        if after >= up_to:
+            return ()
+        return await state.manager.store.threads.messages(
+            state.key.namespace, thread, up_to=up_to, last=last, after=after
         )
-        return [item.message for item in stored]
 
     async def remember(self, messages: Sequence[JsonObject]) -> None:
         # By path: a branch may be begun again in this process.
         self._state.remembered[self._path("remember!")] = messages
+
+    def at_end(self, *operations: Operation) -> None:
+        self._state.at_end[self._path("end!")] = operations
 
 
 def _error_json(error: OperationError) -> JsonObject:

@@ -14,6 +14,7 @@ from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
 from kastra_core.errors import RunCancelledError, RunFailedError, UserError
 from kastra_core.execution.scheduler import Ticket
 from kastra_core.execution.state import RunState
+from kastra_core.protocols.runner import SharedState
 
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
@@ -36,6 +37,8 @@ class RunOptions:
     annotations: Mapping[str, str] = attrs.field(factory=dict)
     journal: Mapping[str, Any] = attrs.field(factory=dict)
     """Records by path that the run begins with, as if it had made them: those of a run that it goes on from."""
+    shared: SharedState | None = None
+    """The state that it shares with others."""
     pins: Mapping[ResourceKey, Resource] | None = None
     """What it runs and refers to, in place of what is stored now: the pins of a run that it repeats."""
 

@@ -158,6 +158,15 @@ class Models:
                 return str(record.providers[0])
         return None
 
+    def embeddings(self) -> str | None:
+        """``provider/name`` of what makes embeddings where nobody says: the configured one, else one without account."""
+        if self._config.default_embeddings:
+            return self._config.default_embeddings
+        for _, record in self._plugins.records("kastra_model_providers"):
+            if record.keyless and record.embeddings and record.providers:
+                return f"{record.providers[0]}/{record.embeddings}"
+        return None
+
     def preload(self, provider: str) -> None:
         """Import what the first request of a provider needs, in a thread, while other things are done.
 

@@ -1,4 +1,4 @@
-"""The core's own operations: ``model.chat`` and ``model.embed``. JSON in, JSON out, as for everybody's."""
+"""The core's own operations: ``model.*`` and ``state.*``. JSON in, JSON out, as for everybody's."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from kastra_core.protocols.model import (
     ToolDefinition,
 )
 from kastra_core.protocols.runner import OperationContext
+from kastra_core.protocols.store import SetState
 
 if TYPE_CHECKING:
     from kastra_core.execution.models import Models
 
-__all__ = ["chat", "embed"]
+__all__ = ["chat", "embed", "state_get", "state_update"]
 
 _KNOWN_PARAMETERS = {
     "temperature": "temperature",
@@ -49,9 +50,9 @@ async def chat(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
 
     Arguments: ``provider``, ``model``, ``messages`` (JSON of Message), and optionally ``tools`` ({name, description,
     parameters}), ``tool_choice``, ``response_schema``, ``parameters`` (temperature, maxTokens ...), ``settings``
-    (apiBase, apiKey by reference, headers, timeoutS, options).
+    (apiBase, apiKey by reference, headers, timeoutS, options), ``show`` (default true).
     Result: JSON of ChatResponse. While somebody listens, the answer is streamed as events ``text``,
-    ``model_retry``; a retry after the first text starts the answer over.
+    ``model_retry``; a retry after the first text starts the answer over. With ``show`` false it is not.
     """
     models: Models = ctx.runtime.models
     provider, model = arguments["provider"], arguments["model"]
@@ -77,7 +78,7 @@ async def chat(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
             }
         )
 
-    if not ctx.streaming:
+    if not (ctx.streaming and arguments.get("show", True)):
         return (await models.chat(provider, request, on_retry=on_retry)).to_json()
 
     async def on_event(event: ChatEvent) -> None:
@@ -88,7 +89,7 @@ async def chat(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
 
 
 async def embed(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
-    """Embed texts. Arguments: ``provider``, ``model``, ``texts``, ``dimensions``, ``settings``.
+    """Embed texts. Arguments: ``provider``, ``model``, ``texts``, ``dimensions``, ``inputType``, ``settings``.
 
     Result: ``{"vectors": [[float]], "usage": {...}, "model": name}``.
     """
@@ -98,6 +99,7 @@ async def embed(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
         model=arguments["model"],
         texts=arguments["texts"],
         dimensions=arguments.get("dimensions"),
+        input_type=arguments.get("inputType") or "",
         settings=models.settings(provider, arguments.get("settings")),
     )
 
@@ -110,3 +112,21 @@ async def embed(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
         "usage": response.usage.to_json(),
         "model": response.model,
     }
+
+
+async def state_get(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
+    """Read a scope of the state facet. Arguments: ``scope``, ``keys`` (default: all). Result: an object."""
+    state: JsonObject = await ctx.runtime.store.state.get_state(arguments["scope"])
+    keys = arguments.get("keys")
+    return state if keys is None else {key: state[key] for key in keys if key in state}
+
+
+async def state_update(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
+    """Write values of a scope, with the record of this operation or not at all. Result: null.
+
+    Arguments: ``scope``, ``values`` (null removes a key), ``ttlS`` (seconds that each lives from now; null = for ever).
+    """
+    values = arguments["values"]
+    if values:
+        ctx.write(SetState(arguments["scope"], values, arguments.get("ttlS")))
+    return None

@@ -14,9 +14,9 @@ from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
 from kastra_core.errors import KastraError, LimitExceededError
 from kastra_core.execution.pins import Pins
-from kastra_core.execution.state import RunUsage, error_of, outcome_of
-from kastra_core.protocols.runner import RunContext
-from kastra_core.protocols.store import Record
+from kastra_core.execution.state import RunUsage, error_of, outcome_of, shared_of
+from kastra_core.protocols.runner import RunContext, SharedState
+from kastra_core.protocols.store import Operation, Record, StoredMessage
 
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
@@ -171,6 +171,10 @@ class ReplayContext:
     def streaming(self) -> bool:
         return True
 
+    @property
+    def shared(self) -> SharedState | None:
+        return shared_of(self._state.run)
+
     def pinned(self, reference: Reference) -> Resource | None:
         return self._state.pins.get(reference.key)
 
@@ -195,7 +199,15 @@ class ReplayContext:
         self._tell(event)
         return outcome_of(record)
 
-    async def call(self, reference: Reference, input: JsonValue, *, name: str = "", thread: str | None = None) -> Any:
+    async def call(
+        self,
+        reference: Reference,
+        input: JsonValue,
+        *,
+        name: str = "",
+        thread: str | None = None,
+        shared: SharedState | None = None,
+    ) -> Any:
         path = self._path(name or f"{reference.kind.lower()}:{reference.name}")
         found = self._state.find(path)
         if found is None:
@@ -401,15 +413,17 @@ class ReplayContext:
     async def uuid(self) -> str:
         return str(uuid.uuid5(uuid.UUID(self.run_id), self._path("uuid")))
 
-    async def history(self) -> Sequence[JsonObject]:
+    async def history(self, *, last: int | None = None, after: int = 0) -> Sequence[StoredMessage]:
         state, thread = self._state, self.thread
         if not thread:
             return ()
         up_to = state.run.spec.get("threadAfter", 0)
-        stored = await state.runtime.store.threads.messages(self.namespace, thread, up_to=up_to)
-        return [item.message for item in stored]
+        return await state.runtime.store.threads.messages(self.namespace, thread, up_to=up_to, last=last, after=after)
 
     async def remember(self, messages: Sequence[JsonObject]) -> None:
+        """Nothing is written."""
+
+    def at_end(self, *operations: Operation) -> None:
         """Nothing is written."""
 
 

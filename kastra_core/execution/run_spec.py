@@ -87,6 +87,9 @@ def run_spec(
         spec["input"] = input
     if options.thread:
         spec["thread"] = options.thread
+    if options.shared is not None:
+        shared = options.shared
+        spec["shared"] = {"scope": shared.scope, "ttlS": shared.ttl_s, "tools": shared.tools}
     if model:
         spec["model"] = model
     elif default_model:

@@ -44,7 +44,7 @@ from kastra_core.execution.scheduler import Scheduler, Ticket
 from kastra_core.execution.starting import Starter, key_of_target
 from kastra_core.execution.state import RunState
 from kastra_core.execution.worker import LEASE_TTL_S, Worker
-from kastra_core.protocols.runner import OperationHandler
+from kastra_core.protocols.runner import OperationHandler, Outcome
 from kastra_core.protocols.store import (
     AppendMessages,
     Operation,
@@ -312,9 +312,9 @@ class RunManager:
                 raise RunCancelledError("")
             run = self._runner(active.kind).run(Context(state), active.target, state.resource.spec.get("input"))
             if allowed_s is None:
-                return _End("Succeeded", await run, "Succeeded")
+                return _succeeded(await run)
             async with limit:
-                return _End("Succeeded", await run, "Succeeded")
+                return _succeeded(await run)
         except Suspend as wait:
             if state.deadline_s is not None and state.deadline_s <= self.clock():
                 return self._too_late(state)  # what it would wait for comes after its end
@@ -334,7 +334,7 @@ class RunManager:
             state.lost = state.lost or error
             return _End("Failed")
         except KastraError as error:
-            return _End("Failed", None, error.reason, str(error))
+            return _End("Failed", getattr(error, "output", None), error.reason, str(error))
         except (Exception, SystemExit) as error:
             if limit.expired() and isinstance(error, TimeoutError):
                 return self._too_late(state)
@@ -368,10 +368,12 @@ class RunManager:
         operations += await self.children.at_end(run, end.phase, may_have_children=state.called or state.epoch > 1)
         release = ReleaseRun(state.uid, state.epoch)
         messages: list[Operation] = []
+        if end.phase == "Succeeded":
+            messages = [operation for kept in state.at_end.values() for operation in kept]
         if end.phase == "Succeeded" and state.remembered:
             thread = str(run.spec.get("thread"))
             told = tuple(message for part in state.remembered.values() for message in part)
-            messages = [AppendMessages(state.key.namespace, thread, told, run=state.uid)]
+            messages.append(AppendMessages(state.key.namespace, thread, told, run=state.uid))
         usage = state.usage.to_json()
         try:
             return await self._write(state, lambda r: self._ended(r, end, usage), [*operations, *messages], release)
@@ -633,6 +635,12 @@ class RunManager:
     @property
     def active(self) -> list[ResourceKey]:
         return [active.state.key for active in self._active.values()]
+
+
+def _succeeded(output: JsonValue | Outcome) -> _End:
+    if isinstance(output, Outcome):
+        return _End("Succeeded", output.output, output.reason, output.message)
+    return _End("Succeeded", output, "Succeeded")
 
 
 def _nothing() -> None:

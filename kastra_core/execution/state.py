@@ -14,12 +14,13 @@ import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
 from kastra_core.errors import LimitExceededError, OperationError, RunCancelledError, RunFailedError, StoreError
+from kastra_core.protocols.runner import SharedState
 from kastra_core.protocols.store import AppendRecord, Operation, Signal
 
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
 
-__all__ = ["RunState", "RunUsage", "copy_of", "error_of", "outcome_of", "uid_of_child", "used_signals"]
+__all__ = ["RunState", "RunUsage", "copy_of", "error_of", "outcome_of", "shared_of", "uid_of_child", "used_signals"]
 
 log = logging.getLogger("kastra.runs")
 
@@ -82,6 +83,7 @@ class RunState:
         "_recalled",
         "_taken",
         "_waiters",
+        "at_end",
         "called",
         "calls",
         "cancelled",
@@ -130,6 +132,8 @@ class RunState:
         self.listeners: list[Callable[[JsonObject], None]] = []
         self.remembered: dict[str, Sequence[JsonObject]] = {}
         """Messages for the thread by the path of the branch that gave them."""
+        self.at_end: dict[str, Sequence[Operation]] = {}
+        """What else the commit of a successful end takes along, by the same."""
         self.steps_of: dict[str, int] = {}
         """Steps by the path of a branch that is not over: begun again in this process it does not count them again."""
         self.waits: dict[str, tuple[str, JsonObject | None]] = {}
@@ -181,14 +185,19 @@ class RunState:
 
     # ------------------------------------------------------------------------------------ recording
 
-    def record(self, path: str, record: JsonObject) -> None:
-        """Hand a record to the store in this turn of the event loop; :meth:`durable` waits for it."""
+    def record(self, path: str, record: JsonObject, writes: Sequence[Operation] = ()) -> None:
+        """Hand a record to the store in this turn of the event loop; :meth:`durable` waits for it.
+
+        ``writes`` are committed with it.
+        """
         self.records[path] = record
-        self._pending.append(AppendRecord(self.uid, path, record, self.epoch))
+        self._pending.append(AppendRecord(self.uid, path, record, self.epoch, tuple(writes)))
         self._schedule_flush()
 
-    def record_result(self, path: str, result: JsonValue, **more: JsonValue) -> JsonValue:
-        """Record a result and return it as the journal will give it back.
+    def record_result(
+        self, path: str, result: JsonValue, writes: Sequence[Operation] = (), **more: JsonValue
+    ) -> JsonValue:
+        """Record a result and return it as the journal will give it back; ``writes`` are committed with it.
 
         The copy matters: what the runner does to the result must not reach the record, and what it sees must not
         depend on whether it is replayed.
@@ -196,7 +205,7 @@ class RunState:
         Raises: TypeError when it is not JSON.
         """
         body = orjson.dumps(result)
-        self.record(path, {"r": result, **more})
+        self.record(path, {"r": result, **more}, writes)
         return orjson.loads(body)
 
     def _schedule_flush(self) -> None:
@@ -366,8 +375,9 @@ class RunState:
             self._pending.append(self.manager.cancelling(self.calls.pop(call)))
         for wait in [wait for wait in self.waits if below(wait)]:
             del self.waits[wait]
-        for place in [place for place in self.remembered if below(place)]:
-            del self.remembered[place]
+        for kept in (self.remembered, self.at_end):
+            for place in [place for place in kept if below(place)]:
+                del kept[place]
         self.record(path, record)
 
     def forget_steps(self, path: str) -> None:
@@ -479,6 +489,14 @@ def error_of(error: JsonObject) -> OperationError | RunFailedError | LimitExceed
         retryable=error.get("retryable", False),
         details=error.get("details"),
     )
+
+
+def shared_of(run: Resource) -> SharedState | None:
+    """The state that a run shares with others, as its spec says."""
+    shared = run.spec.get("shared")
+    if not isinstance(shared, dict):
+        return None
+    return SharedState(scope=shared["scope"], ttl_s=shared.get("ttlS"), tools=shared.get("tools", True))
 
 
 def uid_of_child(uid: str, path: str) -> str:

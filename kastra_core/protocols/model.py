@@ -267,6 +267,8 @@ class EmbeddingRequest:
     model: str
     texts: Sequence[str]
     dimensions: int | None = None
+    input_type: Literal["", "query", "passage"] = ""
+    """For models that tell what is searched for from what is searched; "" = the provider's default."""
     settings: ModelSettings = attrs.field(factory=ModelSettings)
 
 

@@ -14,10 +14,33 @@ import attrs
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
+from kastra_core.protocols.store import Operation, StoredMessage
 
-__all__ = ["OperationContext", "OperationHandler", "RunContext", "Runner"]
+__all__ = ["OperationContext", "OperationHandler", "Outcome", "RunContext", "Runner", "SharedState"]
 
 T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class SharedState:
+    """The key-value scope that a run shares with those that called it and those that it calls."""
+
+    scope: str
+    """Of the store's ``state`` facet."""
+    ttl_s: float | None = None
+    """How long a value lives after it was written; None = for ever."""
+    tools: bool = True
+    """Whether models are to get tools for it."""
+
+
+@attrs.frozen(kw_only=True)
+class Outcome:
+    """What a runner may return in place of its output, to say how it came to its end."""
+
+    output: JsonValue = None
+    reason: str = "Succeeded"
+    """CamelCase: ``status.reason`` of the Run."""
+    message: str = ""
 
 
 class RunContext(Protocol):
@@ -46,6 +69,11 @@ class RunContext(Protocol):
         """Somebody listens to the events of this run."""
         ...
 
+    @property
+    def shared(self) -> SharedState | None:
+        """The state that this run shares with others, as its caller said."""
+        ...
+
     def pinned(self, reference: Reference) -> Resource | None:
         """A resource as it was when the run started: its target and what that refers to, transitively."""
         ...
@@ -72,10 +100,19 @@ class RunContext(Protocol):
         """
         ...
 
-    async def call(self, reference: Reference, input: JsonValue, *, name: str = "", thread: str | None = None) -> Any:
+    async def call(
+        self,
+        reference: Reference,
+        input: JsonValue,
+        *,
+        name: str = "",
+        thread: str | None = None,
+        shared: SharedState | None = None,
+    ) -> Any:
         """Run another executable resource as a child run and return its output.
 
-        What this run pinned is run as it was pinned, whatever was applied since.
+        What this run pinned is run as it was pinned, whatever was applied since. It shares the state that this run
+        shares, or ``shared``.
 
         Raises: OperationError, recorded: the child ended without an output, or could not be started.
         """
@@ -148,12 +185,21 @@ class RunContext(Protocol):
         """A fresh uuid, recorded."""
         ...
 
-    async def history(self) -> Sequence[JsonObject]:
-        """Messages that the thread held when this run started, oldest first; empty without a thread."""
+    async def history(self, *, last: int | None = None, after: int = 0) -> Sequence[StoredMessage]:
+        """Messages that the thread held when this run started, oldest first; empty without a thread.
+
+        Args:
+            last: only so many, the newest ones.
+            after: only those with a higher ``seq``.
+        """
         ...
 
     async def remember(self, messages: Sequence[JsonObject]) -> None:
         """Append messages to the thread, atomically with the end of the run; nothing when the run fails."""
+        ...
+
+    def at_end(self, *operations: Operation) -> None:
+        """Have the store carry out operations in the commit of the run's end; none when the run fails."""
         ...
 
 
@@ -161,8 +207,8 @@ class RunContext(Protocol):
 class Runner(Protocol):
     """Executes resources of one kind."""
 
-    async def run(self, ctx: RunContext, target: Resource, input: JsonValue) -> JsonValue:
-        """Return the output as JSON.
+    async def run(self, ctx: RunContext, target: Resource, input: JsonValue) -> JsonValue | Outcome:
+        """Return the output as JSON, or an :class:`Outcome`.
 
         ``target`` is the pinned resource. Raises RunError or OperationError to fail with a reason.
         """
@@ -184,6 +230,11 @@ class OperationContext:
     pinned: Callable[[Reference], Resource | None]
     runtime: Any
     """The RuntimeManager."""
+    writes: list[Operation] = attrs.field(factory=list)
+
+    def write(self, *operations: Operation) -> None:
+        """Have the store carry out operations in the commit that records the result: with it, or not at all."""
+        self.writes.extend(operations)
 
 
 OperationHandler = Callable[[OperationContext, JsonObject], Awaitable[JsonValue]]

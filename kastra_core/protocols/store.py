@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
+from urllib.parse import quote
 
 import attrs
 
@@ -25,6 +26,7 @@ __all__ = [
     "BlobFacet",
     "Claim",
     "ClaimRun",
+    "ClearState",
     "CreateResource",
     "DeleteResource",
     "DeleteThread",
@@ -49,10 +51,21 @@ __all__ = [
     "ThreadFacet",
     "ThreadInfo",
     "UpdateResource",
+    "UpsertVectors",
     "VectorFacet",
     "VectorMatch",
     "WatchEvent",
+    "thread_holder",
 ]
+
+
+def thread_holder(namespace: str, thread: str) -> str:
+    """What a thread is called as a holder of blobs and vectors, and the state scope above all of its own.
+
+    >>> thread_holder("default", "a/b")
+    'thread/default/a%2Fb'
+    """
+    return f"thread/{namespace}/{quote(thread, safe='')}"
 
 # ------------------------------------------------------------------------------------------------- operations
 
@@ -126,7 +139,8 @@ class ReleaseRun:
 class AppendRecord:
     """Record the outcome at a path of a run's journal.
 
-    Result: None when it was recorded now, else the record that was there before (first one wins).
+    Result: None when it was recorded now, else the record that was there before (first one wins). ``writes`` are
+    carried out when it was recorded now and not otherwise; their results are not told.
     Error: FencedError when ``epoch`` is not the epoch of the run's present claim, or there is no claim.
     """
 
@@ -134,6 +148,7 @@ class AppendRecord:
     path: str
     record: JsonValue
     epoch: int
+    writes: tuple[Operation, ...] = ()
 
 
 @attrs.frozen
@@ -167,6 +182,13 @@ class SetState:
 
 
 @attrs.frozen
+class ClearState:
+    """Remove a scope with all its values, and the scopes below it (``<scope>/...``). Result: None."""
+
+    scope: str
+
+
+@attrs.frozen
 class AppendMessages:
     """Append messages to a thread, which is made when missing. Result: the sequence number of the last one."""
 
@@ -180,10 +202,26 @@ class AppendMessages:
 
 @attrs.frozen
 class DeleteThread:
-    """Remove a thread and its messages. Result: whether it was there."""
+    """Remove a thread: its messages, the blobs and vectors that it holds (:func:`thread_holder`), the state below that
+    scope. Result: whether there was a thread.
+    """
 
     namespace: str
     thread: str
+
+
+@attrs.frozen
+class UpsertVectors:
+    """Write vectors of a collection by id; a store that keeps none raises StoreError. Result: None.
+
+    All vectors of a collection have one length, else StoreError with reason VectorLength. ``holder`` as for blobs: what
+    a thread holds goes with it (:class:`DeleteThread`); the last write of an id says who holds it.
+    """
+
+    collection: str
+    items: Sequence[tuple[str, Sequence[float], JsonObject]]
+    """(id, vector, metadata) each."""
+    holder: str = ""
 
 
 @attrs.frozen
@@ -223,8 +261,10 @@ Operation: TypeAlias = (
     | DropJournal
     | SendSignal
     | SetState
+    | ClearState
     | AppendMessages
     | DeleteThread
+    | UpsertVectors
     | PutBlob
     | HoldBlob
     | ReleaseBlobs
@@ -402,7 +442,9 @@ class LeaseFacet(Protocol):
 
 
 class StateFacet(Protocol):
-    """Key-value scopes with TTL. A network's shared state is the scope ``network/<namespace>/<name>[/<thread>]``."""
+    """Key-value scopes with TTL. A scope's name is a path: ``network/<namespace>/<name>``, ``run/<uid>`` and, below
+    :func:`thread_holder`, all that belongs to a thread.
+    """
 
     async def get_value(self, scope: str, key: str) -> JsonValue:
         """The value, None when missing or expired."""
@@ -429,19 +471,23 @@ class ThreadFacet(Protocol):
         ...
 
     async def messages(
-        self, namespace: str, thread: str, *, up_to: int | None = None, last: int | None = None
+        self, namespace: str, thread: str, *, up_to: int | None = None, last: int | None = None, after: int = 0
     ) -> Sequence[StoredMessage]:
-        """Messages with ``seq <= up_to``, the ``last`` ones of them, in order."""
+        """Messages with ``after < seq <= up_to``, the ``last`` ones of them, in order; reads no others."""
         ...
 
-    async def list(self, namespace: str | None = None) -> Sequence[ThreadInfo]: ...
+    async def list(
+        self, namespace: str | None = None, *, limit: int = 0, after: tuple[str, str] = ("", "")
+    ) -> Sequence[ThreadInfo]:
+        """Threads by (namespace, thread), those ``after`` a pair, at most ``limit`` (0 = all)."""
+        ...
 
 
 class VectorFacet(Protocol):
     """Embeddings with metadata; optional."""
 
     async def upsert(self, collection: str, items: Sequence[tuple[str, Sequence[float], JsonObject]]) -> None:
-        """(id, vector, metadata) each; all vectors of a collection have one length, else ValueError."""
+        """As :class:`UpsertVectors` without a holder."""
         ...
 
     async def delete(

@@ -13,7 +13,7 @@ from kastra_core.plugins import PluginManager
 from kastra_core.testing.kind import KindConformance
 from kastra_core.testing.plugin import PluginConformance
 
-PLUGINS = ("agent", "libsql", "litellm", "local", "openai", "retention", "tool", "workflow")
+PLUGINS = ("agent", "libsql", "litellm", "local", "network", "openai", "retention", "system", "tool", "workflow")
 """Entry points of the plugins in ``plugins/``."""
 
 
@@ -33,12 +33,20 @@ class TestLocalPlugin(PluginConformance):
     entry_point = "local"
 
 
+class TestNetworkPlugin(PluginConformance):
+    entry_point = "network"
+
+
 class TestOpenaiPlugin(PluginConformance):
     entry_point = "openai"
 
 
 class TestRetentionPlugin(PluginConformance):
     entry_point = "retention"
+
+
+class TestSystemPlugin(PluginConformance):
+    entry_point = "system"
 
 
 class TestToolPlugin(PluginConformance):

