@@ -53,6 +53,7 @@ __all__ = [
     "UnknownProviderError",
     "UserError",
     "ValidationError",
+    "VectorLengthError",
     "nearest",
     "shortened",
 ]
@@ -384,6 +385,23 @@ class ExpiredError(StoreError):
 
     def __str__(self) -> str:
         return f"history since resourceVersion {self.since} is gone (oldest kept: {self.oldest}); list again"
+
+
+class VectorLengthError(StoreError, ValueError):
+    """A vector has another length than those of its collection."""
+
+    def __init__(self, collection: str, found: int, expected: int) -> None:
+        super().__init__(collection, found, expected)
+        self.collection, self.found, self.expected = collection, found, expected
+
+    def __str__(self) -> str:
+        return (
+            f"collection {self.collection!r} holds vectors of length {self.expected}, found one of length {self.found}"
+        )
+
+    @property
+    def remedy(self) -> str | None:
+        return "use one embedding model for a collection, or another collection"
 
 
 class FencedError(StoreError):

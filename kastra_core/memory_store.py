@@ -8,6 +8,7 @@ reach the store.
 from __future__ import annotations
 
 import hashlib
+import heapq
 import math
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -29,12 +30,14 @@ from kastra_core.errors import (
     NotFoundError,
     StoreUnavailableError,
     UserError,
+    VectorLengthError,
 )
 from kastra_core.protocols.store import (
     AppendMessages,
     AppendRecord,
     Claim,
     ClaimRun,
+    ClearState,
     CreateResource,
     DeleteResource,
     DeleteThread,
@@ -53,8 +56,10 @@ from kastra_core.protocols.store import (
     StoredMessage,
     ThreadInfo,
     UpdateResource,
+    UpsertVectors,
     VectorMatch,
     WatchEvent,
+    thread_holder,
 )
 
 if TYPE_CHECKING:
@@ -156,9 +161,10 @@ class MemoryStore:
         self._signals: dict[str, tuple[Signal, ...]] = {}
         self._sent: deque[Signal] = deque(maxlen=self._history)
         self._signal_seq = 0
-        self._states: dict[tuple[str, str], tuple[bytes, float | None]] = {}
+        self._states: dict[str, dict[str, tuple[bytes, float | None]]] = {}
         self._state_versions: dict[str, int] = {}
-        self._threads: dict[tuple[str, str], tuple[ThreadInfo, tuple[tuple[bytes, str, float], ...]]] = {}
+        self._state_version = 0
+        self._threads: dict[tuple[str, str], tuple[ThreadInfo, list[tuple[bytes, str, float]]]] = {}
         self._blob_data: dict[str, bytes] = {}
         self._holders: dict[str, dict[str, bool]] = {}
         """Who holds a blob, by digest,"""
@@ -173,7 +179,7 @@ class MemoryStore:
         self.state = _State(self)
         self.threads = _Threads(self)
         self.blobs = _Blobs(self)
-        self.vectors = _Vectors()
+        self.vectors = _Vectors(self)
 
     async def commit(self, operations: Sequence[Operation]) -> list[Any]:
         if self.closed:
@@ -260,10 +266,14 @@ class MemoryStore:
                 return self._send_signal(operation)
             case SetState():
                 return self._set_state(operation)
+            case ClearState(scope):
+                return self._clear_state(scope)
             case AppendMessages():
                 return self._append_messages(operation)
             case DeleteThread(namespace, thread):
-                return self._drop(self._threads, (namespace, thread)) is not None
+                return self._delete_thread(namespace, thread)
+            case UpsertVectors():
+                return self.vectors._upsert(operation)
             case PutBlob(data, holder):
                 digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
                 if digest not in self._blob_data:
@@ -349,6 +359,10 @@ class MemoryStore:
             self._put(self._claims, op.run, attrs.evolve(claim, holder="", wake_at_s=op.wake_at_s))
 
     def _append_record(self, op: AppendRecord) -> JsonValue:
+        if any(isinstance(write, AppendRecord) and write.writes for write in op.writes):
+            raise ValueError(
+                f"record {op.path} of run {op.run}: a record among its writes cannot have writes of its own"
+            )
         self._fence(op.run, op.epoch)
         body = _encode(op.record, f"record {op.path} of run {op.run}")
         if op.run not in self._records:
@@ -357,6 +371,8 @@ class MemoryStore:
         if op.path in records:
             return orjson.loads(records[op.path][0])
         self._put(records, op.path, (body, len(records) + 1, self.clock()))
+        for write in op.writes:
+            self._apply(write)
         return None
 
     def _send_signal(self, op: SendSignal) -> bool:
@@ -373,25 +389,43 @@ class MemoryStore:
 
     def _set_state(self, op: SetState) -> None:
         expires = None if op.ttl_s is None else self.clock() + op.ttl_s
+        values = self._states.setdefault(op.scope, {})
         for key, value in op.values.items():
             if value is None:
-                self._drop(self._states, (op.scope, key))
+                self._drop(values, key)
             else:
-                self._put(self._states, (op.scope, key), (_encode(value, f"{key} of {op.scope}"), expires))
-        self._put(self._state_versions, op.scope, self._state_versions.get(op.scope, 0) + 1)
+                self._put(values, key, (_encode(value, f"{key} of {op.scope}"), expires))
+        self._state_version += 1  # never one of before: a scope that was cleared and filled again has changed
+        self._put(self._state_versions, op.scope, self._state_version)
+
+    def _clear_state(self, scope: str) -> None:
+        below = f"{scope}/"
+        for name in [name for name in self._states if name == scope or name.startswith(below)]:
+            self._drop(self._states, name)
+            self._drop(self._state_versions, name)
 
     def _append_messages(self, op: AppendMessages) -> int:
         key, now = (op.namespace, op.thread), self.clock()
-        info, stored = self._threads.get(key) or (ThreadInfo(*key, 0, 0, now, now), ())
+        info, stored = self._threads.get(key) or (ThreadInfo(*key, 0, 0, now, now), [])
         if op.expected_seq is not None and op.expected_seq != info.last_seq:
             raise ConflictError(
                 f"thread {op.namespace}/{op.thread}", f"it ends at message {info.last_seq}, not {op.expected_seq}"
             )
-        new = tuple((_encode(m, f"message of thread {op.thread}"), op.run, now) for m in op.messages)
-        last = info.last_seq + len(new)
+        new = [(_encode(m, f"message of thread {op.thread}"), op.run, now) for m in op.messages]
+        before, last = info.last_seq, info.last_seq + len(new)
         info = attrs.evolve(info, messages=last, last_seq=last, updated_s=now)
-        self._put(self._threads, key, (info, stored + new))
+        # Not copied: an append costs the same whatever the length of the thread.
+        stored.extend(new)
+        self._undo.append(lambda: stored.__delitem__(slice(before, None)))
+        self._put(self._threads, key, (info, stored))
         return last
+
+    def _delete_thread(self, namespace: str, thread: str) -> bool:
+        holder = thread_holder(namespace, thread)
+        self._release_blobs(holder)
+        self._clear_state(holder)
+        self.vectors._let_go(holder)
+        return self._drop(self._threads, (namespace, thread)) is not None
 
 
 # ----------------------------------------------------------------------------------------------------- facets
@@ -550,7 +584,7 @@ class _State:
     _store: MemoryStore
 
     async def get_value(self, scope: str, key: str) -> JsonValue:
-        body, expires = self._store._states.get((scope, key), (b"null", None))
+        body, expires = self._store._states.get(scope, {}).get(key, (b"null", None))
         return orjson.loads(body) if expires is None or expires > self._store.clock() else None
 
     async def set_value(self, scope: str, key: str, value: JsonValue, *, ttl_s: float | None = None) -> None:
@@ -566,8 +600,8 @@ class _State:
         now = self._store.clock()
         return {
             key: orjson.loads(body)
-            for (of_scope, key), (body, expires) in self._store._states.items()
-            if of_scope == scope and (expires is None or expires > now)
+            for key, (body, expires) in self._store._states.get(scope, {}).items()
+            if expires is None or expires > now
         }
 
     def watch_state(self, scope: str) -> AsyncIterator[JsonObject]:
@@ -593,19 +627,23 @@ class _Threads:
         return found[0].last_seq if found else 0
 
     async def messages(
-        self, namespace: str, thread: str, *, up_to: int | None = None, last: int | None = None
+        self, namespace: str, thread: str, *, up_to: int | None = None, last: int | None = None, after: int = 0
     ) -> Sequence[StoredMessage]:
-        _, stored = self._store._threads.get((namespace, thread), (None, ()))
+        _, stored = self._store._threads.get((namespace, thread), (None, []))
         end = len(stored) if up_to is None else max(0, min(up_to, len(stored)))
-        start = 0 if last is None else max(0, end - max(last, 0))
+        start = max(0, after, 0 if last is None else end - max(last, 0))
         return [
             StoredMessage(start + at, orjson.loads(body), run, time_s)
             for at, (body, run, time_s) in enumerate(stored[start:end], 1)
         ]
 
-    async def list(self, namespace: str | None = None) -> Sequence[ThreadInfo]:
-        found = sorted(self._store._threads.items())
-        return [info for (of, _), (info, _) in found if namespace in (None, of)]
+    async def list(
+        self, namespace: str | None = None, *, limit: int = 0, after: tuple[str, str] = ("", "")
+    ) -> Sequence[ThreadInfo]:
+        threads = self._store._threads
+        names = [name for name in threads if namespace in (None, name[0]) and (name > after or after == ("", ""))]
+        first = heapq.nsmallest(limit, names) if limit > 0 else sorted(names)
+        return [threads[name][0] for name in first]
 
 
 @attrs.frozen
@@ -630,18 +668,43 @@ class _Blobs:
 
 
 class _Vectors:
-    def __init__(self) -> None:
-        self._collections: dict[str, dict[str, tuple[list[float], JsonObject]]] = {}
+    def __init__(self, store: MemoryStore) -> None:
+        self._store = store
+        self._collections: dict[str, dict[str, tuple[list[float], JsonObject, str]]] = {}
+        """Vector of length 1, metadata and holder by id,"""
+        self._held: dict[str, dict[tuple[str, str], bool]] = {}
+        """and what a holder holds: (collection, id)."""
 
     async def upsert(self, collection: str, items: Sequence[tuple[str, Sequence[float], JsonObject]]) -> None:
-        present = self._collections.get(collection, {})
-        length = next((len(vector) for vector, _ in present.values()), None)
-        new = {}
-        for name, vector, metadata in items:
+        await self._store.commit([UpsertVectors(collection, items)])
+
+    def _upsert(self, op: UpsertVectors) -> None:
+        present = self._collections.setdefault(op.collection, {})
+        length = next((len(vector) for vector, _, _ in present.values()), None)
+        for name, vector, metadata in op.items:
             length = len(vector) if length is None else length
-            _check_length(collection, len(vector), length)
-            new[name] = (_unit(vector), orjson.loads(_encode(metadata, f"metadata of {name}")))
-        self._collections[collection] = present | new
+            _check_length(op.collection, len(vector), length)
+            self._leave(op.collection, name)
+            copied = orjson.loads(_encode(metadata, f"metadata of {name}"))
+            self._store._put(present, name, (_unit(vector), copied, op.holder))
+            if op.holder:
+                self._store._put(self._held.setdefault(op.holder, {}), (op.collection, name), True)
+
+    def _leave(self, collection: str, name: str) -> None:
+        """The holder of a vector holds it no longer."""
+        old = self._collections[collection].get(name)
+        if old is not None and old[2]:
+            self._store._drop(self._held[old[2]], (collection, name))
+            if not self._held[old[2]]:
+                self._store._drop(self._held, old[2])
+
+    def _remove(self, collection: str, name: str) -> None:
+        self._leave(collection, name)
+        self._store._drop(self._collections[collection], name)
+
+    def _let_go(self, holder: str) -> None:
+        for collection, name in list(self._held.get(holder, ())):
+            self._remove(collection, name)
 
     async def delete(
         self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
@@ -650,7 +713,7 @@ class _Vectors:
         chosen = set(present) if ids is None else set(ids) & set(present)
         chosen = {name for name in chosen if _fits(present[name][1], where)}
         for name in chosen:
-            del present[name]
+            self._remove(collection, name)
         return len(chosen)
 
     async def query(
@@ -658,7 +721,7 @@ class _Vectors:
     ) -> Sequence[VectorMatch]:
         present, wanted = self._collections.get(collection, {}), _unit(vector)
         scored = []
-        for name, (unit, metadata) in present.items():
+        for name, (unit, metadata, _) in present.items():
             _check_length(collection, len(wanted), len(unit))
             if _fits(metadata, where):
                 scored.append(VectorMatch(name, max(-1.0, min(1.0, sum(map(mul, unit, wanted)))), dict(metadata)))
@@ -668,7 +731,7 @@ class _Vectors:
 
 def _check_length(collection: str, found: int, expected: int) -> None:
     if found != expected:
-        raise ValueError(f"collection {collection!r} holds vectors of length {expected}, found one of length {found}")
+        raise VectorLengthError(collection, found, expected)
 
 
 def _unit(vector: Sequence[float]) -> list[float]:

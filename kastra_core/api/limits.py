@@ -12,7 +12,8 @@ class LimitsSpec:
     """Bounds of one run; reaching one ends the run with reason LimitExceeded. 0 allows none."""
 
     max_steps: int | None = None
-    """Turns of an agent's loop (25 when nobody says otherwise), steps of a workflow (10,000)."""
+    """Turns of an agent's loop, steps of a workflow, members that a network calls; those of child runs included. When
+    nobody sets it an agent has 25 and a workflow 10,000, those of child runs not included."""
     max_model_calls: int | None = None
     """Calls of models, those of child runs included, retries within one not counted."""
     max_tool_calls: int | None = None

@@ -58,7 +58,14 @@ class Children:
         self._manager = manager
 
     async def run(
-        self, parent: RunState, path: str, uid: str, reference: Reference, input: JsonValue, thread: str | None, shared: SharedState | None = None
+        self,
+        parent: RunState,
+        path: str,
+        uid: str,
+        reference: Reference,
+        input: JsonValue,
+        thread: str | None,
+        shared: SharedState | None = None,
     ) -> JsonObject:
         """The final status of the child of a path, which is started unless it was before.
 
@@ -99,6 +106,7 @@ class Children:
     async def _wait(self, parent: RunState, path: str, key: ResourceKey, uid: str) -> JsonObject:
         active = self._manager.find(uid)
         if active is not None:
+            parent.attach(active.state)  # it may have been here before its parent was
             await asyncio.wait([active.finished])
             if not active.finished.cancelled() and active.state.lost is None:
                 status = active.finished.result()

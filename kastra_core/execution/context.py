@@ -176,7 +176,7 @@ class Context:
         state.calls.pop(path, None)
         state.waits.pop(path, None)
         usage = status.get("usage") or {}
-        state.add_child(usage)
+        state.add_child(uid, usage)
         if status.get("phase") == "Succeeded":
             return state.record_result(path, status.get("output"), u=usage)
         message = str(status.get("message") or status.get("phase"))

@@ -99,7 +99,12 @@ class RunHandle:
             return status.get("output")
         if status["phase"] == "Cancelled":
             raise RunCancelledError(f"run {self.name} was cancelled")
-        raise RunFailedError(status.get("message") or "failed", reason=status.get("reason") or "Failed", run=self.name)
+        raise RunFailedError(
+            status.get("message") or "failed",
+            reason=status.get("reason") or "Failed",
+            run=self.name,
+            output=status.get("output"),
+        )
 
     async def events(self) -> AsyncIterator[JsonObject]:
         """Events of the run from now on until its end or its suspension; only events of this process."""

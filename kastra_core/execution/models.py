@@ -159,7 +159,7 @@ class Models:
         return None
 
     def embeddings(self) -> str | None:
-        """``provider/name`` of what makes embeddings where nobody says: the configured one, else one without account."""
+        """``provider/name`` that makes embeddings where nobody says: the configured one, else one without account."""
         if self._config.default_embeddings:
             return self._config.default_embeddings
         for _, record in self._plugins.records("kastra_model_providers"):

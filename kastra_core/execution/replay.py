@@ -29,6 +29,7 @@ from kastra_core.execution.replay_context import (
 )
 from kastra_core.execution.run_status import FINISHED
 from kastra_core.execution.state import copy_of
+from kastra_core.protocols.runner import Outcome
 from kastra_core.protocols.store import Record
 
 if TYPE_CHECKING:
@@ -177,6 +178,8 @@ async def _carry_out(state: Replay, top: ReplayContext, runner: Any, target: Res
     end: Literal["finished", "failed", "frontier", "stopped"] = "finished"
     try:
         output = await _bounded(runner.run(top, target, copy_of(state.run.spec.get("input"))))
+        if isinstance(output, Outcome):
+            output = output.output
         top.go_on()
     except StopError:
         end = "stopped"

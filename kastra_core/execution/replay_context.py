@@ -76,6 +76,7 @@ class Replay:
         self.steps = 0
         limits = run.spec.get("limits") or {}
         self.max_steps: float | None = limits.get("maxSteps") if isinstance(limits, Mapping) else None
+        self.steps_of_all = run.spec.get("stepsOfAll") is True
 
     def find(self, path: str) -> tuple[JsonObject, float] | None:
         """A record and the unix seconds of its recording. Raises: ReplayError when it is no record of a runtime."""
@@ -219,6 +220,7 @@ class ReplayContext:
         if error is not None:
             event["error"] = {"reason": error["reason"], "message": error["message"]}
         event["usage"] = record.get("u") or {}
+        self._count_below(record)
         self._tell(event)
         return outcome_of(record)
 
@@ -320,6 +322,12 @@ class ReplayContext:
         steps = record.get("s")
         if self._counts and isinstance(steps, int):
             self._state.steps += steps
+        self._count_below(record)
+
+    def _count_below(self, record: JsonObject) -> None:
+        used = record.get("u")
+        if self._state.steps_of_all and self._counts and isinstance(used, Mapping):
+            self._state.steps += used.get("steps") or 0
 
     async def within(self, seconds: float, body: Callable[[RunContext], Awaitable[T]], *, name: str = "within") -> T:
         state, path = self._state, self._path(name)

@@ -39,13 +39,15 @@ def limits_of(
     configured: Mapping[str, Any],
     given: Mapping[str, Any],
     parent: Parent | None,
-) -> JsonObject:
-    """The limits of a run. A child has at most what its parent has left.
+) -> tuple[JsonObject, bool]:
+    """The limits of a run, and whether somebody set ``maxSteps``. A child has at most what its parent has left.
 
     Raises: UserError for a name that is no limit.
     """
     own = target.spec.get("limits") or {}
-    limits = {**DEFAULT_LIMITS, **kind.default_limits, **configured, **own, **given}
+    wanted = {**configured, **own, **given}
+    limits = {**DEFAULT_LIMITS, **kind.default_limits, **wanted}
+    steps_of_all = wanted.get("maxSteps") is not None
     for name in limits:
         if name not in LIMIT_NAMES:
             near = nearest(name, LIMIT_NAMES)
@@ -53,8 +55,10 @@ def limits_of(
             raise UserError(f"unknown limit {name!r}; {hint}")
     if parent is not None:
         for name, left in remaining(parent.state).items():
-            limits[name] = left if limits.get(name) is None else min(limits[name], left)
-    return limits
+            if limits.get(name) is None or left < limits[name]:
+                limits[name] = left
+                steps_of_all = steps_of_all or name == "maxSteps"
+    return limits, steps_of_all
 
 
 def remaining(run: RunState) -> JsonObject:
@@ -70,6 +74,7 @@ def run_spec(
     *,
     digest: str,
     limits: JsonObject,
+    steps_of_all: bool,
     model: str | None,
     default_model: str | None,
 ) -> JsonObject:
@@ -95,6 +100,8 @@ def run_spec(
     elif default_model:
         spec["defaultModel"] = default_model
     spec["limits"] = limits
+    if steps_of_all:
+        spec["stepsOfAll"] = True
     if options.priority:
         spec["priority"] = options.priority
     return spec

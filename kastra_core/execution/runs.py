@@ -244,8 +244,10 @@ class RunManager:
         active = ActiveRun(state, kind, target, ticket, asyncio.get_running_loop().create_future())
         self._active[state.uid] = active
         above = self._active.get(str(parent.get("run")))
-        if above is not None and above.state.listeners:
-            state.listeners.append(forward(above.state, state))
+        if above is not None:
+            above.state.attach(state)
+            if above.state.listeners:
+                state.listeners.append(forward(above.state, state))
         ticket.start = lambda: self._begin(active)
         self.scheduler.submit(ticket)
         return active
@@ -469,6 +471,7 @@ class RunManager:
         state = active.state
         if self._active.get(state.uid) is active:
             del self._active[state.uid]
+        state.detach()
         self.scheduler.done(active.ticket)
         state.emit(event)
         if not active.finished.done():
@@ -493,6 +496,7 @@ class RunManager:
             return  # aclose hands it over
         if self._active.get(active.state.uid) is active:
             del self._active[active.state.uid]
+        active.state.detach()
         asyncio.get_running_loop().call_soon(self.scheduler.done, active.ticket)
         if not active.finished.done():
             active.finished.cancel()

@@ -65,10 +65,19 @@ class Starter:
         digest, data, pins = pinned
         namespace = options.namespace or target.metadata.namespace or "default"
         config = manager.runtime.config
-        limits = limits_of(target, kind, config.limits, options.limits, parent)
+        limits, of_all = limits_of(target, kind, config.limits, options.limits, parent)
         model = options.model or config.model
         default_model = None if model else config.default_model or self._keyless
-        spec = run_spec(target, input, options, digest=digest, limits=limits, model=model, default_model=default_model)
+        spec = run_spec(
+            target,
+            input,
+            options,
+            digest=digest,
+            limits=limits,
+            steps_of_all=of_all,
+            model=model,
+            default_model=default_model,
+        )
         owners: tuple[OwnerReference, ...] = ()
         if parent is not None:
             spec["parent"] = {"run": parent.state.uid, "path": parent.path, "depth": parent.depth}

@@ -47,13 +47,14 @@ class RunUsage:
             self.cost = (self.cost or 0.0) + other["cost"]
 
     def count(self, counts_as: str, result: JsonValue) -> None:
-        """Add one operation ("model", "tool", "" for neither) and what its result says that it used."""
-        if counts_as == "model":
-            self.model_calls += 1
+        """Add one operation (``OperationRegistration.counts_as``) and what its result says that it used."""
+        if counts_as == "tool":
+            self.tool_calls += 1
+        elif counts_as:
+            if counts_as == "model":
+                self.model_calls += 1
             if isinstance(result, dict) and isinstance(result.get("usage"), dict):
                 self.add(result["usage"])
-        elif counts_as == "tool":
-            self.tool_calls += 1
 
     def to_json(self) -> JsonObject:
         out: JsonObject = {
@@ -69,8 +70,26 @@ class RunUsage:
         return out
 
 
+@attrs.frozen
+class Used:
+    """What a child run had used when it left memory, as its caller counted it."""
+
+    usage: JsonObject
+    model: int
+    """Model calls that were begun."""
+    tool: int
+
+
+_NOTHING = Used({}, 0, 0)
+
+
 class RunState:
-    """One run in memory; its contexts (one per branch) share it."""
+    """One run in memory; its contexts (one per branch) share it.
+
+    What it uses is counted at once in it and in every run above it that is in memory here, so that runs that go on at
+    the same time share the limits of who called them to the unit. What a child had used is recorded when its call
+    ends; until then ``below`` knows how much of it is counted.
+    """
 
     __slots__ = (
         "_committing",
@@ -83,7 +102,9 @@ class RunState:
         "_recalled",
         "_taken",
         "_waiters",
+        "above",
         "at_end",
+        "below",
         "called",
         "calls",
         "cancelled",
@@ -103,6 +124,7 @@ class RunState:
         "started",
         "steps",
         "steps_of",
+        "steps_of_all",
         "uid",
         "usage",
         "waits",
@@ -124,6 +146,12 @@ class RunState:
         self.pins = pins
         self.records = records
         self.limits: Mapping[str, Any] = resource.spec.get("limits") or {}
+        self.steps_of_all: bool = resource.spec.get("stepsOfAll", False)
+        """Somebody set ``maxSteps``: it bounds the steps of this run and of those that it calls together."""
+        self.above: RunState | None = None
+        """The run that called it, while both are in memory here."""
+        self.below: dict[str, RunState | Used] = {}
+        """uid of a child whose call is not over -> it, or what of it is counted here."""
         self.usage = RunUsage()
         self.started = {"model": 0, "tool": 0}
         """Operations that were begun, those of children that are over included."""
@@ -170,11 +198,12 @@ class RunState:
         """Count what a record of the journal says was used; so a replay need not be complete, nor be the first."""
         counts_as = record.get("c")
         if counts_as is not None:
-            self.started[counts_as] += 1
-            self.count(counts_as, record.get("r"))
+            if counts_as in self.started:
+                self.started[counts_as] += 1
+            self.usage.count(counts_as, record.get("r"))
         usage = record.get("u")
         if usage:
-            self.add_child(usage)
+            self._add(usage, usage.get("modelCalls", 0), usage.get("toolCalls", 0))
         signal = record.get("sig")
         if signal is not None:
             self._taken.add(signal)
@@ -288,58 +317,131 @@ class RunState:
             raise LimitExceededError("timeoutS", allowed, allowed)
 
     def begin(self, counts_as: str) -> None:
-        """Count an operation that starts. Raises: LimitExceededError before one too many."""
+        """Count an operation that starts. Raises: LimitExceededError before one too many, here or in a run above."""
         if not counts_as:
             return
-        self.started[counts_as] += 1
-        if self.limits:
+        run: RunState | None = self
+        while run is not None:
+            if run.limits:
+                run._may_begin(counts_as)
+            run = run.above
+        if counts_as != "embedding":
+            run = self
+            while run is not None:
+                run.started[counts_as] += 1
+                run = run.above
+
+    def _may_begin(self, counts_as: str) -> None:
+        limits = self.limits
+        if counts_as != "embedding":
             name = "maxModelCalls" if counts_as == "model" else "maxToolCalls"
-            allowed = self.limits.get(name)
-            if allowed is not None and self.started[counts_as] > allowed:
-                raise LimitExceededError(name, allowed, self.started[counts_as] - 1)
-            if counts_as == "model":
-                tokens = self.usage.input_tokens + self.usage.output_tokens
-                allowed = self.limits.get("maxTokens")
-                if allowed is not None and tokens >= allowed:
-                    raise LimitExceededError("maxTokens", allowed, tokens)
-                allowed = self.limits.get("maxCost")
-                if allowed is not None and (self.usage.cost or 0.0) >= allowed:
-                    raise LimitExceededError("maxCost", allowed, self.usage.cost or 0.0)
+            allowed = limits.get(name)
+            if allowed is not None and self.started[counts_as] >= allowed:
+                raise LimitExceededError(name, allowed, self.started[counts_as])
+        if counts_as != "tool":
+            allowed = limits.get("maxTokens")
+            if allowed is not None and self.usage.input_tokens + self.usage.output_tokens >= allowed:
+                raise LimitExceededError("maxTokens", allowed, self.usage.input_tokens + self.usage.output_tokens)
+            allowed = limits.get("maxCost")
+            if allowed is not None and (self.usage.cost or 0.0) >= allowed:
+                raise LimitExceededError("maxCost", allowed, self.usage.cost or 0.0)
 
     def count(self, counts_as: str, result: JsonValue) -> None:
         """Add what an operation used, once it ended."""
-        self.usage.count(counts_as, result)
+        run: RunState | None = self
+        while run is not None:
+            run.usage.count(counts_as, result)
+            run = run.above
 
-    def add_child(self, usage: JsonObject) -> None:
-        """Add what a child run used."""
-        self.usage.add(usage)
-        self.started["model"] += usage.get("modelCalls", 0)
-        self.started["tool"] += usage.get("toolCalls", 0)
+    def _add(self, usage: JsonObject, model: int, tool: int) -> None:
+        """Add what was used below, here and above."""
+        run: RunState | None = self
+        while run is not None:
+            run.usage.add(usage)
+            run.started["model"] += model
+            run.started["tool"] += tool
+            run = run.above
+
+    def _used(self) -> Used:
+        return Used(self.usage.to_json(), self.started["model"], self.started["tool"])
+
+    def attach(self, child: RunState) -> None:
+        """Count what a child run uses here from now on, and what it used before."""
+        if child.above is self:
+            return
+        known = self.below.get(child.uid)
+        counted = known._used() if isinstance(known, RunState) else known
+        self.below[child.uid] = child
+        now = child._used()
+        self._count_up(now, counted or _NOTHING)
+        child.above = self
+
+    def _count_up(self, now: Used, counted: Used) -> None:
+        """Add what is used ``now`` less what was counted already."""
+        if now != counted:
+            more = {name: now.usage.get(name, 0) - counted.usage.get(name, 0) for name in now.usage | counted.usage}
+            self._add(more, now.model - counted.model, now.tool - counted.tool)
+
+    def detach(self) -> None:
+        """It leaves memory: the run above keeps what it has counted, not all its journal."""
+        above, self.above = self.above, None
+        if above is not None and above.below.get(self.uid) is self:
+            above.below[self.uid] = self._used()
+
+    def add_child(self, uid: str, usage: JsonObject) -> None:
+        """The call of a child run is over, which used so much in all."""
+        self._count_up(Used(usage, usage.get("modelCalls", 0), usage.get("toolCalls", 0)), self._let_go(uid))
+
+    def _let_go(self, uid: str) -> Used:
+        """Count nothing of a child any more; return what of it is counted."""
+        child = self.below.pop(uid, _NOTHING)
+        if isinstance(child, Used):
+            return child
+        if child.above is self:
+            child.above = None
+        return child._used()
 
     def used(self) -> Mapping[str, float]:
         """What has been used of each limit that children share."""
         usage = self.usage
-        return {
+        used: dict[str, float] = {
             "maxModelCalls": self.started["model"],
             "maxToolCalls": self.started["tool"],
             "maxTokens": usage.input_tokens + usage.output_tokens,
             "maxCost": usage.cost or 0.0,
         }
+        if self.steps_of_all:
+            used["maxSteps"] = usage.steps
+        return used
 
     def exhausted(self) -> LimitExceededError | None:
-        """The first of these limits of which nothing is left."""
-        for name, used in self.used().items():
-            allowed = self.limits.get(name)
-            if allowed is not None and used >= allowed:
-                return LimitExceededError(name, allowed, used)
+        """The first of these limits, of this run and of those above, of which nothing is left."""
+        run: RunState | None = self
+        while run is not None:
+            for name, used in run.used().items() if run.limits else ():
+                allowed = run.limits.get(name)
+                if allowed is not None and used >= allowed:
+                    return LimitExceededError(name, allowed, used)
+            run = run.above
         return None
 
     def step(self) -> None:
-        allowed = self.limits.get("maxSteps")
-        if allowed is not None and self.steps >= allowed:
-            raise LimitExceededError("maxSteps", allowed, self.steps)
+        """Count a step. Raises: LimitExceededError before one too many, here or in a run above."""
+        run: RunState | None = self
+        while run is not None:
+            allowed = run.limits.get("maxSteps")
+            if allowed is not None:
+                if run.steps_of_all:
+                    if run.usage.steps >= allowed:
+                        raise LimitExceededError("maxSteps", allowed, run.usage.steps)
+                elif run is self and self.steps >= allowed:
+                    raise LimitExceededError("maxSteps", allowed, self.steps)
+            run = run.above
         self.steps += 1
-        self.usage.steps += 1
+        run = self
+        while run is not None:
+            run.usage.steps += 1
+            run = run.above
 
     # ------------------------------------------------------------------------------------ branches
 
@@ -365,14 +467,19 @@ class RunState:
 
         Args:
             path: where to record it.
-            record: what; the steps of the branches are added.
+            record: what; the steps of the branches are added, and what the runs that they called had used.
             below: whether a journal path is one of those branches or lies in one.
         """
         steps = sum(self.steps_of.pop(scope) for scope in [s for s in self.steps_of if below(s)])
         if steps:
             record["s"] = steps
+        spent = RunUsage()
         for call in [call for call in self.calls if below(call)]:
-            self._pending.append(self.manager.cancelling(self.calls.pop(call)))
+            uid = self.calls.pop(call)
+            self._pending.append(self.manager.cancelling(uid))
+            spent.add(self._let_go(uid).usage)
+        if spent != RunUsage():
+            record["u"] = spent.to_json()
         for wait in [wait for wait in self.waits if below(wait)]:
             del self.waits[wait]
         for kept in (self.remembered, self.at_end):

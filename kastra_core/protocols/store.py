@@ -67,6 +67,7 @@ def thread_holder(namespace: str, thread: str) -> str:
     """
     return f"thread/{namespace}/{quote(thread, safe='')}"
 
+
 # ------------------------------------------------------------------------------------------------- operations
 
 

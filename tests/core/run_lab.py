@@ -19,6 +19,7 @@ from kastra_core.execution.runs import RunHandle
 from kastra_core.memory_store import MemoryStore
 from kastra_core.plugins import PluginManager as Manager
 from kastra_core.protocols.runner import OperationContext, RunContext
+from kastra_core.protocols.store import AppendMessages
 from kastra_core.registrations import OperationRegistration
 from kastra_core.runtime import registry_of
 
@@ -60,6 +61,10 @@ class World:
         if arguments.get("bug"):
             raise ZeroDivisionError("oops")
         return {"did": name, "usage": arguments.get("usage", {})}
+
+    async def say(self, ctx: OperationContext, arguments: dict[str, Any]) -> Any:
+        """Append a message to the thread "said", with the record."""
+        ctx.write(AppendMessages("default", "said", [{"role": "user", "parts": []}]))
 
 
 class ProgramRunner:
@@ -104,6 +109,8 @@ def plugin_of(world: World) -> types.ModuleType:
             OperationRegistration(name="note", handler=world.note),
             OperationRegistration(name="think", handler=world.note, counts_as="model"),
             OperationRegistration(name="use", handler=world.note, counts_as="tool"),
+            OperationRegistration(name="embed", handler=world.note, counts_as="embedding"),
+            OperationRegistration(name="say", handler=world.say),
         ]
 
     module.kastra_resource_kinds = kastra_resource_kinds  # type: ignore[attr-defined]

@@ -1021,19 +1021,6 @@ async def test_calls_of_a_child_count_for_its_parent(lab: Lab) -> None:
     assert lab.done == ["c", "c", "p", "p"]
 
 
-async def test_steps_of_a_child_are_not_steps_of_its_parent(lab: Lab) -> None:
-    async def program(ctx: RunContext, input: Any) -> Any:
-        for _ in range(2):
-            ctx.step()
-        if input != "child":
-            await ctx.call(SELF, "child")
-            ctx.step()
-
-    _, run = await lab.start(program, limits={"maxSteps": 3})
-    await run.result()
-    assert (await lab.status(run))["usage"]["steps"] == 5
-
-
 async def test_runs_that_call_each_other_in_a_circle_end_at_a_depth(lab: Lab) -> None:
     async def program(ctx: RunContext, input: Any) -> Any:
         try:

@@ -218,7 +218,10 @@ class LocalProvider:
     # ------------------------------------------------------------------------------------------- embeddings
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
-        """Return unit vectors of 384 numbers; ``input_type``, else ``options.input``, says whether texts are queries or passages."""
+        """Return unit vectors of 384 numbers.
+
+        ``input_type``, else ``options.input``, says whether texts are queries or passages.
+        """
         import asyncio
 
         if request.model not in (*EMBEDDING_MODELS, "auto"):
