@@ -100,6 +100,7 @@ class Context:
             emit=self.emit,
             pinned=self.pinned,
             runtime=state.manager.runtime,
+            shared=self.shared,
         )
         began = time.perf_counter()
         try:

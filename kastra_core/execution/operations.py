@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kastra_core.api.meta import JsonObject, JsonValue
-from kastra_core.errors import ModelError
+from kastra_core.errors import ModelError, OperationError
 from kastra_core.protocols.model import (
     ChatEvent,
     ChatRequest,
@@ -16,6 +16,7 @@ from kastra_core.protocols.model import (
 )
 from kastra_core.protocols.runner import OperationContext
 from kastra_core.protocols.store import SetState
+from kastra_core.serde import type_word
 
 if TYPE_CHECKING:
     from kastra_core.execution.models import Models
@@ -115,18 +116,44 @@ async def embed(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
 
 
 async def state_get(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
-    """Read a scope of the state facet. Arguments: ``scope``, ``keys`` (default: all). Result: an object."""
-    state: JsonObject = await ctx.runtime.store.state.get_state(arguments["scope"])
+    """Read a state. Arguments: ``keys`` (default: all), ``scope`` (default: that which the run shares).
+
+    Result: an object; keys that are not there are left out.
+    """
+    scope, _ = _scope(ctx, arguments)
     keys = arguments.get("keys")
+    if not (keys is None or (isinstance(keys, list) and all(isinstance(key, str) for key in keys))):
+        raise _invalid("state.get takes keys: a list of texts", keys)
+    state: JsonObject = await ctx.runtime.store.state.get_state(scope)
     return state if keys is None else {key: state[key] for key in keys if key in state}
 
 
 async def state_update(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
-    """Write values of a scope, with the record of this operation or not at all. Result: null.
+    """Write values of a state, with the record of this operation or not at all. Result: null.
 
-    Arguments: ``scope``, ``values`` (null removes a key), ``ttlS`` (seconds that each lives from now; null = for ever).
+    Arguments: ``values`` (null removes a key), ``ttlS`` (seconds that each lives from now, null = for ever; default: as
+    the run shares it), ``scope`` (default: that which the run shares).
     """
-    values = arguments["values"]
+    scope, ttl_s = _scope(ctx, arguments)
+    values = arguments.get("values")
+    if not isinstance(values, dict):
+        raise _invalid("state.update takes values: an object of keys and values, null removes a key", values)
     if values:
-        ctx.write(SetState(arguments["scope"], values, arguments.get("ttlS")))
+        ctx.write(SetState(scope, values, arguments.get("ttlS", ttl_s)))
     return None
+
+
+def _scope(ctx: OperationContext, arguments: JsonObject) -> tuple[str, float | None]:
+    scope = arguments.get("scope")
+    if isinstance(scope, str) and scope:
+        return scope, None
+    if scope is not None:
+        raise _invalid("scope is a text", scope)
+    if ctx.shared is None:
+        message = "this run shares no state; run it as a member of a network that has spec.state, or say scope"
+        raise OperationError(message, reason="NoSharedState")
+    return ctx.shared.scope, ctx.shared.ttl_s
+
+
+def _invalid(expected: str, found: object) -> OperationError:
+    return OperationError(f"{expected}; found {type_word(found)}", reason="InvalidArguments")

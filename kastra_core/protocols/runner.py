@@ -230,6 +230,8 @@ class OperationContext:
     pinned: Callable[[Reference], Resource | None]
     runtime: Any
     """The RuntimeManager."""
+    shared: SharedState | None = None
+    """The state that the run shares with others."""
     writes: list[Operation] = attrs.field(factory=list)
 
     def write(self, *operations: Operation) -> None:

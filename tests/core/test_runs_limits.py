@@ -276,9 +276,9 @@ async def test_effects_are_stored_with_the_record_and_once(lab: Lab) -> None:
     async def program(ctx: RunContext, target: Any, input: Any) -> Any:
         assert ctx.shared is not None
         if input == "child":
-            await ctx.perform("state.update", {"scope": ctx.shared.scope, "values": {"b": 2}, "ttlS": 5})
-            return await ctx.perform("state.get", {"scope": ctx.shared.scope})
-        await ctx.perform("state.update", {"scope": ctx.shared.scope, "values": {"a": 1, "c": None}})
+            await ctx.perform("state.update", {"values": {"b": 2}, "ttlS": 5})
+            return await ctx.perform("state.get", {})
+        await ctx.perform("state.update", {"values": {"a": 1, "c": None}})
         got = await ctx.call(SELF, "child")
         ctx.at_end(SetState("done", {"at": "end"}))
         await ctx.perform("note", {"name": "last", "gate": True})
@@ -299,6 +299,25 @@ async def test_effects_are_stored_with_the_record_and_once(lab: Lab) -> None:
     assert status["output"] == {"a": 1, "b": 2}
     assert await state.get_state("network/default/x") == {"a": "changed by another"}, "b lived for 5 s"
     assert await state.get_state("done") == {"at": "end"}
+
+
+@pytest.mark.parametrize(
+    ("operation", "arguments", "reason"),
+    [
+        ("state.get", {}, "NoSharedState"),
+        ("state.update", {"values": {"a": 1}}, "NoSharedState"),
+        ("state.get", {"scope": "s", "keys": "a"}, "InvalidArguments"),
+        ("state.get", {"scope": 3}, "InvalidArguments"),
+        ("state.update", {"scope": "s"}, "InvalidArguments"),
+        ("state.update", {"scope": "s", "values": [1]}, "InvalidArguments"),
+    ],
+)
+async def test_wrong_use_of_the_state_is_told(lab: Lab, operation: str, arguments: dict[str, Any], reason: str) -> None:
+    async def program(ctx: RunContext, target: Any, input: Any) -> Any:
+        await ctx.perform(operation, arguments)
+
+    _, run = await started(lab, program)
+    assert (await run.status())["reason"] == reason
 
 
 async def test_a_failed_run_leaves_nothing_of_its_end(lab: Lab) -> None:
