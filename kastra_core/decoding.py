@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
 import attrs
 import orjson
 
-from kastra_core.api.kind import ResourceKind
+from kastra_core.api.kind import Embedded, ResourceKind
 from kastra_core.api.lazy import load
 from kastra_core.api.meta import JsonObject, ObjectMeta, OwnerReference, Resource
 from kastra_core.api.registry import KindRegistry
@@ -54,6 +54,19 @@ class Decoded:
     resource: Resource
     kind: ResourceKind
     notes: tuple[str, ...] = ()
+    embedded: tuple[tuple[Embedded, Decoded], ...] = ()
+    """The manifests inside it, decoded."""
+
+    def all(self) -> Iterator[tuple[Decoded, Callable[[str], str]]]:
+        """This and what is inside it, to any depth: each with the function that makes its field paths those of this."""
+        yield self, _same
+        for place, inner in self.embedded:
+            for one, outer in inner.all():
+                yield one, lambda path, place=place, outer=outer: place.outer(outer(path))  # type: ignore[misc]
+
+
+def _same(path: str) -> str:
+    return path
 
 
 def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: str = "default") -> Decoded:
@@ -64,7 +77,7 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
         manifest: parsed YAML or JSON.
         namespace: for a namespaced kind whose manifest names none.
     Raises:
-        ValidationError: with every problem of the manifest; paths are from its root.
+        ValidationError: with every problem of the manifest and of those inside it; paths are from its root.
     """
     if not isinstance(manifest, Mapping):
         raise ValidationError([Problem(f"expected an object, found {_found(manifest)}")])
@@ -119,9 +132,56 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
     resource = Resource(api_version=kind.api_version, kind=kind.kind, metadata=meta, spec=spec, extra=extra)
     if kind.validate is not None:
         problems.extend(load(kind.validate)(resource))
-        if problems:
-            raise ValidationError(_labelled(problems, manifest, kind, namespace))
-    return Decoded(resource, kind, tuple(notes))
+    embedded = _embedded(registry, kind, resource, problems, notes) if kind.embedded is not None else ()
+    if problems:
+        raise ValidationError(_labelled(problems, manifest, kind, namespace))
+    return Decoded(resource, kind, tuple(notes), embedded)
+
+
+def _embedded(
+    registry: KindRegistry, kind: ResourceKind, resource: Resource, problems: list[Problem], notes: list[str]
+) -> tuple[tuple[Embedded, Decoded], ...]:
+    """The manifests inside a resource, decoded; what is wrong with them goes to ``problems``, with the outer path.
+
+    They live where the resource lives, as owners do not reach across namespaces.
+    """
+    out = []
+    seen: dict[Any, str] = {resource.key: ""}
+    namespace = resource.metadata.namespace
+    found: Iterator[Embedded] = iter(load(kind.embedded)(resource))
+    for one in found:
+        try:
+            inner = decode(registry, one.manifest, namespace=namespace or "default")
+        except ValidationError as error:
+            problems.extend(problem.at(path=one.outer(problem.path), resource="") for problem in error.problems)
+            continue
+        where = inner.resource.metadata.namespace
+        if namespace and not inner.kind.namespaced:
+            hint = "apply it by itself"
+            told = f"{inner.kind.kind} is cluster-scoped: it cannot be inside a {kind.kind}, which has a namespace"
+            problems.append(Problem(told, one.outer("kind"), hint=hint))
+        elif namespace and where != namespace:
+            told = f"it would be in the namespace {where!r}, outside of that of the {kind.kind}, {namespace!r}"
+            problems.append(Problem(told, one.outer("metadata.namespace"), hint="leave the namespace out"))
+        elif not (twins := _twins(one, inner, seen)):
+            notes.extend(f"{one.path}: {note}" for note in inner.notes)
+            out.append((one, inner))
+        else:
+            problems.extend(twins)
+    return tuple(out)
+
+
+def _twins(place: Embedded, inner: Decoded, seen: dict[Any, str]) -> list[Problem]:
+    """What is inside a resource twice; ``seen``: where each key was first, "" for the resource itself."""
+    out = []
+    for one, outer in inner.all():
+        key, path = one.resource.key, place.outer(outer("metadata.name"))
+        first = seen.setdefault(key, path)
+        if not first:
+            out.append(Problem(f"{key} would be inside itself", path, hint="give it another name"))
+        elif first != path:
+            out.append(Problem(f"{key} is there twice", path, hint=f"the first is at {first}"))
+    return out
 
 
 def _labelled(

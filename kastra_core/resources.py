@@ -16,6 +16,7 @@ from kastra_core.api.kind import ResourceKind
 from kastra_core.api.lazy import load
 from kastra_core.api.merge import FieldSet, Merged, field_set, merge, same_json
 from kastra_core.api.meta import JsonObject, ManagedFields, OwnerReference, Resource, ResourceKey, rfc3339
+from kastra_core.api.references import Reference
 from kastra_core.api.registry import KindRegistry
 from kastra_core.api.selectors import FieldSelector, LabelSelector
 from kastra_core.decoding import Decoded, decode
@@ -125,17 +126,27 @@ class ResourceClient:
         manager: str = "kastra",
         force: bool = False,
         dry_run: bool = False,
+        guard: Callable[[Resource], None] | None = None,
     ) -> Sequence[Applied]:
         """Apply resources field by field (see ``api.merge``); results in order.
 
+        Args:
+            manager: whose fields these are.
+            force: take over fields that another manager set.
+            dry_run: compare, write nothing.
+            guard: is given each stored resource that would be applied to, as it is when it is written, and raises to
+                refuse.
+
         Raises:
-            ValidationError: two items name one resource; nothing is written.
+            ValidationError: two items name one resource, or a kind that may not would refer to itself in a circle;
+                nothing is written.
             ConflictError: a field belongs to another manager (``force`` takes it); nothing after it is written.
         """
         self._refuse_twins(items)
+        await self._refuse_circles(items, manager, force)
         out: MutableSequence[Applied] = []
         for start in range(0, len(items), _CHUNK):
-            out.extend(await self._apply_chunk(items[start : start + _CHUNK], manager, force, dry_run))
+            out.extend(await self._apply_chunk(items[start : start + _CHUNK], manager, force, dry_run, guard))
         return out
 
     @staticmethod
@@ -143,18 +154,59 @@ class ResourceClient:
         seen: set[ResourceKey] = set()
         twins = []
         for item in items:
-            key = item.resource.key
-            if key in seen:
-                twins.append(Problem(f"{key} is there twice", "metadata.name", resource=str(key)))
-            seen.add(key)
+            for one, outer in item.all():
+                key = one.resource.key
+                if key in seen:
+                    path = outer("metadata.name")
+                    twins.append(Problem(f"{key} is there twice", path, resource=str(item.resource.key)))
+                seen.add(key)
         if twins:
             raise ValidationError(twins)
 
+    async def _refuse_circles(self, items: Sequence[Decoded], manager: str, force: bool) -> None:
+        """Of what is applied, with what is inside it and what is stored. Writers at the same moment may still make one.
+
+        Raises: ValidationError.
+        """
+        wanted = {
+            one.resource.key: (item, outer, one) for item in items for one, outer in item.all() if one.kind.acyclic
+        }
+        if not wanted:
+            return
+        from kastra_core.api.circles import circles, own_references
+
+        lives = await self.store.resources.get_many(list(wanted))
+        edges: dict[ResourceKey, Sequence[Reference]] = {}
+        for key, (item, _, one) in wanted.items():
+            resource = one.resource
+            if one is item:  # what others set in it stays, so their references count too
+                resource = self._plan(one, lives.get(key), manager=manager, force=force, now="").resource
+            edges[key] = own_references(one.kind, resource)
+        while new := {reference.key for found in edges.values() for reference in found} - edges.keys():
+            stored = await self.store.resources.get_many(list(new))
+            for key in new:
+                there = stored.get(key)
+                edges[key] = own_references(self.registry.of_key(key), there) if there is not None else ()
+        problems = []
+        for key, problem in circles(wanted, edges.__getitem__):
+            item, outer, _ = wanted[key]
+            problems.append(problem.at(path=outer(problem.path), resource=str(item.resource.key)))
+        if problems:
+            raise ValidationError(problems)
+
     async def _apply_chunk(
-        self, items: Sequence[Decoded], manager: str, force: bool, dry_run: bool
+        self,
+        items: Sequence[Decoded],
+        manager: str,
+        force: bool,
+        dry_run: bool,
+        guard: Callable[[Resource], None] | None,
     ) -> Sequence[Applied]:
         for attempt in range(_TRIES):
             lives = await self.store.resources.get_many([item.resource.key for item in items])
+            if guard is not None:
+                for live in lives.values():
+                    guard(live)
             now = rfc3339(self._clock())
             plans = [
                 self._plan(item, lives.get(item.resource.key), manager=manager, force=force, now=now) for item in items

@@ -18,7 +18,7 @@ from kastra_core.api.references import Reference, parse_reference
 from kastra_core.api.registry import KindRegistry
 from kastra_core.config import Config
 from kastra_core.decoding import Decoded
-from kastra_core.errors import NotFoundError, PluginError, Problem, StoreError, UserError, ValidationError
+from kastra_core.errors import NotFoundError, PluginError, StoreError, UserError
 from kastra_core.plugins import PluginManager
 from kastra_core.protocols.store import Store
 from kastra_core.registrations import StoreRegistration
@@ -286,39 +286,13 @@ class RuntimeManager:
     # ------------------------------------------------------------------------------------ applying
 
     def decode(self, documents: Sequence[Document], *, namespace: str | None = None) -> list[Decoded]:
-        """Return the validated resources of documents.
+        """Return the validated resources of documents; the files that they name are read.
 
         Raises: ValidationError with the problems of all documents, each with file, line and column.
         """
-        out: list[Decoded] = []
-        problems = []
-        first: dict[Any, Document] = {}
-        for document in documents:
-            try:
-                decoded = self.client.decode(document.data, namespace=namespace or self.config.namespace)
-            except ValidationError as error:
-                for problem in error.problems:
-                    line, column = document.locate(problem.path)
-                    problems.append(problem.at(file=document.file, line=line, column=column))
-                continue
-            twin = first.setdefault(decoded.resource.key, document)
-            if twin is not document:
-                line, column = document.locate("metadata.name")
-                problems.append(
-                    Problem(
-                        f"{decoded.resource.key} is there twice",
-                        "metadata.name",
-                        hint=f"the first is at {twin.file}:{twin.line}",
-                        file=document.file,
-                        line=line,
-                        column=column,
-                    )
-                )
-                continue
-            out.append(decoded)
-        if problems:
-            raise ValidationError(problems)
-        return out
+        from kastra_core.includes import decode_documents
+
+        return decode_documents(self.registry, documents, namespace=namespace or self.config.namespace)
 
     async def apply(
         self,
@@ -415,8 +389,14 @@ class RuntimeManager:
         if dry_run or not wait:
             return ApplyReport(items=applied, settled=dry_run)
         await self.start_controllers()
+        begun_s = self.clock()
         keys = [item.resource.key for item in applied]
         settled = await self.controllers.settled(keys, timeout_s)
+        inside = [one.resource.key for item in decoded for one, _ in item.all() if one is not item]
+        if inside and settled:
+            # What a controller made of them counts too: the state of the whole is that of its parts.
+            left_s = timeout_s - (self.clock() - begun_s)
+            settled = await self.controllers.settled([*keys, *inside], max(0.1, left_s))
         now = await self.store.resources.get_many(keys)
         items = [attrs.evolve(item, resource=now.get(item.resource.key, item.resource)) for item in applied]
         return ApplyReport(items=items, settled=settled)

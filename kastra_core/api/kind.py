@@ -59,24 +59,29 @@ class PrinterColumn:
 
 
 class Includer(Protocol):
-    """Reads files for a manifest that names them."""
+    """Reads files for a manifest that names them, and is told where everything goes, so that every problem is shown
+    in the file and line it comes from.
+    """
 
     def include(self, path: str, into: str) -> Sequence[JsonObject]:
         """Return the manifests of a file, a directory or a glob, in order.
 
-        The path is taken from the directory of the file that names it and may not lead out of it.
+        The path is taken from the directory of the file that names it and may not lead out of it. A directory and a
+        glob do not stand for the file that names them. What cannot be read is kept and raised when the manifest is
+        resolved, with all else that is wrong; what can be read is returned.
 
         Args:
             path: as the manifest says it.
             into: field path in the manifest that names it ("spec.include[0]"); where problems are told.
-        Raises: ManifestError; ValidationError when it leads elsewhere or the manifest is in no file.
         """
         ...
 
     def placed(self, into: str, manifest: JsonObject) -> None:
-        """Say that an included manifest now stands at a field path of the resolved manifest ("spec.agents[2]"), so
-        that its problems are told with its own file and line.
-        """
+        """Say that an included manifest now stands at a field path of the resolved manifest ("spec.agents[2]")."""
+        ...
+
+    def moved(self, into: str, source: str) -> None:
+        """Say that what the manifest itself has at the field path ``source`` stands at ``into`` when resolved."""
         ...
 
 
@@ -91,6 +96,20 @@ class Embedded:
     places: Mapping[str, str] = attrs.field(factory=dict)
     """Field path of the manifest -> field path below ``path``, where they differ ("metadata.name" -> "name"); the
     longest that fits holds, "" stands for ``path`` itself."""
+
+    def outer(self, path: str) -> str:
+        """Return the field path in the resource of a field path of the manifest.
+
+        >>> Embedded(path="spec.agents[0]", manifest={}, places={"metadata.name": "name"}).outer("metadata.name")
+        'spec.agents[0].name'
+        """
+        best = max((inner for inner in self.places if _is_below(path, inner)), key=len, default="")
+        below = self.places.get(best, best) + path[len(best) :]
+        return f"{self.path}.{below}" if below and below[0] not in ".[" else f"{self.path}{below}"
+
+
+def _is_below(path: str, above: str) -> bool:
+    return path.startswith(above) and (not above or len(path) == len(above) or path[len(above)] in ".[")
 
 
 SpecValidator = Callable[[Resource], Iterable[Problem]]
@@ -161,7 +180,7 @@ class ResourceKind:
     resolve: Lazy[FileResolver] | None = None
     """Replaces what a manifest says of files by what is in them; asked by whoever reads manifests from files."""
     embedded: Lazy[EmbeddedOf] | None = None
-    """The manifests inside a resource; each is validated as if it stood alone."""
+    """The manifests inside a resource; each is validated as if it stood alone, in the namespace of the resource."""
     acyclic: bool = False
     """Its resources may not refer to each other in a circle; an apply that would make one is refused."""
     ephemeral: bool = False

@@ -33,7 +33,8 @@ SECTIONS: dict[str, dict[str, str]] = {
     },
     "Runs": {
         "run": "Run an agent, a tool or another executable resource.",
-        "chat": "Talk with an agent.",
+        "chat": "Talk with an agent or a network.",
+        "threads": "List, show, delete and export conversations.",
         "logs": "Show what happened in a run.",
         "serve": "Keep the project alive: schedules, controllers, unfinished runs.",
     },

@@ -1,4 +1,4 @@
-"""``kastra chat``: a conversation with an agent, in a terminal or from a pipe."""
+"""``kastra chat``: a conversation with an agent or a network, in a terminal or from a pipe."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 import click
 
 from kastra_core.cli.common import KubectlCommand, current, namespace_option
+from kastra_core.cli.completion import complete_threads
 from kastra_core.cli.run import leave
 
 __all__ = ["command"]
@@ -15,7 +16,12 @@ __all__ = ["command"]
 @click.command(cls=KubectlCommand)
 @click.argument("target", metavar="KIND/NAME")
 @namespace_option
-@click.option("--thread", metavar="NAME", help="The conversation to go on with; default: a new one.")
+@click.option(
+    "--thread",
+    metavar="NAME",
+    shell_complete=complete_threads,
+    help="The conversation to go on with; default: a new one.",
+)
 @click.option("--model", metavar="PROVIDER/NAME", help="Answer with this model in place of the target's.")
 @click.option("--provider", "plugins", metavar="NAME=PLUGIN", multiple=True, help="The plugin that serves a provider.")
 @click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help="A limit of each turn (repeatable).")
@@ -27,7 +33,7 @@ def command(
     plugins: tuple[str, ...],
     limits: tuple[str, ...],
 ) -> None:
-    """Talk with an agent over a thread that is kept.
+    """Talk with an agent or a network over a thread that is kept.
 
     A line is a turn; a backslash at its end, or three double quotes around, make longer ones. /help shows the
     commands. Ctrl-C stops an answer, Ctrl-D leaves. What is piped in is a turn a line, without a prompt.

@@ -31,7 +31,7 @@ COMMANDS: dict[str, str] = {
     "/help": "this list",
     "/thread [NAME]": "the threads here, or go on with another one",
     "/history [N]": "the last N exchanges of the thread (5)",
-    "/model [PROVIDER/NAME]": "which model answers, or another; default: the agent's",
+    "/model [PROVIDER/NAME]": "which model answers, or another; default: the target's own",
     "/retry": "ask the last question again",
     "/usage": "what this chat has used",
     "/save FILE": "write the thread to a file, Markdown or .json",
@@ -39,6 +39,8 @@ COMMANDS: dict[str, str] = {
 }
 _HISTORY = 5
 _LIVES_S = 0.05
+_LOOK_BACK = 8
+"""Messages that an exchange is guessed to have."""
 
 
 class ChatSession:
@@ -55,6 +57,8 @@ class ChatSession:
         self.thread = ""
         self.model: str | None = None
         self._target: Resource
+        self._refers = False
+        """The target calls others: what is said before its answer must not stand in a pipe."""
         self._last: str | None = None
         self._usage: dict[str, float] = {}
         self._turns = 0
@@ -82,6 +86,8 @@ class ChatSession:
             await runtime.controllers.reconcile_closure(self._target.key)
             self._target = await runtime.client.require(self._target.key)
         tell_notes(self.state, runtime, self._target, model)
+        kind = runtime.registry.of_key(self._target.key)
+        self._refers = kind.references is not None and any(True for _ in kind.references_of(self._target))
         self.thread = thread or f"chat-{time.strftime('%Y%m%d')}-{secrets.token_hex(3)}"
 
     @property
@@ -138,7 +144,7 @@ class ChatSession:
     def _ask(self, text: str) -> None:
         """One turn: Ctrl-C cancels its run, a second one leaves the process."""
         self._last = text
-        screen = Screen(self.lines, stream=sys.stdout.isatty() or not self._target.spec.get("tools"))
+        screen = Screen(self.lines, stream=sys.stdout.isatty() or not self._refers)
         hits = 0
         done = threading.Event()
         future = asyncio.run_coroutine_threadsafe(self._turn(text, screen), self.loop.loop)
@@ -284,14 +290,22 @@ class ChatSession:
 
     def _show_history(self, exchanges: int) -> bool:
         """Show the last exchanges; False when there are none."""
-        messages = self._messages()
-        begins = [at for at, message in enumerate(messages) if message.get("role") == "user"]
-        if not begins:
-            return False
-        for message in messages[begins[-exchanges:][0] :]:
+        messages = self._last_exchanges(exchanges)
+        for message in messages:
             for line in _shown(message):
                 self.lines.must_say(line)
-        return True
+        return bool(messages)
+
+    def _last_exchanges(self, exchanges: int) -> list[JsonObject]:
+        """The messages of the last exchanges, read from the end of the thread."""
+        last = _LOOK_BACK * exchanges
+        while True:
+            stored = self._call(self.runtime.store.threads.messages(self._namespace, self.thread, last=last))
+            messages = [item.message for item in stored]
+            begins = [at for at, message in enumerate(messages) if message.get("role") == "user"]
+            if len(begins) >= exchanges or len(stored) < last:
+                return messages[begins[-exchanges:][0] :] if begins else []
+            last *= 4
 
 
 def _shown(message: JsonObject) -> list[str]:

@@ -189,17 +189,18 @@ def _field_data(field: Field, above: Mapping[type, str], path: str) -> dict[str,
 
 def _explain_run(what: str, namespace: str | None, output: str) -> None:
     from kastra_core.cli.logs import run_of
-    from kastra_core.cli.run_explain import explain_run, trace_data
+    from kastra_core.cli.run_explain import children_of, explain_run, trace_data
     from kastra_core.cli.run_view import ended_process
     from kastra_core.execution.replay import replay
 
     async def read(runtime: RuntimeManager) -> str:
         run = await run_of(runtime, what, namespace)
         trace = await replay(runtime, run)
+        children = await children_of(runtime, run)
         if output:
-            return render_data(trace_data(run, trace), output)
+            return render_data(trace_data(run, trace, children), output)
         ended = await ended_process(runtime, run)
-        return explain_run(runtime, run, trace) + (f"\n  {ended}" if ended else "")
+        return explain_run(runtime, run, trace, children) + (f"\n  {ended}" if ended else "")
 
     emit(current().read(read))
 

@@ -19,6 +19,7 @@ from kastra_core.cli.common import (
     namespace_option,
     output_option,
 )
+from kastra_core.cli.completion import complete_threads
 from kastra_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -161,7 +162,12 @@ def limits_of(values: Sequence[str], timeout_s: float | None) -> JsonObject:
 @namespace_option
 @click.option("--input", "document", metavar="JSON|@FILE", help="The input as JSON, or a file with it (@- for stdin).")
 @click.option("--set", "assignments", metavar="KEY=VALUE", multiple=True, help="A field of the input (repeatable).")
-@click.option("--thread", metavar="NAME", help="The conversation to go on with; made when it is not there.")
+@click.option(
+    "--thread",
+    metavar="NAME",
+    shell_complete=complete_threads,
+    help="The conversation to go on with; made when it is not there.",
+)
 @click.option("--model", metavar="PROVIDER/NAME", help="Answer with this model in place of the target's.")
 @click.option("--provider", "plugins", metavar="NAME=PLUGIN", multiple=True, help="The plugin that serves a provider.")
 @click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help="A limit of this run (repeatable).")
@@ -205,7 +211,7 @@ def command(
 
         choose_plugins(runtime, plugins)
         found = await find_target(runtime, target, namespace)
-        if value is None and found.kind == "Agent":
+        if value is None and found.kind in ("Agent", "Network"):
             raise UserError(
                 f"{target} needs input: write it after the target, or pipe it in; `kastra chat` asks for it"
             )

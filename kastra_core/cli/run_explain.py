@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import JsonObject, Resource
 from kastra_core.cli.common import style
 from kastra_core.cli.run_answer import lines_of_awaited
+from kastra_core.cli.run_explain_routes import Routes, pointer
+from kastra_core.cli.run_routing import is_route
 from kastra_core.cli.run_screen import in_one_line, plural
-from kastra_core.cli.run_steps import OpenSteps, StepRow, has_steps, reason_words, rows_of, took_words
+from kastra_core.cli.run_steps import OpenSteps, StepRow, has_steps, path_of, reason_words, rows_of, took_words
 from kastra_core.cli.run_view import end_line, head_line
 from kastra_core.execution.run_status import FINISHED
 
@@ -17,7 +20,7 @@ if TYPE_CHECKING:
     from kastra_core.execution.replay import Trace
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["explain_run", "trace_data"]
+__all__ = ["children_of", "explain_run", "trace_data"]
 
 DIFFERS = (
     "note: replayed over its journal this run does not end as it did; the plugin of its kind has changed since, "
@@ -25,13 +28,26 @@ DIFFERS = (
 )
 
 
-def trace_data(run: Resource, trace: Trace) -> JsonObject:
-    """The trace as ``-o json|yaml`` gives it. Times are unix seconds."""
+async def children_of(runtime: RuntimeManager, run: Resource) -> dict[str, Resource]:
+    """Journal path -> the run that a call of this one made, in the order of their names."""
+    meta = run.metadata
+    found = await runtime.store.resources.list(MAIN_GROUP, run.kind, namespace=meta.namespace, owner_uid=meta.uid)
+    return {str((child.spec.get("parent") or {}).get("path")): child for child in found.items}
+
+
+def trace_data(run: Resource, trace: Trace, children: Mapping[str, Resource]) -> JsonObject:
+    """The trace as ``-o json|yaml`` gives it. Times are unix seconds.
+
+    Args:
+        children: journal path -> the run that a call made.
+    """
     out: JsonObject = {
         "run": run.metadata.name,
         "namespace": run.metadata.namespace,
         "target": run.spec.get("target"),
         "phase": run.status.get("phase"),
+        "reason": run.status.get("reason"),
+        "message": run.status.get("message"),
         "end": trace.end,
     }
     if trace.output is not None:
@@ -43,14 +59,24 @@ def trace_data(run: Resource, trace: Trace) -> JsonObject:
     out["entries"] = [
         {"timeS": round(entry.time_s, 3), "branch": entry.branch, "event": entry.event} for entry in trace.entries
     ]
+    if children:
+        out["children"] = [
+            {
+                "path": path,
+                "run": child.metadata.name,
+                "target": child.spec.get("target"),
+                "phase": child.status.get("phase"),
+            }
+            for path, child in children.items()
+        ]
     return out
 
 
-def explain_run(runtime: RuntimeManager, run: Resource, trace: Trace) -> str:
-    """The text for people."""
+def explain_run(runtime: RuntimeManager, run: Resource, trace: Trace, children: Mapping[str, Resource]) -> str:
+    """The text for people; ``children`` as of :func:`trace_data`."""
     lines = [head_line(run)]
     if has_steps(trace):
-        lines.extend(_step_lines(trace))
+        lines.extend(_step_lines(run, trace, children))
     else:
         lines.extend(_other_lines(trace))
     lines.append(end_line(run))
@@ -63,15 +89,22 @@ def explain_run(runtime: RuntimeManager, run: Resource, trace: Trace) -> str:
 # ------------------------------------------------------------------------------------------------ steps
 
 
-def _step_lines(trace: Trace) -> Iterator[str]:
+def _step_lines(run: Resource, trace: Trace, children: Mapping[str, Resource]) -> Iterator[str]:
     failed: dict[str, JsonObject] = {}
-    open_steps = OpenSteps()
+    open_steps, routes = OpenSteps(), Routes(children)
     for entry in trace.entries:
         event = entry.event
         open_steps.read(entry)
-        kind, path = event.get("type"), str(event.get("path") or event.get("step") or "")
+        kind, path = event.get("type"), path_of(event)
         indent = "  " * path.count("/")
-        if kind == "step_started":
+        if routes.takes(event):
+            yield from routes.lines(event, entry.time_s)
+        elif kind == "call" and routes.members:
+            routes.read_call(event)
+        elif kind == "call":
+            if path in children:
+                yield from pointer(children[path], "  " * (open_steps.around(entry).count("/") + 1))
+        elif kind == "step_started":
             yield from _began(event, path, indent, failed.pop(path, None))
         elif kind == "step_retry":
             failed[path] = event
@@ -87,6 +120,9 @@ def _step_lines(trace: Trace) -> Iterator[str]:
             yield f"{'  ' * open_steps.around(entry).count('/')}  {_waited(event)}"
         elif kind == "note":
             yield f"{indent}  note: {in_one_line(str(event.get('message') or ''))}"
+        elif kind == "operation" and routes.members and not event.get("ok"):
+            yield f"    the router failed: {reason_words(event.get('error'))}"
+    yield from routes.under_way(over=run.status.get("phase") in FINISHED)
 
 
 def _depth_of(branch: str) -> int:
@@ -181,7 +217,9 @@ def _ending(runtime: RuntimeManager, run: Resource, trace: Trace) -> Iterator[st
     """Why the run ended as it did, or what it is at."""
     rows = rows_of(trace, run)
     phase = run.status.get("phase")
-    if phase == "Succeeded":
+    if any(is_route(entry.event) for entry in trace.entries):
+        yield from _end_of_routing(run, rows)
+    elif phase == "Succeeded":
         last = _last_at_the_top(rows)
         if last is not None:
             ends = "ends the whole" if last.body == "succeed" else "was the last step"
@@ -202,6 +240,25 @@ def _ending(runtime: RuntimeManager, run: Resource, trace: Trace) -> Iterator[st
         if at:
             yield f"it is at {', '.join(at)}"
     yield from lines_of_awaited(runtime, run)
+
+
+def _end_of_routing(run: Resource, rows: Sequence[StepRow]) -> Iterator[str]:
+    """Why no further member was called."""
+    status = run.status
+    phase, reason = status.get("phase"), str(status.get("reason") or "")
+    called = plural(len(rows), "member") + (" was called" if len(rows) == 1 else " were called")
+    if phase == "Succeeded":
+        message = in_one_line(str(status.get("message") or ""))
+        yield f"{reason or phase}: {message or 'the router was done'}; {called}"
+    elif phase in ("Failed", "Cancelled"):
+        under_way = [row.body or row.path for row in rows if row.phase == "Cancelled"]
+        if under_way:
+            yield f"under way then: {', '.join(under_way)}"
+        rest = ", and status.output keeps the last answer" if status.get("output") is not None else ""
+        yield f"{called}{rest}"
+    else:
+        at = [row.body or row.path for row in rows if row.phase in ("Running", "Waiting")]
+        yield f"it is at {', '.join(at)}" if at else f"the router is choosing; {called}"
 
 
 def _last_at_the_top(rows: Sequence[StepRow]) -> StepRow | None:

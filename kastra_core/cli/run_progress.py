@@ -33,6 +33,8 @@ _NAMED = 20
 """Steps that were done before which are named."""
 _TAIL = 400
 """Characters of a streamed text that are kept."""
+_MEMBER = "member:"
+"""Before the name of a network's member in the journal; its step bears a number."""
 
 
 def elapsed(seconds: float) -> str:
@@ -116,7 +118,7 @@ class StepTree:
             prefix: path of the step whose child run it comes from, with a slash.
         """
         kind = event.get("type")
-        path = prefix + str(event.get("path") or event.get("step") or "?")
+        path = prefix + _path(event)
         key = (kind, path, event.get("attempt", event.get("attempts")), event.get("kind"), event.get("chosen"))
         if key in self._seen:
             return None
@@ -151,10 +153,10 @@ class StepTree:
         Those of a step that was under way are left out, as it is begun again.
         """
         kept = [event for event in events if event.get("type") in STEP_EVENTS]
-        over = {str(event.get("path")) for event in kept if event.get("type") == "step_finished"}
+        over = {_path(event) for event in kept if event.get("type") == "step_finished"}
         around = {outer for path in over for outer in _around(path)}
         for event in kept:
-            if event.get("path") in over or event.get("path") in around:
+            if _path(event) in over or _path(event) in around:
                 entry = self.event(event)
                 if entry is not None and event.get("type") == "step_finished":
                     entry.before = True
@@ -173,7 +175,7 @@ class StepTree:
         fit = [
             entry
             for entry in self.entries.values()
-            if entry.active and entry.step == step and entry.path.startswith(prefix)
+            if entry.active and entry.path.startswith(prefix) and step in (entry.step, f"{_MEMBER}{entry.name}")
         ]
         lanes = re.findall(r"\[([^\]]*)\]", journal)
         exact = [entry for entry in fit if re.findall(r"\[([^\]]*)\]", entry.path[len(prefix) :]) == lanes]
@@ -261,6 +263,10 @@ class StepTree:
             if at <= 0:
                 break
         return None, ""
+
+
+def _path(event: JsonObject) -> str:
+    return str(event.get("path") or event.get("step") or "?")
 
 
 def _around(path: str) -> list[str]:

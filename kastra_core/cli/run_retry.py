@@ -9,7 +9,7 @@ import attrs
 import orjson
 
 from kastra_core.api.meta import JsonObject, Resource, ResourceKey
-from kastra_core.cli.run_steps import has_steps, rows_of
+from kastra_core.cli.run_steps import has_steps, path_of, rows_of
 from kastra_core.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _last_start(run: Resource, trace: Trace, step: str) -> tuple[str, int]:
     for at, entry in enumerate(trace.entries):
         if not _begins(entry.event):
             continue
-        path = str(entry.event.get("path"))
+        path = path_of(entry.event)
         counts[path] = counts.get(path, 0) + 1
         starts.append((entry.time_s, at, path, str(entry.event.get("step")), counts[path]))
     found = [start for start in starts if step in (start[2], start[3])]
@@ -106,7 +106,7 @@ def _at(path: str, number: int) -> Callable[[JsonObject], bool]:
 
     def stop(event: JsonObject) -> bool:
         nonlocal seen
-        if _begins(event) and event.get("path") == path:
+        if _begins(event) and path_of(event) == path:
             seen += 1
             return seen == number
         return False

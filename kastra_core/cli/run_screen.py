@@ -15,6 +15,7 @@ from kastra_core.cli.tables import clip
 
 if TYPE_CHECKING:
     from kastra_core.cli.run_progress import Progress, StepWords
+    from kastra_core.cli.run_routing import Routing
 
 __all__ = [
     "STEP_EVENTS",
@@ -126,38 +127,54 @@ class Screen:
         """The view of a run that consists of steps."""
         self._called: dict[str, StepWords] = {}
         """Run that this one called -> its steps, where this one has none."""
+        self._routings: dict[str, Routing] = {}
+        """Run that lets members answer ("" = this one) -> its choices. What its members say is shown as it comes."""
+        self._speaker = ""
+        """The run that the text of the present turn comes from."""
+        self._callers: dict[str, str] = {}
+        """Member -> the run that let it answer."""
+        self._last_words: dict[str, bool] = {}
+        """Run that lets members answer -> whether the present one is the last."""
 
     def event(self, event: JsonObject) -> None:
         """Show an event."""
+        self._take(event, "", "")
+
+    def _take(self, event: JsonObject, run: str, indent: str) -> None:
+        """Show an event of this run (``run`` "") or of a member that answers in its place."""
         kind = event.get("type")
         if kind in STEP_EVENTS:
-            self._steps().event(event)
+            self._step(event, run, indent)
         elif kind == "child":
-            if self._progress is not None:
-                self._progress.child(event)
-            else:
-                self._child(event, "  ")
+            self._child(event, run, indent)
         elif kind == "text":
-            self._text(str(event.get("text") or ""))
+            self._text(str(event.get("text") or ""), run)
         elif kind == "tool_call":
             self._turn_ends()
-            self._say(f"-> {event.get('name')} {in_one_line(event.get('arguments'))}")
+            self._say(f"-> {event.get('name')} {in_one_line(event.get('arguments'))}", indent)
         elif kind == "tool_result":
-            self._say(f"<- {event.get('name')} {result_words(event)}")
+            self._say(f"<- {event.get('name')} {result_words(event)}", indent)
         elif kind == "model_retry":
             self._again, self._turn = self._turn or self._again, ""
             why = event.get("message") or event.get("reason")
-            self._say(f"trying again in {event.get('wait_s') or 0:.1f} s: {why}")
+            self._say(f"trying again in {event.get('wait_s') or 0:.1f} s: {why}", indent)
         elif kind == "note":
-            self._say(f"note: {event.get('message')}")
-        elif kind not in ("finished", "suspended"):
+            self._say(f"note: {event.get('message')}", indent)
+        elif kind not in ("finished", "suspended") and not run:
             rest = {key: value for key, value in event.items() if key != "type"}
             self._say(f"{kind}: {rest.get('message') or in_one_line(rest)}")
 
     def take_over(self, events: Iterable[JsonObject]) -> None:
         """Show what the run did before; these events come again when it goes on."""
+        from kastra_core.cli.run_routing import is_route
+
         steps = [event for event in events if event.get("type") in STEP_EVENTS]
-        if steps:
+        if any(map(is_route, steps)):
+            routing = self._routing("")
+            routing.take_over(steps)
+            if routing.before:
+                self._say(f"{plural(len(routing.before), 'member')} answered before: {', '.join(routing.before)}")
+        elif steps:
             self._steps().take_over(steps)
 
     def finish(self, output: JsonValue) -> None:
@@ -166,15 +183,18 @@ class Screen:
         if not self._answer:
             return
         text = "" if output is None else output if isinstance(output, str) else _pretty(output)
-        if self._again or self._turn != text:
+        if self._again or not (self._turn == text or _says(self._turn, output)):
             self._end_line()
             self._write(text)
-        self._end_line()
-        self._turn = self._again = ""
+        self._turn_ends()
+        self._routings.clear()
 
     def stop(self, *, waits: bool = False) -> None:
         """End the line of an answer that will not be completed. ``waits``: the run is suspended, not over."""
         self._end_steps(waits=waits)
+        for routing in self._routings.values():
+            for line in routing.rest():
+                self._say(line)
         if self._is_tty:
             self._end_line()
         self._turn = self._again = ""
@@ -190,33 +210,82 @@ class Screen:
         if self._progress is not None:
             self._progress.close(waits=waits)
 
-    def _child(self, event: JsonObject, indent: str) -> None:
-        """Show what a run does that this one called; its text is the caller's to use, not this run's answer."""
-        inner = event.get("event")
+    def _routing(self, run: str) -> Routing:
+        if run not in self._routings:
+            from kastra_core.cli.run_routing import Routing
+
+            self._routings[run] = Routing()
+        return self._routings[run]
+
+    def _step(self, event: JsonObject, run: str, indent: str) -> None:
+        """Show an event of a step, or a decision: of a router, of a run with steps, or of a member with steps."""
+        from kastra_core.cli.run_routing import is_route
+
+        if run in self._routings or is_route(event):
+            lines = self._routing(run).lines(event, heard=bool(self._turn))
+            kind = event.get("type")
+            if kind == "step_started" or (kind == "step_finished" and event.get("phase") != "Succeeded"):
+                self._turn_ends()
+            elif kind == "decision":
+                self._last_words[run] = bool(event.get("done"))
+            for line in lines:
+                self._say(line, indent)
+        elif not run:
+            self._steps().event(event)
+        else:
+            self._step_lines(event, run, indent)
+
+    def _step_lines(self, event: JsonObject, run: str, indent: str) -> None:
+        from kastra_core.cli.run_progress import StepWords
+
+        words = self._called.setdefault(run, StepWords())
+        for line in words.of_event(event):
+            self._say(line, indent)
+
+    def _child(self, event: JsonObject, caller: str, indent: str) -> None:
+        """Show what a run does that another one called. Its text is its caller's to use, unless that is a router."""
+        inner, run = event.get("event"), str(event.get("run"))
         if not isinstance(inner, dict):
             return
-        kind = inner.get("type")
+        if caller in self._routings:
+            self._callers[run] = caller
+            self._take(inner, run, indent + "  ")
+        elif self._progress is not None and not caller:
+            self._progress.child(event)
+        else:
+            self._unheard(inner, run, indent + "  ")
+
+    def _unheard(self, event: JsonObject, run: str, indent: str) -> None:
+        """Show what a run does whose text is not shown."""
+        kind = event.get("type")
         if kind == "child":
-            self._child(inner, indent + "  ")
+            inner = event.get("event")
+            if isinstance(inner, dict):
+                self._unheard(inner, str(event.get("run")), indent + "  ")
         elif kind == "tool_call":
-            self._say(f"-> {inner.get('name')} {in_one_line(inner.get('arguments'))}", indent)
+            self._say(f"-> {event.get('name')} {in_one_line(event.get('arguments'))}", indent)
         elif kind == "tool_result":
-            self._say(f"<- {inner.get('name')} {result_words(inner)}", indent)
+            self._say(f"<- {event.get('name')} {result_words(event)}", indent)
         elif kind == "model_retry":
-            why = inner.get("message") or inner.get("reason")
-            self._say(f"trying again in {inner.get('wait_s') or 0:.1f} s: {why}", indent)
+            why = event.get("message") or event.get("reason")
+            self._say(f"trying again in {event.get('wait_s') or 0:.1f} s: {why}", indent)
         elif kind == "note":
-            self._say(f"note: {inner.get('message')}", indent)
+            self._say(f"note: {event.get('message')}", indent)
         elif kind in STEP_EVENTS:
-            from kastra_core.cli.run_progress import StepWords
+            from kastra_core.cli.run_routing import is_route
 
-            words = self._called.setdefault(str(event.get("run")), StepWords())
-            for line in words.of_event(inner):
-                self._say(line, indent)
+            if run in self._routings or is_route(event):
+                for line in self._routing(run).lines(event):
+                    self._say(line, indent)
+            else:
+                self._step_lines(event, run, indent)
 
-    def _text(self, text: str) -> None:
-        if not self._stream or self._progress is not None:
+    def _text(self, text: str, run: str) -> None:
+        if not self._stream or self._progress is not None or not (self._is_tty or self._is_last(run)):
             return
+        if run != self._speaker:
+            self._turn_ends()
+            self._speaker = run
         before, self._turn = self._turn, self._turn + text
         if not self._again:
             self._write(text)
@@ -228,6 +297,14 @@ class Screen:
             self._end_line()
             self.lines.say("note: the answer starts over")
             self._write(before + text)
+
+    def _is_last(self, run: str) -> bool:
+        """Whether what a run says is the answer. Nobody minds on a terminal; what stands in a pipe stays there."""
+        while run in self._callers:
+            run = self._callers[run]
+            if not self._last_words.get(run):
+                return False
+        return True
 
     def _turn_ends(self) -> None:
         self._turn = self._again = ""
@@ -285,6 +362,16 @@ def _result(response: JsonValue) -> str:
     if isinstance(response, list) and len(response) != 1:
         return f"{plural(len(response), 'result')} {in_one_line(response)}"
     return in_one_line(response)
+
+
+def _says(text: str, output: JsonValue) -> bool:
+    """Whether a text that was shown is the JSON of an output."""
+    if not text or output is None or isinstance(output, str):
+        return False
+    try:
+        return bool(orjson.loads(text) == output)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _pretty(output: JsonValue) -> str:

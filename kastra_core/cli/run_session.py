@@ -261,6 +261,8 @@ def failure_of(runtime: RuntimeManager, key: ResourceKey, status: Mapping[str, A
     text = f"error: {name} ended without an answer ({reason}): {message}"
     if reason == "LimitExceeded":
         text += "; raise spec.limits of its target, or pass --limit NAME=VALUE"
+    if status.get("output") is not None:
+        text += f"; `kastra get {name}{namespace} -o jsonpath={{.status.output}}` prints how far it came"
     if reason == "InvalidInput":  # another try with the same input is of no use
         return (
             f"{text}\nwords are a text; `--set KEY=VALUE` and `--input JSON` make an object; "

@@ -10,6 +10,7 @@ import attrs
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.cli.common import style
+from kastra_core.cli.run_routing import is_route
 from kastra_core.cli.run_screen import in_one_line
 from kastra_core.cli.tables import clip, duration, format_table, terminal_width
 from kastra_core.execution.run_status import FINISHED
@@ -25,6 +26,7 @@ __all__ = [
     "entry_line",
     "has_steps",
     "lines_of",
+    "path_of",
     "reason_words",
     "rows_of",
     "step_table",
@@ -67,8 +69,13 @@ class StepRow:
 
 
 def has_steps(trace: Trace) -> bool:
-    """Whether the runner tells of steps."""
-    return any(entry.event.get("type") == "step_started" for entry in trace.entries)
+    """Whether the runner tells of steps, or of a choice that led to none."""
+    return any(entry.event.get("type") == "step_started" or is_route(entry.event) for entry in trace.entries)
+
+
+def path_of(event: JsonObject) -> str:
+    """The path of the step that an event is about; steps that lie in no other need no path beside their id."""
+    return str(event.get("path") or event.get("step") or "")
 
 
 def rows_of(trace: Trace, run: Resource) -> list[StepRow]:
@@ -76,11 +83,14 @@ def rows_of(trace: Trace, run: Resource) -> list[StepRow]:
     rows: list[StepRow] = []
     open_: list[StepRow] = []
     waits: list[TraceEntry] = []
+    asked: dict[str, JsonValue] = {}
     for entry in trace.entries:
         event = entry.event
         kind = event.get("type")
-        if kind == "step_started":
-            _started(rows, open_, entry)
+        if is_route(event):
+            asked[path_of(event)] = event.get("input")
+        elif kind == "step_started":
+            _started(rows, open_, entry, asked)
         elif kind in ("step_finished", "step_retry"):
             _ended(open_, entry)
         elif kind in ("operation", "call"):
@@ -97,9 +107,9 @@ def rows_of(trace: Trace, run: Resource) -> list[StepRow]:
     return rows
 
 
-def _started(rows: list[StepRow], open_: list[StepRow], entry: TraceEntry) -> None:
+def _started(rows: list[StepRow], open_: list[StepRow], entry: TraceEntry, asked: Mapping[str, JsonValue]) -> None:
     event = entry.event
-    path, attempt = str(event.get("path") or event.get("step")), event.get("attempt") or 1
+    path, attempt = path_of(event), event.get("attempt") or 1
     if attempt > 1:
         for row in open_:
             if row.path == path:
@@ -111,7 +121,7 @@ def _started(rows: list[StepRow], open_: list[StepRow], entry: TraceEntry) -> No
         body=str(event.get("body") or ""),
         why=str(event.get("why") or ""),
         start_s=entry.time_s,
-        input=event.get("input"),
+        input=event.get("input", asked.get(path)),
         attempts=attempt,
         branch=entry.branch,
     )
@@ -121,7 +131,7 @@ def _started(rows: list[StepRow], open_: list[StepRow], entry: TraceEntry) -> No
 
 def _ended(open_: list[StepRow], entry: TraceEntry) -> None:
     event = entry.event
-    at = next((at for at, row in reversed(list(enumerate(open_))) if row.path == event.get("path")), None)
+    at = next((at for at, row in reversed(list(enumerate(open_))) if row.path == path_of(event)), None)
     if at is None:
         return
     row = open_[at]
@@ -251,7 +261,7 @@ class OpenSteps:
     def read(self, entry: TraceEntry) -> float | None:
         """Take an entry in. Returns: unix seconds at which the step began that it is the end of, else None."""
         event = entry.event
-        at = (entry.branch, str(event.get("path")))
+        at = (entry.branch, path_of(event))
         kind = event.get("type")
         if kind == "step_started":
             self._retried.discard(at)
@@ -313,7 +323,7 @@ def entry_line(entry: TraceEntry, open_steps: OpenSteps) -> str:
 
 
 def _where(event: JsonObject) -> str:
-    return str(event.get("path") or event.get("step") or "").removeprefix("/")
+    return path_of(event).removeprefix("/")
 
 
 def _told(event: JsonObject) -> tuple[str, str, str]:
@@ -330,6 +340,10 @@ def _told(event: JsonObject) -> tuple[str, str, str]:
     if kind == "step_retry":
         wait_s = event.get("wait_s") or 0.0
         return "retry", "yellow", f"in {took_words(wait_s)}: {reason_words(event)}"
+    if is_route(event):
+        chosen = str(event.get("chosen") or ("done" if event.get("done") else "nobody"))
+        reason = in_one_line(str(event.get("reason") or ""))
+        return "decided", "", in_one_line(f"{event.get('kind')} -> {chosen}") + (f": {reason}" if reason else "")
     if kind == "decision":
         chosen = in_one_line(str(event.get("chosen") or "none"))
         return "decided", "", f"{event.get('kind')} -> {chosen}"

@@ -277,7 +277,7 @@ async def describe_run(runtime: RuntimeManager, resource: Resource) -> str:
 
 async def _sections(runtime: RuntimeManager, resource: Resource) -> str:
     from kastra_core.cli.run_answer import awaiting_section
-    from kastra_core.cli.run_steps import has_steps, rows_of, step_table
+    from kastra_core.cli.run_steps import rows_of, step_table
     from kastra_core.execution.replay import replay
 
     records = await runtime.store.journal.records(resource.metadata.uid)
@@ -287,9 +287,9 @@ async def _sections(runtime: RuntimeManager, resource: Resource) -> str:
     except KastraError as error:
         note = f"  (as records only: {in_one_line(str(error))})\n" if resource.spec else ""
     else:
-        if has_steps(trace):
-            table = step_table(rows_of(trace, resource), runtime.clock())
-            return awaiting_section(runtime, resource) + table
+        rows = rows_of(trace, resource)
+        if rows:
+            return awaiting_section(runtime, resource) + step_table(rows, runtime.clock())
     table = _record_table(records)
     return (awaiting_section(runtime, resource) if resource.spec else "") + table + (note if table else "")
 

@@ -13,7 +13,7 @@ from kastra_core.errors import ManifestError, Problem
 from kastra_core.manifests.json_values import JsonTroubleError, lone_surrogate, read_values, with_characters
 from kastra_core.manifests.source import Source, decode
 
-__all__ = ["DEFAULT_LIMITS", "Document", "Limits", "parse", "parse_into"]
+__all__ = ["DEFAULT_LIMITS", "Document", "Limits", "Origin", "json_bytes", "parse", "parse_into"]
 
 
 @attrs.frozen
@@ -27,16 +27,31 @@ class Limits:
     """Lists and mappings within each other."""
     nodes: int = 1_000_000
     """Scalars, lists and mappings of one document, with its aliases expanded."""
+    included_files: int = 1000
+    """Files that one manifest brings in, with those that they bring in."""
 
 
 DEFAULT_LIMITS = Limits()
 
 
 @attrs.frozen
+class Origin:
+    """Where a part of a resolved manifest was read."""
+
+    into: str
+    """Its field path in the resolved manifest ("spec.resources[2]")."""
+    document: Document | None
+    """The included manifest; None: it stood elsewhere in the manifest itself."""
+    path: str = ""
+    """Its field path there."""
+
+
+@attrs.frozen
 class Document:
     """One manifest of a source, and where it is.
 
-    ``data`` is JSON-compatible. Places cost nothing until they are asked for.
+    ``data`` is JSON-compatible. Places cost nothing until they are asked for. A manifest whose files were resolved
+    (:mod:`kastra_core.includes`) knows where each of its parts was read.
     """
 
     data: dict[str, Any]
@@ -51,13 +66,33 @@ class Document:
     _end: int = attrs.field(repr=False, eq=False)
     _inside: str = attrs.field(default="", repr=False, eq=False)
     """Path of the manifest in a list of manifests."""
+    directory: str | None = attrs.field(default=None, repr=False, eq=False)
+    """Of the file, where paths that the manifest names begin; None: it is from no file (a text, a pipe)."""
+    origins: tuple[Origin, ...] = attrs.field(default=(), repr=False, eq=False)
+    """Parts of ``data`` that stand elsewhere in the text, or in another file."""
+
+    def origin(self, path: str) -> tuple[Document, str]:
+        """Return the document that the field at ``path`` was read from, and its path in the text of that."""
+        best: Origin | None = None
+        for one in self.origins:
+            if _is_below(path, one.into) and (best is None or len(one.into) > len(best.into)):
+                best = one
+        if best is None:
+            return self, path
+        rest = path[len(best.into) :].removeprefix("." if not best.path else "")
+        inner = best.path + rest
+        return (self, inner) if best.document is None else best.document.origin(inner)
 
     def locate(self, path: str, *, key: bool = False) -> tuple[int, int]:
-        """Return line and column, from 1, of the field at ``path`` ("spec.tools[0].name").
+        """Return line and column, from 1, of the field at ``path`` ("spec.tools[0].name"), in the file of its origin.
 
         That is where a scalar stands, or the key of a list or mapping; with ``key`` always the key. A path that does
         not exist gives its nearest existing ancestor.
         """
+        document, path = self.origin(path)
+        return document._locate(path, key)
+
+    def _locate(self, path: str, key: bool) -> tuple[int, int]:
         from kastra_core.manifests.places import find
 
         root = self._source.root(self._start, self._end)
@@ -67,8 +102,9 @@ class Document:
 
     def place(self, problem: Problem) -> Problem:
         """Return ``problem`` with file, line and column of its path; an unknown field is shown by its key."""
-        line, column = self.locate(problem.path, key=problem.message.startswith("unknown field"))
-        return problem.at(file=self.file, line=line, column=column)
+        document, path = self.origin(problem.path)
+        line, column = document._locate(path, problem.message.startswith("unknown field"))
+        return problem.at(file=document.file, line=line, column=column)
 
 
 def parse(text: str | bytes, file: str = "<string>", limits: Limits = DEFAULT_LIMITS) -> list[Document]:
@@ -97,9 +133,13 @@ def parse_into(
     limits: Limits = DEFAULT_LIMITS,
     *,
     may_be_empty: bool = False,
+    directory: str | None = None,
 ) -> list[Document]:
-    """Like :func:`parse`, but what is wrong is added to ``problems``, and the good documents are returned."""
-    reading = _Reading(file, limits, may_be_empty)
+    """Like :func:`parse`, but what is wrong is added to ``problems``, and the good documents are returned.
+
+    ``directory``: of the file that the text is from.
+    """
+    reading = _Reading(file, limits, may_be_empty, directory)
     documents = reading.read(text)
     problems.extend(sorted(reading.problems, key=lambda problem: (problem.line, problem.column)))
     return documents
@@ -114,8 +154,8 @@ _LIST_KIND = re.compile(r"^kind: *[\"']?\w*List[\"']?\s*$", re.MULTILINE)
 class _Reading:
     """One call of parse."""
 
-    def __init__(self, file: str, limits: Limits, may_be_empty: bool) -> None:
-        self.file, self.limits, self.may_be_empty = file, limits, may_be_empty
+    def __init__(self, file: str, limits: Limits, may_be_empty: bool, directory: str | None = None) -> None:
+        self.file, self.limits, self.may_be_empty, self.directory = file, limits, may_be_empty, directory
         self.problems: list[Problem] = []
         self.documents: list[Document] = []
         self.source = Source("", file, limits.depth)
@@ -237,7 +277,7 @@ class _Reading:
         return True
 
     def expands_too_far(self, data: Any, offset: int) -> bool:
-        if _size(data) <= self.limits.document_bytes:
+        if json_bytes(data) <= self.limits.document_bytes:
             return False
         self.problem(
             f"the aliases of the document expand to more than {_mebibytes(self.limits.document_bytes)}",
@@ -305,7 +345,7 @@ class _Reading:
             if "items" in data and _is_list(data):
                 self.expand(data["items"], "items", start, end, data)
             else:
-                self.documents.append(Document(data, self.file, len(self.documents), line, self.source, start, end))
+                self.document(data, line, start, end)
         elif isinstance(data, list):
             hint = "separate manifests by a line '---' instead of making a list of them"
             self.problem("a manifest is a mapping, found a list", hint, start)
@@ -328,14 +368,19 @@ class _Reading:
             if not isinstance(item, dict):
                 self.problem(f"a manifest is a mapping, found {_word(item)}", "", offset, inside)
                 continue
-            if large and (size := _size(item)) > self.limits.document_bytes:
+            if large and (size := json_bytes(item)) > self.limits.document_bytes:
                 most = _mebibytes(self.limits.document_bytes)
                 hint = "raise Limits.document_bytes"
                 self.problem(f"the manifest has {_mebibytes(size)}, more than the {most} allowed", hint, offset, inside)
                 continue
             if "kind" not in item and "apiVersion" not in item and parent.get("kind", "List") != "List":
                 item = {"apiVersion": parent.get("apiVersion"), "kind": parent["kind"].removesuffix("List"), **item}
-            self.documents.append(Document(item, self.file, len(self.documents), line, self.source, start, end, inside))
+            self.document(item, line, start, end, inside)
+
+    def document(self, data: dict[str, Any], line: int, start: int, end: int, inside: str = "") -> None:
+        number = len(self.documents)
+        document = Document(data, self.file, number, line, self.source, start, end, inside, self.directory)
+        self.documents.append(document)
 
 
 def _is_list(data: Any) -> bool:
@@ -359,14 +404,14 @@ def _parts(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-def _size(data: Any) -> int:
-    """Bytes of the JSON of ``data``, about."""
+def json_bytes(data: Any) -> int:
+    """Return how many bytes the JSON of ``data`` has, about."""
     if isinstance(data, str):
         return len(data)
     if isinstance(data, dict):
-        return sum(len(key) + _size(value) + 4 for key, value in data.items())
+        return sum(len(key) + json_bytes(value) + 4 for key, value in data.items())
     if isinstance(data, list):
-        return sum(_size(item) + 1 for item in data)
+        return sum(json_bytes(item) + 1 for item in data)
     return 4
 
 
@@ -395,6 +440,11 @@ _KINDS: tuple[tuple[type, str], ...] = (
     (str, "the text"),
     (list, "a list"),
 )
+
+
+def _is_below(path: str, above: str) -> bool:
+    """Whether a field path is ``above``, or of something in it."""
+    return path.startswith(above) and (len(path) == len(above) or not above or path[len(above)] in ".[")
 
 
 def _join(prefix: str, path: str) -> str:

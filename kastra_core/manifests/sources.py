@@ -8,12 +8,12 @@ import stat
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from kastra_core.errors import ManifestError, Problem, nearest
 from kastra_core.manifests.documents import DEFAULT_LIMITS, Document, Limits, parse_into
 
-__all__ = ["read_sources"]
+__all__ = ["Below", "read_below", "read_sources"]
 
 _SUFFIXES = (".json", ".yaml", ".yml")
 _SUFFIX_WORDS = ".yaml, .yml or .json"
@@ -43,7 +43,36 @@ def read_sources(
     return reading.documents
 
 
+class Below(NamedTuple):
+    """What :func:`read_below` found."""
+
+    documents: Sequence[Document]
+    problems: Sequence[Problem]
+    """What is wrong with files."""
+    own: Sequence[Problem]
+    """What is wrong with the path itself, without a place."""
+    files: int
+    """How many were read."""
+
+
+def read_below(directory: str, source: str, *, omit: str = "", limits: Limits = DEFAULT_LIMITS) -> Below:
+    """Read what another manifest names: a file, a directory or a glob below the directory of its file.
+
+    Args:
+        directory: which nothing may lead out of: no absolute path, no "..", no link.
+        source: relative to it.
+        omit: a file that a directory or a glob does not stand for: the one that names them.
+    """
+    reading = _Below(directory, omit, limits)
+    reading.read_below(source)
+    return Below(reading.documents, reading.problems, reading.own, len(reading.seen))
+
+
 class _Sources:
+    deeper_hint = "subdirectories do: use --recursive"
+    pipes = True
+    """Whether a pipe that is named is read."""
+
     def __init__(self, recursive: bool, stdin: Any, limits: Limits) -> None:
         self.recursive, self.stdin, self.limits = recursive, stdin, limits
         self.problems: list[Problem] = []
@@ -52,6 +81,10 @@ class _Sources:
 
     def problem(self, source: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(message, hint=hint, file=source))
+
+    def shown(self, source: str) -> str:
+        """A path as the user would write it."""
+        return source
 
     def read(self, source: str) -> None:
         if source == "-":
@@ -86,7 +119,7 @@ class _Sources:
             self.read_file(file)
         if not found and not self.problems:
             deeper = not self.recursive and any(_files_below(source, True, self))
-            hint = "subdirectories do: use --recursive" if deeper else ""
+            hint = self.deeper_hint if deeper else ""
             self.problem(source, f"the directory holds no {_SUFFIX_WORDS} file", hint)
 
     def read_glob(self, pattern: str) -> None:
@@ -111,7 +144,7 @@ class _Sources:
             status = Path(file).stat()
             mode = status.st_mode
             # A pipe is what a shell's <(command) gives.
-            if not (stat.S_ISREG(mode) or (named and stat.S_ISFIFO(mode))):
+            if not (stat.S_ISREG(mode) or (named and self.pipes and stat.S_ISFIFO(mode))):
                 self.problem(file, f"this is {_kind(mode)}, not a file", "name a file")
                 return
             if stat.S_ISREG(mode) and status.st_size > self.limits.file_bytes:
@@ -124,11 +157,14 @@ class _Sources:
         except OSError as err:
             self.problem(file, f"the file cannot be read: {err.strerror or err}", "check its permissions")
             return
-        self.take(raw, file, named=named)
+        # What a pipe says names no files: it lies in no directory that anybody knows.
+        self.take(raw, file, named=named, directory=os.path.dirname(file) if stat.S_ISREG(mode) else None)  # noqa: PTH120
 
-    def take(self, raw: str | bytes, file: str, *, named: bool) -> None:
+    def take(self, raw: str | bytes, file: str, *, named: bool, directory: str | None = None) -> None:
         # An empty file among others is no reason to stop; one that was named is.
-        self.documents.extend(parse_into(self.problems, raw, file, self.limits, may_be_empty=not named))
+        self.documents.extend(
+            parse_into(self.problems, raw, file, self.limits, may_be_empty=not named, directory=directory)
+        )
 
     def missing(self, source: str) -> None:
         path = Path(source)
@@ -148,8 +184,82 @@ class _Sources:
         except OSError:
             names = []
         near = nearest(path.name, names)
-        what = "no such file or directory" if str(path) == str(Path(source)) else f"there is no directory {path}"
-        self.problem(source, what, f"did you mean {str(parent / near)!r}?" if near else "")
+        missing = "" if str(path) == str(Path(source)) else self.shown(str(path))
+        what = f"there is no directory {missing}" if missing else "no such file or directory"
+        self.problem(source, what, f"did you mean {self.shown(str(parent / near))!r}?" if near else "")
+
+
+class _Below(_Sources):
+    """Files below a directory, for a manifest of a file there."""
+
+    deeper_hint = "subdirectories do: write for example dir/**/*.yaml"
+    pipes = False
+
+    def __init__(self, directory: str, omit: str, limits: Limits) -> None:
+        super().__init__(False, None, limits)
+        self.directory = directory
+        self.root = os.path.realpath(directory or os.curdir)
+        self.omitted = os.path.realpath(omit) if omit else ""
+        self.own: list[Problem] = []
+        """What is wrong with the path, not with a file."""
+        self.pattern = ""
+
+    def problem(self, source: str, message: str, hint: str = "") -> None:
+        self.own.append(Problem(f"{self.shown(source)!r}: {message}", hint=hint))
+
+    def shown(self, source: str) -> str:
+        return self.pattern or os.path.relpath(source, self.directory or os.curdir)
+
+    def read_below(self, source: str) -> None:
+        hint = "files lie below the directory of the manifest that names them; name them relative to it"
+        parts = source.replace("\\", "/").split("/")
+        if not source.strip() or "\0" in source or source == "-":
+            self.own.append(Problem(f"{source!r} is no path", hint="name a file, a directory or a glob"))
+        elif "://" in source:
+            self.own.append(Problem(f"{source!r}: addresses are not fetched", hint=hint))
+        elif Path(source).is_absolute() or parts[0].endswith(":"):
+            self.own.append(Problem(f"{source!r} is an absolute path", hint=hint))
+        elif ".." in parts:
+            self.own.append(Problem(f"{source!r} leads out of the directory", hint=hint))
+        else:
+            self.read_path(source, os.path.join(self.directory, source))  # noqa: PTH118 - as the user gave it
+
+    def read_path(self, source: str, full: str) -> None:
+        if not _exists(full) and glob.has_magic(source):
+            self.pattern = source
+            self.read_glob(os.path.join(glob.escape(self.directory), source))  # noqa: PTH118
+        elif not self.is_inside(full):
+            # What is elsewhere is not even listed.
+            self.leads_out(full)
+        elif Path(full).is_dir():
+            self.read_directory(full)
+        elif _exists(full):
+            self.read_file(full, named=True)
+        else:
+            self.missing(full)
+
+    def read_file(self, file: str, *, named: bool = False) -> None:
+        if not named and os.path.realpath(file) == self.omitted:
+            return
+        if not self.is_inside(file):
+            self.leads_out(file)
+        elif len(self.seen) < self.limits.included_files:
+            super().read_file(file, named=named)
+        elif not self.own:
+            self.own.append(
+                Problem(
+                    f"more than {self.limits.included_files} files would be included",
+                    hint="include less, or raise Limits.included_files",
+                )
+            )
+
+    def is_inside(self, path: str) -> bool:
+        real = os.path.realpath(path)
+        return real == self.root or real.startswith(self.root.rstrip(os.sep) + os.sep)
+
+    def leads_out(self, path: str) -> None:
+        self.pattern = ""
+        self.problem(path, "a link in it leads out of the directory", "copy what is wanted into the directory")
 
 
 def _files_below(directory: str, recursive: bool, sources: _Sources) -> Iterator[str]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kastra_core.errors import ConflictError, NotFoundError, StoreUnavailableError
+from kastra_core.errors import ConflictError, NotFoundError, StoreUnavailableError, VectorLengthError
 from kastra_core.protocols.store import (
     AppendMessages,
     AppendRecord,
@@ -283,9 +283,9 @@ class DataCases(Cases):
             [("b", [1.0, 2.0], {}), ("d", [1.0], {})],
         ]
         for items in wrong:
-            with pytest.raises(ValueError, match="length"):
+            with pytest.raises(VectorLengthError, match="length"):
                 await vectors.upsert("c", items)
-        with pytest.raises(ValueError, match="length"):
+        with pytest.raises(VectorLengthError, match="length"):
             await vectors.query("c", [1.0, 2.0, 3.0])
         assert [(m.id, m.score) for m in await vectors.query("c", [2.0, 0.0])] == [("a", 1.0), ("zero", 0.0)]
         await vectors.delete("c")

@@ -13,11 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from kastra_core.api.meta import JsonValue
-from kastra_core.errors import AlreadyExistsError, ConflictError, FencedError, KastraError, NotFoundError
+from kastra_core.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    FencedError,
+    KastraError,
+    NotFoundError,
+    VectorLengthError,
+)
 from kastra_core.protocols.store import (
     AppendMessages,
     AppendRecord,
     ClaimRun,
+    ClearState,
     CreateResource,
     DeleteResource,
     DeleteThread,
@@ -31,6 +39,8 @@ from kastra_core.protocols.store import (
     SetState,
     Store,
     UpdateResource,
+    UpsertVectors,
+    thread_holder,
 )
 from kastra_core.testing._store_tools import GROUP, KIND, Cases, ManualClock, key_of, make, take
 
@@ -38,21 +48,32 @@ __all__ = ["ModelCases"]
 
 _small = st.integers(0, 2)
 _maybe = st.one_of(st.none(), _small)
+_holder = st.one_of(st.none(), st.integers(0, 5))
+_sub = st.sampled_from(["", "/a", "/a/b", "0", "%"])
+"""Below a thread's own scope, and scopes whose names only begin like it."""
+_DATA_STEPS = (
+    st.tuples(st.just("claim"), _small, _small),
+    st.tuples(st.just("release"), _small, _small, st.booleans()),
+    st.tuples(st.just("drop"), _small),
+    st.tuples(st.just("signal"), _small, _small, st.sampled_from(["", "a", "b"])),
+    st.tuples(st.just("state"), _small, _sub, _small, _maybe, st.sampled_from([None, 1.0, 3.0])),
+    st.tuples(st.just("clear"), _small, _sub),
+    st.tuples(st.just("put"), _small, _holder),
+    st.tuples(st.just("hold"), _small, _holder),
+    st.tuples(st.just("let go"), _holder),
+    st.tuples(st.just("append"), _small, _small, _maybe),
+    st.tuples(st.just("delete thread"), _small),
+    st.tuples(st.just("vectors"), st.lists(_small, max_size=3), _holder, st.sampled_from([2, 2, 2, 3])),
+)
+_WRITES = st.lists(
+    st.one_of(*_DATA_STEPS, st.tuples(st.just("record"), _small, _small, _small, _small, st.just([]))), max_size=3
+)
 _STEPS = st.one_of(
     st.tuples(st.just("create"), _small, _small),
     st.tuples(st.just("update"), _small, _small, st.sampled_from(["", "right", "wrong", "other uid"])),
     st.tuples(st.just("delete"), _small, st.sampled_from(["", "right", "wrong", "other uid"])),
-    st.tuples(st.just("claim"), _small, _small),
-    st.tuples(st.just("release"), _small, _small, st.booleans()),
-    st.tuples(st.just("record"), _small, _small, _small, _small),
-    st.tuples(st.just("drop"), _small),
-    st.tuples(st.just("signal"), _small, _small, st.sampled_from(["", "a", "b"])),
-    st.tuples(st.just("state"), _small, _small, _maybe, st.sampled_from([None, 1.0, 3.0])),
-    st.tuples(st.just("put"), _small, _maybe),
-    st.tuples(st.just("hold"), _small, _small),
-    st.tuples(st.just("let go"), _small),
-    st.tuples(st.just("append"), _small, _small, _maybe),
-    st.tuples(st.just("delete thread"), _small),
+    st.tuples(st.just("record"), _small, _small, _small, _small, _WRITES),
+    *_DATA_STEPS,
 )
 _COMMITS = st.lists(st.lists(_STEPS, min_size=1, max_size=4) | st.sampled_from([1.0, 2.0]), min_size=1, max_size=12)
 """Commits, and seconds that pass."""
@@ -81,6 +102,7 @@ class _Model:
         self.now_s = 0.0
         self.held: dict[str, set[int]] = {}
         self.threads: dict[str, list[int]] = {}
+        self.vectors: dict[int, tuple[int, str]] = {}  # length, holder
         self.uids = 0
 
     def apply(self, step: tuple[Any, ...], versions: dict[int, str]) -> tuple[Operation, Any]:
@@ -157,15 +179,24 @@ class _Model:
             self.claims[run] = ""
         return operation, None
 
-    def do_record(self, n: int, path: int, value: int, epoch: int, _: Any) -> tuple[Operation, Any]:
-        run = self.name(n)
-        operation = AppendRecord(run, f"p{path}", _payload(value), epoch)
+    def do_record(
+        self, n: int, path: int, value: int, epoch: int, writes: list[tuple[Any, ...]], versions: dict[int, str]
+    ) -> tuple[Operation, Any]:
+        run, trial = self.name(n), deepcopy(self)
+        record = _payload(value)
+        operation = AppendRecord(
+            run, f"p{path}", record, epoch, tuple(trial.apply(write, versions)[0] for write in writes)
+        )
         if self._fenced(run, epoch):
             return operation, FencedError
         records = self.records.setdefault(run, {})
         if f"p{path}" in records:
             return operation, records[f"p{path}"]
-        records[f"p{path}"] = operation.record
+        records[f"p{path}"] = record
+        for write in writes:
+            _, outcome = self.apply(write, versions)
+            if isinstance(outcome, type):
+                return operation, outcome
         return operation, None
 
     def do_drop(self, n: int, _: Any) -> tuple[Operation, Any]:
@@ -182,14 +213,28 @@ class _Model:
         sent.append((operation.payload, signal_id))
         return operation, True
 
-    def do_state(self, n: int, key: int, number: int | None, ttl_s: float | None, _: Any) -> tuple[Operation, Any]:
-        scope = self.state.setdefault(self.name(n), {})
+    def scope(self, n: int, sub: str) -> str:
+        return thread_holder(self.prefix, self.name(n)) + sub
+
+    def do_state(
+        self, n: int, sub: str, key: int, number: int | None, ttl_s: float | None, _: Any
+    ) -> tuple[Operation, Any]:
+        scope = self.state.setdefault(self.scope(n, sub), {})
         value = None if number is None else _payload(number)
         if value is None:
             scope.pop(f"k{key}", None)
         else:
             scope[f"k{key}"] = (value, math.inf if ttl_s is None else self.now_s + ttl_s)
-        return SetState(self.name(n), {f"k{key}": value}, ttl_s), None
+        return SetState(self.scope(n, sub), {f"k{key}": value}, ttl_s), None
+
+    def do_clear(self, n: int, sub: str, _: Any) -> tuple[Operation, Any]:
+        self._clear(self.scope(n, sub))
+        return ClearState(self.scope(n, sub)), None
+
+    def _clear(self, scope: str) -> None:
+        self.state = {
+            name: values for name, values in self.state.items() if f"{name}/"[: len(scope) + 1] != f"{scope}/"
+        }
 
     def _blob(self, number: int) -> bytes:
         return f"{self.prefix} {number}".encode() * 1000
@@ -197,20 +242,34 @@ class _Model:
     def _digest(self, number: int) -> str:
         return f"sha256:{hashlib.sha256(self._blob(number)).hexdigest()}"
 
-    def do_put(self, number: int, n: int | None, _: Any) -> tuple[Operation, Any]:
-        holder = "" if n is None else self.name(n)
-        self.held.setdefault(holder, set()).add(number)
-        return PutBlob(self._blob(number), holder), self._digest(number)
+    def holder(self, n: int | None) -> str:
+        """Nobody in particular, a run or a thread."""
+        return "" if n is None else self.name(n) if n < 3 else thread_holder(self.prefix, self.name(n - 3))
 
-    def do_hold(self, number: int, n: int, _: Any) -> tuple[Operation, Any]:
-        operation = HoldBlob(self._digest(number), self.name(n))
+    def do_put(self, number: int, n: int | None, _: Any) -> tuple[Operation, Any]:
+        self.held.setdefault(self.holder(n), set()).add(number)
+        return PutBlob(self._blob(number), self.holder(n)), self._digest(number)
+
+    def do_hold(self, number: int, n: int | None, _: Any) -> tuple[Operation, Any]:
+        operation = HoldBlob(self._digest(number), self.holder(n))
         if not any(number in held for held in self.held.values()):
             return operation, NotFoundError
-        self.held.setdefault(self.name(n), set()).add(number)
+        self.held.setdefault(self.holder(n), set()).add(number)
         return operation, None
 
-    def do_let_go(self, n: int, _: Any) -> tuple[Operation, Any]:
-        return ReleaseBlobs(self.name(n)), len(self.held.pop(self.name(n), ()))
+    def do_let_go(self, n: int | None, _: Any) -> tuple[Operation, Any]:
+        # Of nobody in particular there are also those of other examples.
+        holder = self.name(0) if n is None else self.holder(n)
+        return ReleaseBlobs(holder), len(self.held.pop(holder, ()))
+
+    def do_vectors(self, ids: list[int], n: int | None, length: int, _: Any) -> tuple[Operation, Any]:
+        operation = UpsertVectors(
+            self.prefix, [(f"v{at}", [1.0, float(at), 0.5][:length], {"at": at}) for at in ids], self.holder(n)
+        )
+        if ids and any(known != length for known, _ in self.vectors.values()):
+            return operation, VectorLengthError
+        self.vectors.update((at, (length, self.holder(n))) for at in ids)
+        return operation, None
 
     def do_append(self, n: int, count: int, expected: int | None, _: Any) -> tuple[Operation, Any]:
         name, last = self.name(n), len(self.threads.get(self.name(n), ()))
@@ -221,7 +280,16 @@ class _Model:
         return operation, last + count
 
     def do_delete_thread(self, n: int, _: Any) -> tuple[Operation, Any]:
+        holder = thread_holder(self.prefix, self.name(n))
+        self._clear(holder)
+        self.held.pop(holder, None)
+        self.vectors = {at: known for at, known in self.vectors.items() if known[1] != holder}
         return DeleteThread(self.prefix, self.name(n)), self.threads.pop(self.name(n), None) is not None
+
+
+def _without_vectors(steps: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    kept = [step for step in steps if step[0] != "vectors"]
+    return [(*step[:-1], _without_vectors(step[-1])) if step[0] == "record" else step for step in kept]
 
 
 class ModelCases(Cases):
@@ -248,6 +316,8 @@ class ModelCases(Cases):
                 clock.advance(commit)
                 model.now_s += commit
                 continue
+            if store.vectors is None:
+                commit = _without_vectors(commit)
             trial = deepcopy(model)
             operations, expected = [], []
             error: type[KastraError] | None = None
@@ -292,10 +362,15 @@ class ModelCases(Cases):
             name = model.name(n)
             assert {r.path: r.record for r in await store.journal.records(name)} == model.records.get(name, {})
             assert [(s.payload, s.signal_id) for s in await store.journal.signals(name)] == model.signals.get(name, [])
-            state = {key: value for key, (value, end) in model.state.get(name, {}).items() if end > model.now_s}
-            assert await store.state.get_state(name) == state
+            for scope in {*model.state, *(model.scope(n, sub) for sub in ("", "/a", "0"))}:
+                state = {key: value for key, (value, end) in model.state.get(scope, {}).items() if end > model.now_s}
+                assert await store.state.get_state(scope) == state
             assert await store.blobs.has(model._digest(n)) == any(n in held for held in model.held.values())
             messages = await store.threads.messages(model.prefix, name)
             assert [m.message["n"] for m in messages] == model.threads.get(name, [])
         infos = await store.threads.list(model.prefix)
         assert {i.thread: i.last_seq for i in infos} == {name: len(found) for name, found in model.threads.items()}
+        if store.vectors is not None:
+            length = next((length for length, _ in model.vectors.values()), 2)
+            found = await store.vectors.query(model.prefix, [1.0] * length)
+            assert {match.id: match.metadata for match in found} == {f"v{at}": {"at": at} for at in model.vectors}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from kastra_core.testing._store_data import DataCases
+from kastra_core.testing._store_effects import EffectCases
 from kastra_core.testing._store_model import ModelCases
 from kastra_core.testing._store_resources import ResourceCases
 from kastra_core.testing._store_runs import RunCases
+from kastra_core.testing._store_threads import ThreadCases
 from kastra_core.testing._store_tools import ManualClock, Reopen
 from kastra_core.testing._store_watch import WatchCases
 
 __all__ = ["ManualClock", "Reopen", "StoreConformance"]
 
 
-class StoreConformance(ResourceCases, WatchCases, RunCases, DataCases, ModelCases):
+class StoreConformance(ResourceCases, WatchCases, RunCases, DataCases, EffectCases, ThreadCases, ModelCases):
     """Give the fixture ``store``: a store without data that takes the time from the fixture ``clock``.
 
     Needs pytest-asyncio (``asyncio_mode = "auto"``) and hypothesis.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import types
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 
 from kastra_core import PluginManager, ResourceKind, Runtime, RuntimeManager, hookimpl
 from kastra_core.config import Config
+from kastra_core.protocols.model import EmbeddingRequest, EmbeddingResponse, Usage
 from kastra_core.protocols.runner import OperationContext
 from kastra_core.registrations import ModelProviderRegistration, OperationRegistration
 from kastra_core.testing.fakes import Answer, FakeModelProvider
@@ -19,13 +22,39 @@ from kastra_core.testing.fakes import Answer, FakeModelProvider
 ToolBody = Callable[[OperationContext, dict[str, Any]], Awaitable[Any]]
 
 
+class WordsProvider(FakeModelProvider):
+    """Vectors that count words: texts with words in common are near."""
+
+    failure: BaseException | None = None
+    before: Callable[[], Awaitable[Any]] | None = None
+    """Awaited before each answer."""
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        self.embedding_requests.append(request)
+        if self.before is not None:
+            await self.before()
+        if self.failure is not None:
+            raise self.failure
+        vectors = []
+        for text in request.texts:
+            vector = [0.0] * 256
+            for word in re.findall(r"\w+", text.lower()):
+                vector[zlib.crc32(word.encode()) % 256] += 1.0
+            vectors.append(vector)
+        words = sum(len(text.split()) for text in request.texts)
+        return EmbeddingResponse(vectors=vectors, usage=Usage(input_tokens=words), model=request.model)
+
+
 class Stage:
-    """A scripted model ``fake/m`` and the tools of a test."""
+    """A scripted model ``fake/m``, embeddings ``words/bag`` and the tools of a test."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.tmp_path = tmp_path
         self.model = FakeModelProvider(default="hi")
+        self.words = WordsProvider()
         self.tools: dict[str, ToolBody] = {}
+        self.more: list[tuple[str, str]] = []
+        """Further plugins."""
         self.runtimes: list[RuntimeManager] = []
 
     def script(self, *answers: Answer) -> None:
@@ -38,7 +67,10 @@ class Stage:
 
         @hookimpl
         def kastra_model_providers() -> list[ModelProviderRegistration]:
-            return [self.model.registration("fake", keyless=False)]
+            return [
+                self.model.registration("fake", keyless=False),
+                self.words.registration("words", name="words", keyless=False),
+            ]
 
         @hookimpl
         def kastra_resource_kinds() -> list[ResourceKind]:
@@ -62,6 +94,7 @@ class Stage:
                 ("agent", "kastra_plugin_agent.hooks"),
                 ("libsql", "kastra_plugin_libsql.hooks"),
                 ("test", self.plugin()),
+                *self.more,
             ],
         )
         config = attrs.evolve(Config.load(self.tmp_path, env={}), **changes)

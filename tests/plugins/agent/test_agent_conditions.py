@@ -186,7 +186,7 @@ async def test_applying_the_same_agent_again_writes_nothing(stage: Stage) -> Non
         ({"tools": [5]}, "spec.tools[0]", "expected a reference or an object"),
         ({"tools": ["a", {"name": "a", "ref": "b.c"}]}, "spec.tools[1]", "two tools named 'a'"),
         ({"tools": ["a/b/c/d"]}, "spec.tools[0]", "is not a reference"),
-        ({"memory": {"type": "magic"}}, "spec.memory.type", "expected one of buffer, vector"),
+        ({"memory": {"type": "magic"}}, "spec.memory.type", "expected one of buffer, summary, vector"),
         ({"memory": {"maxMessages": 0}}, "spec.memory.maxMessages", "expected 1 or more"),
         ({"scaling": {"minReplicas": 3, "maxReplicas": 2}}, "spec.scaling.maxReplicas", "at least 3"),
         ({"limits": {"maxSteps": -1}}, "spec.limits.maxSteps", "expected 0 or more"),

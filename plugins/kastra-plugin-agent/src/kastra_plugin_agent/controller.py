@@ -26,7 +26,9 @@ SLOTS_AFTER_S = 1.0
 
 
 class AgentController(AbstractController):
-    """Conditions: ``ToolsResolved``, ``ModelAvailable``, ``MemoryReady`` (only when something is amiss), ``Ready``."""
+    """Conditions: ``ToolsResolved``, ``ModelAvailable``, ``MemoryReady`` (of memory that needs more than a thread; it
+    does not hold ``Ready`` up, as the buffer is used meanwhile), ``Ready``.
+    """
 
     kind = "Agent"
 
@@ -43,7 +45,7 @@ class AgentController(AbstractController):
         spec = typed(resource.spec, AgentSpec)
         tools = await self._tools(resource)
         model, shown = self._model(spec)
-        memory = self._memory(spec)
+        memory = self._memory(spec, shown)
         first_bad = next((condition for condition in (tools, model) if condition.status != "True"), None)
         if first_bad is None:
             ready = Condition(type="Ready", status="True", reason="Ready")
@@ -51,7 +53,7 @@ class AgentController(AbstractController):
             ready = Condition(type="Ready", status="False", reason=first_bad.reason, message=first_bad.message)
         conditions = [ready, tools, model]
         if memory is not None or condition_of(resource, "MemoryReady") is not None:
-            conditions.append(memory or Condition(type="MemoryReady", status="True", reason="Buffer"))
+            conditions.append(memory or _memory_ready("Buffer"))
         return ready_status(
             resource,
             conditions,
@@ -63,7 +65,7 @@ class AgentController(AbstractController):
 
     def result_of(self, resource: Resource, desired: Any) -> Result:
         for condition in desired["conditions"]:
-            if condition["type"] == "ModelAvailable" and condition["status"] != "True":
+            if condition["type"] in ("ModelAvailable", "MemoryReady") and condition["status"] != "True":
                 return Result(requeue_after_s=RECHECK_S)
         return Result()
 
@@ -128,17 +130,37 @@ class AgentController(AbstractController):
             self._checks[(model.provider, model.name)] = (now, check)
         return check
 
-    @staticmethod
-    def _memory(spec: AgentSpec) -> Condition | None:
-        if not spec.memory.enabled or spec.memory.type == "buffer":
+    def _memory(self, spec: AgentSpec, answers: str) -> Condition | None:
+        """Of memory that needs a model; ``answers`` is the model of the agent."""
+        memory = spec.memory
+        if not memory.enabled or memory.type == "buffer":
             return None
-        return Condition(
-            type="MemoryReady",
-            status="False",
-            reason="VectorMemoryNotAvailable",
-            message=f"memory.type {spec.memory.type!r} is not offered by this version; "
-            f"the last {spec.memory.max_messages} messages of the thread are used (type buffer)",
-        )
+        if memory.type == "summary":
+            model = memory.summary.model
+            if model is None or self.runtime.config.model:  # type: ignore[attr-defined]
+                return _memory_ready("Summary", f"{answers} writes the summaries" if answers else "")
+            check = self._check(self.runtime.models, model)  # type: ignore[attr-defined]
+            shown = f"{model.provider}/{model.name}"
+            if check.ok:
+                return _memory_ready("Summary", f"{shown} writes the summaries")
+            return _memory_amiss(f"SummaryModel{check.reason}", f"spec.memory.summary.model: {shown}", check)
+        if self.runtime.store.vectors is None:
+            nothing = ModelCheck(ok=False, message="the store keeps no vectors", remedy="use a store that does")
+            return _memory_amiss("NoVectorStore", self.runtime.store.url, nothing)
+        models = self.runtime.models  # type: ignore[attr-defined]
+        name = memory.recall.embeddings or models.embeddings()
+        if name is None:
+            nothing = ModelCheck(
+                ok=False,
+                message="there is no provider of embeddings",
+                remedy="name one, set defaultEmbeddings in the configuration, or pip install kastra-plugin-local",
+            )
+            return _memory_amiss("NoEmbeddings", "spec.memory.recall.embeddings", nothing)
+        provider, _, model_name = name.partition("/")
+        check = self._check(models, ModelSpec(provider=provider, name=model_name))
+        if check.ok:
+            return _memory_ready("Vector", f"{name} makes the vectors")
+        return _memory_amiss(f"Embeddings{check.reason}", name, check)
 
     # ------------------------------------------------------------------------------------ slots
 
@@ -174,3 +196,13 @@ class AgentController(AbstractController):
 def _keyless(models: Any) -> str | None:
     provider = models.keyless()
     return f"{provider}/auto" if provider else None
+
+
+def _memory_ready(reason: str, message: str = "") -> Condition:
+    return Condition(type="MemoryReady", status="True", reason=reason, message=message)
+
+
+def _memory_amiss(reason: str, what: str, check: ModelCheck) -> Condition:
+    remedy = f"; {check.remedy}" if check.remedy else ""
+    message = f"{what}: {check.message}{remedy}. Until then the last messages of the thread are used"
+    return Condition(type="MemoryReady", status="False", reason=reason, message=message)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from kastra_core.api.kind import PrinterColumn, ResourceKind
 from kastra_core.hookspecs import hookimpl
-from kastra_core.registrations import ControllerRegistration
+from kastra_core.registrations import ControllerRegistration, OperationRegistration
 
 KASTRA_API_VERSION = 1
 
@@ -39,3 +39,12 @@ def kastra_resource_kinds() -> Iterable[ResourceKind]:
 @hookimpl
 def kastra_controllers() -> Iterable[ControllerRegistration]:
     yield ControllerRegistration(name="agent", kind="Agent", factory="kastra_plugin_agent.controller:AgentController")
+
+
+@hookimpl
+def kastra_operations() -> Iterable[OperationRegistration]:
+    recall = "kastra_plugin_agent.memory_recall"
+    yield OperationRegistration(name="memory.recall", handler=f"{recall}:recall", counts_as="embedding")
+    yield OperationRegistration(name="memory.embed", handler=f"{recall}:embed", counts_as="embedding")
+    yield OperationRegistration(name="memory.transcript", handler="kastra_plugin_agent.memory_summary:transcript")
+    yield OperationRegistration(name="memory.update", handler="kastra_plugin_agent.working:update")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import Resource
 from kastra_core.api.references import Reference, parse_reference
 from kastra_core.errors import InvalidReferenceError, Problem
 from kastra_core.serde import typed
+from kastra_plugin_agent.memory_rules import memory_problems
+from kastra_plugin_agent.memory_spec import WORKING_MEMORY_TOOL
+from kastra_plugin_agent.schemas import schema_problems
 from kastra_plugin_agent.spec import AgentSpec
 
-__all__ = ["output_validator", "references", "tool_name", "validate"]
+__all__ = ["references", "tool_name", "validate"]
 
 _TOOL_NAME = re.compile(r"[^a-zA-Z0-9_-]")
 _CALLABLE_KINDS = ("Tool", "Agent", "Workflow", "Network")
@@ -71,6 +73,15 @@ def validate(resource: Resource) -> Iterable[Problem]:
                 f"the model would see two tools named {name!r}", place, hint=f"{first} has it too; rename one"
             )
         seen[name] = index
+    works = spec.memory.works is not None
+    if works and WORKING_MEMORY_TOOL in seen:
+        yield Problem(
+            f"the model would see two tools named {WORKING_MEMORY_TOOL!r}",
+            f"spec.tools[{seen[WORKING_MEMORY_TOOL]}]",
+            hint="spec.memory.workingMemory brings one; rename this one",
+        )
+    if works:
+        seen.setdefault(WORKING_MEMORY_TOOL, -1)
     choice = spec.tool_choice
     if choice not in ("auto", "required", "none") and tool_name(choice) not in seen:
         allowed = ", ".join(("auto", "required", "none", *seen))
@@ -83,35 +94,11 @@ def validate(resource: Resource) -> Iterable[Problem]:
             f"expected at least {max(1, scaling.min_replicas)}, found {scaling.max_replicas}",
             "spec.scaling.maxReplicas",
         )
-    if spec.memory.max_messages < 1:
-        yield Problem(f"expected 1 or more, found {spec.memory.max_messages}", "spec.memory.maxMessages")
+    yield from memory_problems(spec.memory, resource.spec.get("memory") or {})
     for name, value in (resource.spec.get("limits") or {}).items():
         if value is not None and value < 0:
             yield Problem(f"expected 0 or more, found {value}", f"spec.limits.{name}")
     if spec.output is not None:
-        yield from _schema_problems(spec.output.schema)
+        yield from schema_problems(spec.output.schema, "spec.output.schema")
         if spec.output.max_repairs < 0:
             yield Problem(f"expected 0 or more, found {spec.output.max_repairs}", "spec.output.maxRepairs")
-
-
-def output_validator(schema: Mapping[str, Any]) -> Any:
-    """The validator of ``spec.output.schema``; references to other documents are refused, nothing is ever fetched.
-
-    Raises: ValueError, jsonschema_rs.ValidationError.
-    """
-    import jsonschema_rs
-
-    return jsonschema_rs.validator_for(dict(schema), retriever=_refuse)
-
-
-def _refuse(uri: str) -> Any:
-    raise ValueError("a schema may refer to itself only ('#/...')")
-
-
-def _schema_problems(schema: Mapping[str, Any]) -> Iterable[Problem]:
-    import jsonschema_rs
-
-    try:
-        output_validator(schema)
-    except (ValueError, jsonschema_rs.ValidationError) as error:
-        yield Problem(f"it is no valid JSON schema: {str(error).splitlines()[0]}", "spec.output.schema")

@@ -13,8 +13,14 @@ from kastra_core.api.references import Reference
 from kastra_core.errors import OperationError, RunFailedError
 from kastra_core.protocols.runner import RunContext
 from kastra_core.serde import typed
-from kastra_plugin_agent.rules import output_validator, references, tool_name
-from kastra_plugin_agent.spec import AgentSpec, ModelSpec
+from kastra_plugin_agent.input import asked, question_of, user_message
+from kastra_plugin_agent.memory import Memory, Remembered
+from kastra_plugin_agent.memory_buffer import text_of
+from kastra_plugin_agent.model_spec import ModelSpec
+from kastra_plugin_agent.own_tools import OwnTool, state_tools
+from kastra_plugin_agent.rules import references, tool_name
+from kastra_plugin_agent.schemas import schema_validator
+from kastra_plugin_agent.spec import AgentSpec
 
 __all__ = ["AgentRunner", "chosen_model"]
 
@@ -24,6 +30,7 @@ _ASK_AS_TEXT = {
     "required": ["input"],
 }
 _PLANS = 256
+_NOTHING = Remembered()
 
 
 def chosen_model(spec: AgentSpec, override: str | None, default: str | None) -> tuple[ModelSpec | None, str]:
@@ -65,13 +72,12 @@ class _Plan:
 
     target: Resource
     spec: AgentSpec
-    head: tuple[JsonObject, ...]
-    """The system message, or nothing."""
     tools: Mapping[str, _Tool]
+    memory: Memory | None
 
 
 class AgentRunner:
-    """Runs agents. Input: a text, ``{"input": text}``, ``{"messages": [...]}``, or any JSON, sent as text.
+    """Runs agents. Input: see :func:`kastra_plugin_agent.input.asked`.
 
     Output: the answer's text, or with ``spec.output`` the JSON that fits its schema.
     Events: ``text`` {text}, ``tool_call`` {id, name, arguments}, ``tool_result`` {id, name, response, is_error},
@@ -87,9 +93,15 @@ class AgentRunner:
         model, _ = chosen_model(spec, ctx.spec.get("model"), ctx.spec.get("defaultModel"))
         if model is None:
             raise RunFailedError("the agent names no model and there is no default", reason="ModelMissing")
+        turn = asked(input)
+        question = question_of(turn)
+        memory, remembered = plan.memory, _NOTHING
+        if memory is not None and (ctx.thread or memory.outlives_threads):
+            remembered = await memory.remembered(ctx, question, model)
+        own = await _own_tools(ctx, plan, remembered) if ctx.shared is not None or remembered.tools else {}
         request: JsonObject = {"provider": model.provider, "model": model.name}
-        if plan.tools:
-            request["tools"] = [tool.definition for tool in plan.tools.values()]
+        if plan.tools or own:
+            request["tools"] = [*(t.definition for t in plan.tools.values()), *(t.definition for t in own.values())]
             choice = spec.tool_choice
             if choice != "auto":
                 request["tool_choice"] = choice if choice in ("required", "none") else tool_name(choice)
@@ -100,22 +112,22 @@ class AgentRunner:
             request["parameters"] = parameters
         if settings:
             request["settings"] = settings
-        turn = _asked(input)
-        before = await self._history(ctx, spec)
+        before = (*_head(spec, remembered.notes), *remembered.messages)
         repairs = spec.output.max_repairs if spec.output is not None else 0
+        repaired: list[JsonObject] = []
         while True:
             ctx.step()
             response = await ctx.perform(
-                "model.chat", {**request, "messages": [*plan.head, *before, *turn]}, name="chat"
+                "model.chat", {**request, "messages": [*before, *turn, *repaired]}, name="chat"
             )
             request.pop("tool_choice", None)
             message = response["message"]
-            turn.append(message)
             calls = [part for part in message["parts"] if part["type"] == "tool_call"]
             if calls:
-                turn.extend(await self._call_tools(ctx, plan, calls))
+                turn += [*repaired, message, *await self._call_tools(ctx, plan, own, calls)]
+                repaired = []
                 continue
-            text = "".join(part["content"] for part in message["parts"] if part["type"] == "text")
+            text = text_of(message)
             finish = response.get("finish_reason")
             if finish == "content_filter":
                 raise RunFailedError("the provider's content filter stopped the answer", reason="ContentFilter")
@@ -127,9 +139,12 @@ class AgentRunner:
             if repairs <= 0:
                 raise RunFailedError(f"the answer does not fit spec.output.schema: {wrong}", reason="OutputInvalid")
             repairs -= 1
-            turn.append(_user(f"Your answer is not valid: {wrong}. Answer again with JSON that fits the schema only."))
-        if ctx.thread and spec.memory.enabled:
-            await ctx.remember(turn)
+            ask = f"Your answer is not valid: {wrong}. Answer again with JSON that fits the schema only."
+            repaired += [message, user_message(ask)]
+        if ctx.thread and memory is not None:
+            # What the caller says as system holds for this run, and what was not valid is of no use later.
+            kept = [said for said in (*turn, message) if said["role"] != "system"]
+            await memory.keep(ctx, kept, question, text)
         return output
 
     def _plan(self, ctx: RunContext, target: Resource) -> _Plan:
@@ -137,9 +152,6 @@ class AgentRunner:
         if plan is not None and plan.target is target:
             return plan
         spec = typed(target.spec, AgentSpec)
-        head: tuple[JsonObject, ...] = ()
-        if spec.instructions:
-            head = ({"role": "system", "parts": [{"type": "text", "content": spec.instructions}]},)
         tools: dict[str, _Tool] = {}
         for use, reference in zip(spec.tools.items, references(target)):
             pinned = ctx.pinned(reference)
@@ -153,48 +165,61 @@ class AgentRunner:
             parameters = _ASK_AS_TEXT if as_text else schema or {"type": "object", "properties": {}}
             definition = {"name": name, "description": use.description or own, "parameters": parameters}
             tools[name] = _Tool(reference, definition, as_text, pinned.spec.get("idempotent") is False)
-        plan = _Plan(target, spec, head, tools)
+        memory = Memory(spec.memory, target) if spec.memory.enabled else None
+        plan = _Plan(target, spec, tools, memory)
         if len(self._plans) >= _PLANS:
             self._plans.clear()
         self._plans[id(target)] = plan
         return plan
 
-    @staticmethod
-    async def _history(ctx: RunContext, spec: AgentSpec) -> Sequence[JsonObject]:
-        if not ctx.thread or not spec.memory.enabled:
-            return ()
-        messages = list(await ctx.history())
-        if len(messages) > spec.memory.max_messages:
-            messages = messages[-spec.memory.max_messages :]
-        # A turn begins with the user; anything before its first message was cut in the middle.
-        first = next((at for at, message in enumerate(messages) if message["role"] == "user"), len(messages))
-        return messages[first:]
+    async def _call_tools(
+        self, ctx: RunContext, plan: _Plan, own: Mapping[str, OwnTool], calls: Sequence[JsonObject]
+    ) -> list[JsonObject]:
+        """Call tools at once, but the agent's own ones, which change what the next one sees, in order."""
+        branches: list[list[int]] = []
+        of_own: list[int] | None = None
+        for at, call in enumerate(calls):
+            if call["name"] not in own:
+                branches.append([at])
+            elif of_own is None:
+                of_own = [at]
+                branches.append(of_own)
+            else:
+                of_own.append(at)
 
-    async def _call_tools(self, ctx: RunContext, plan: _Plan, calls: Sequence[JsonObject]) -> list[JsonObject]:
-        def branch(call: JsonObject) -> Any:
-            return lambda inner: self._call_tool(inner, plan, call)
+        def branch(places: Sequence[int]) -> Any:
+            async def in_order(inner: RunContext) -> list[JsonObject]:
+                return [await self._call_tool(inner, plan, own, calls[at]) for at in places]
 
-        results = await ctx.gather({f"{at}": branch(call) for at, call in enumerate(calls)})
-        out = []
-        for result in results.values():
+            return in_order
+
+        results = await ctx.gather({f"{places[0]}": branch(places) for places in branches})
+        out: dict[int, JsonObject] = {}
+        for places, result in zip(branches, results.values(), strict=True):
             if isinstance(result, BaseException):
                 raise result
-            out.append(result)
-        return out
+            out.update(zip(places, result, strict=True))
+        return [out[at] for at in range(len(calls))]
 
-    async def _call_tool(self, ctx: RunContext, plan: _Plan, call: JsonObject) -> JsonObject:
+    async def _call_tool(
+        self, ctx: RunContext, plan: _Plan, own: Mapping[str, OwnTool], call: JsonObject
+    ) -> JsonObject:
         """Call one tool; a failure is an answer that the model sees."""
         name, arguments = call["name"], call["arguments"]
         await ctx.emit({"type": "tool_call", "id": call["id"], "name": name, "arguments": arguments})
-        tool = plan.tools.get(name)
+        tool, own_tool = plan.tools.get(name), own.get(name)
         is_error = True
-        if tool is None:
-            response: JsonValue = f"there is no tool {name!r}; tools are {', '.join(plan.tools) or 'none'}"
+        if tool is None and own_tool is None:
+            response: JsonValue = f"there is no tool {name!r}; tools are {', '.join((*plan.tools, *own)) or 'none'}"
         elif not isinstance(arguments, Mapping):
             response = f"the arguments are no JSON object: {str(arguments)[:200]}"
         else:
             try:
-                response, is_error = await self._invoke(ctx, tool, dict(arguments)), False
+                if tool is not None:
+                    response = await self._invoke(ctx, tool, dict(arguments))
+                elif own_tool is not None:
+                    response = await own_tool.call(ctx, dict(arguments))
+                is_error = False
             except OperationError as error:
                 response = f"{error.reason}: {error.message}"
         event = {"type": "tool_result", "id": call["id"], "name": name, "response": response, "is_error": is_error}
@@ -219,33 +244,22 @@ class AgentRunner:
         return result["output"]
 
 
-def _user(text: str) -> JsonObject:
-    return {"role": "user", "parts": [{"type": "text", "content": text}]}
+def _head(spec: AgentSpec, notes: Sequence[str]) -> Sequence[JsonObject]:
+    """One system message, which is what all models take, or none."""
+    texts = [text for text in (spec.instructions, *notes) if text]
+    return ({"role": "system", "parts": [{"type": "text", "content": "\n\n".join(texts)}]},) if texts else ()
 
 
-def _asked(input: JsonValue) -> list[JsonObject]:
-    """The messages that begin the turn."""
-    if isinstance(input, str):
-        return [_user(input)]
-    if isinstance(input, Mapping):
-        messages = input.get("messages")
-        if isinstance(messages, list) and messages:
-            return [_message(message) for message in messages]
-        if isinstance(input.get("input"), str) and len(input) == 1:
-            return [_user(input["input"])]
-    if input is None:
-        raise RunFailedError("an agent needs input: a text, or an object with messages", reason="InvalidInput")
-    return [_user(orjson.dumps(input).decode())]
-
-
-def _message(message: Any) -> JsonObject:
-    """A message of the input: with ``parts``, or as the model APIs write it, with ``content``."""
-    if isinstance(message, Mapping) and isinstance(message.get("role"), str):
-        if isinstance(message.get("parts"), list):
-            return dict(message)
-        if isinstance(message.get("content"), str):
-            return {"role": message["role"], "parts": [{"type": "text", "content": message["content"]}]}
-    raise RunFailedError("each of input.messages needs role and content (or parts)", reason="InvalidInput")
+async def _own_tools(ctx: RunContext, plan: _Plan, remembered: Remembered) -> Mapping[str, OwnTool]:
+    """The tools of memory and of the shared state, but those that the agent has by the same name."""
+    own = dict(remembered.tools)
+    if ctx.shared is not None and ctx.shared.tools:
+        own |= state_tools(ctx.shared)
+    for name in [name for name in own if name in plan.tools]:
+        del own[name]
+        message = f"the agent's own tool {name} is in the place of the one that is built in"
+        await ctx.emit({"type": "note", "message": message})
+    return own
 
 
 def _checked(text: str, spec: AgentSpec) -> tuple[JsonValue, str | None]:
@@ -256,6 +270,6 @@ def _checked(text: str, spec: AgentSpec) -> tuple[JsonValue, str | None]:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
         return None, f"it is not JSON ({error})"
-    errors = output_validator(spec.output.schema).iter_errors(value)
+    errors = schema_validator(spec.output.schema).iter_errors(value)
     lines = [f"{'.'.join(str(p) for p in e.instance_path) or 'the whole'}: {e.message}" for e in errors]
     return (None, "; ".join(lines[:5])) if lines else (value, None)

@@ -14,7 +14,7 @@ from kastra_plugin_libsql._transaction import Transaction
 from kastra_plugin_libsql._watch import Hub
 from kastra_plugin_libsql._writer import Writer
 
-__all__ = ["Blobs", "State", "Threads"]
+__all__ = ["Blobs", "State", "Threads", "threads_after"]
 
 _LIVE = "(expires IS NULL OR expires > ?)"
 _VALUE = f"SELECT {resolved('value')} FROM state WHERE scope = ? AND key = ? AND {_LIVE}"  # noqa: S608 - a column's name
@@ -22,9 +22,10 @@ _STATE = f"SELECT key, {resolved('value')} FROM state WHERE scope = ? AND {_LIVE
 # In one statement with the thread's number: another thread may have that number as soon as this one is gone.
 _THREAD = "(SELECT id << 32 FROM threads WHERE namespace = ?1 AND thread = ?2)"
 _MESSAGES = (
-    f"SELECT id, {resolved('message')}, run, time FROM messages WHERE id > {_THREAD} AND id <= {_THREAD} + ?3"  # noqa: S608 - a column's name
-    " ORDER BY id DESC LIMIT ?4"
+    f"SELECT id, {resolved('message')}, run, time FROM messages"  # noqa: S608 - a column's name
+    f" WHERE id > {_THREAD} + ?5 AND id <= {_THREAD} + ?3 ORDER BY id DESC LIMIT ?4"
 )
+_INFOS = "SELECT namespace, thread, messages, last_seq, created, updated FROM threads"
 
 
 class State:
@@ -68,25 +69,36 @@ class Threads:
         return int(row[0]) if row else 0
 
     async def messages(
-        self, namespace: str, thread: str, *, up_to: int | None = None, last: int | None = None
+        self, namespace: str, thread: str, *, up_to: int | None = None, last: int | None = None, after: int = 0
     ) -> Sequence[StoredMessage]:
         end = 0xFFFFFFFF if up_to is None else max(0, min(up_to, 0xFFFFFFFF))
+        start = max(0, min(after, 0xFFFFFFFF))
 
         def message(at: int, body: bytes, run: str, time_s: float) -> StoredMessage:
             return StoredMessage(at & 0xFFFFFFFF, self._db.json(body), run, time_s)
 
         count = -1 if last is None else max(last, 0)
-        found = await self._db.each(message, _MESSAGES, (namespace, thread, end, count))
+        found = await self._db.each(message, _MESSAGES, (namespace, thread, end, count, start))
         found.reverse()
         return found
 
-    async def list(self, namespace: str | None = None) -> Sequence[ThreadInfo]:
+    async def list(
+        self, namespace: str | None = None, *, limit: int = 0, after: tuple[str, str] = ("", "")
+    ) -> Sequence[ThreadInfo]:
+        condition, bindings = threads_after(namespace, after)
         rows = self._db.rows(
-            "SELECT namespace, thread, messages, last_seq, created, updated FROM threads"
-            " WHERE ?1 IS NULL OR namespace = ?1 ORDER BY namespace, thread",
-            (namespace,),
+            f"{_INFOS} WHERE {condition} ORDER BY namespace, thread LIMIT ?", (*bindings, limit if limit > 0 else -1)
         )
         return [ThreadInfo(*row) for row in rows]
+
+
+def threads_after(namespace: str | None, after: tuple[str, str]) -> tuple[str, tuple[str, ...]]:
+    """SQL for the threads of a namespace (None: of all) that come after a pair, as a range of an index."""
+    if namespace is None:
+        return f"(namespace, thread) {'>' if after > ('', '') else '>='} (?, ?)", after
+    if after[0] == namespace:
+        return f"namespace = ? AND thread {'>' if after[1] else '>='} ?", after
+    return "namespace = ?" if after[0] < namespace else "namespace = ? AND 0", (namespace,)
 
 
 class Blobs:

@@ -8,8 +8,7 @@ from typing import Any
 from kastra_core.api.meta import JsonObject, ResourceKey
 from kastra_core.protocols.store import Claim, Lease, Record, Signal
 from kastra_plugin_libsql._database import Database
-from kastra_plugin_libsql._operations import encode
-from kastra_plugin_libsql._payloads import resolved
+from kastra_plugin_libsql._payloads import encode, resolved
 from kastra_plugin_libsql._transaction import Transaction
 from kastra_plugin_libsql._watch import Hub
 from kastra_plugin_libsql._writer import Writer

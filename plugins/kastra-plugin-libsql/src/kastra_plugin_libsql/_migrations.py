@@ -182,6 +182,14 @@ _NO_HOLDS = (
 )
 
 
+_VECTOR_HOLDERS = (
+    "ALTER TABLE vectors ADD COLUMN holder TEXT NOT NULL DEFAULT ''",
+    "CREATE INDEX vectors_holder ON vectors (holder) WHERE holder <> ''",
+)
+
+_NO_VECTOR_HOLDERS = ("DROP INDEX vectors_holder", "ALTER TABLE vectors DROP COLUMN holder")
+
+
 def _move_large(run: Run) -> None:
     for word, (table, key, column) in COLUMNS.items():
         large = run(f"SELECT {key} FROM {table} WHERE length({column}) > ?", (INLINE_BYTES,))
@@ -205,6 +213,13 @@ MIGRATIONS = (
         down=_NO_COUNTS + _NO_HOLDS,
         loses="who holds which blob: all blobs that are held now stay until they are deleted one by one",
         carry=_move_large,
+    ),
+    Migration(
+        number=3,
+        title="vectors know who holds them",
+        up=_VECTOR_HOLDERS,
+        down=_NO_VECTOR_HOLDERS,
+        loses="who holds which vector: those of a thread stay when the thread is deleted",
     ),
 )
 """Number n (from 1), at index n - 1, brings a database of schema n-1 to schema n."""

@@ -7,7 +7,6 @@ there; the step that it returns runs a few statements of some microseconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from random import getrandbits
 from typing import Any
 
 import orjson
@@ -24,6 +23,7 @@ from kastra_core.protocols.store import (
     AppendMessages,
     AppendRecord,
     ClaimRun,
+    ClearState,
     CreateResource,
     DeleteResource,
     DeleteThread,
@@ -36,30 +36,22 @@ from kastra_core.protocols.store import (
     SendSignal,
     SetState,
     UpdateResource,
+    UpsertVectors,
 )
+from kastra_plugin_libsql._data_steps import append_messages, clear_state, delete_thread, set_state, upsert_vectors
 from kastra_plugin_libsql._database import resource_of
-from kastra_plugin_libsql._payloads import INLINE_BYTES, holder_name, resolved, row_holder, split
-from kastra_plugin_libsql._transaction import ADDED, DELETED, MODIFIED, Step, Transaction
+from kastra_plugin_libsql._payloads import (
+    INLINE_BYTES,
+    MAX_VALUE_BYTES,
+    encode,
+    holder_name,
+    resolved,
+    row_holder,
+    split,
+)
+from kastra_plugin_libsql._transaction import ADDED, DELETED, MODIFIED, Compound, Step, Transaction
 
-__all__ = ["MAX_VALUE_BYTES", "digest_of", "encode", "prepare"]
-
-MAX_VALUE_BYTES = 900_000_000
-"""Largest single value; SQLite's own limit is 1,000,000,000 for a row."""
-
-
-_SWEPT_VALUES = 256
-"""A write of state removes so many expired values, and more than it writes: the loop must not wait for a great many."""
-
-
-def encode(value: JsonValue, what: object) -> bytes:
-    """JSON text of ``value``. Raises: TypeError (not JSON), StoreError (too large)."""
-    try:
-        body = orjson.dumps(value)
-    except TypeError as err:
-        raise TypeError(f"{what}: cannot be kept as JSON: {err}") from err
-    if len(body) > MAX_VALUE_BYTES:
-        raise StoreError(f"{what}: {len(body)} bytes of JSON; at most {MAX_VALUE_BYTES} can be kept")
-    return body
+__all__ = ["check_writes", "digest_of", "prepare"]
 
 
 def prepare(operation: Operation, inline_bytes: int = INLINE_BYTES) -> Step:
@@ -254,7 +246,33 @@ def _append_record(op: AppendRecord, inline_bytes: int) -> Step:
         row = tx.first(_RECORD_AT, (run, op.path))
         return orjson.loads(row[0])
 
-    return step
+    return _with_writes(op, step, inline_bytes) if op.writes else step
+
+
+def _with_writes(op: AppendRecord, record: Step, inline_bytes: int) -> Step:
+    check_writes(op)
+    writes = [prepare(write, inline_bytes) for write in op.writes]
+
+    def step(tx: Transaction) -> Generator[None, None, JsonValue]:
+        run = _fence(tx, op.run, op.epoch)
+        known = tx.first("SELECT 1 FROM journal WHERE run = ? AND path = ?", (run, op.path))
+        result: JsonValue = record(tx)
+        if known is None:
+            for write in writes:
+                done = write(tx)
+                if isinstance(done, Generator):
+                    yield from done
+                else:
+                    yield
+        return result
+
+    return Compound(step)
+
+
+def check_writes(op: AppendRecord) -> None:
+    """Raises: ValueError for what the writes of a record cannot be."""
+    if any(isinstance(write, AppendRecord) and write.writes for write in op.writes):
+        raise ValueError(f"record {op.path} of run {op.run}: a record among its writes cannot have writes of its own")
 
 
 def _drop_journal(op: DropJournal, _: int) -> Step:
@@ -295,84 +313,7 @@ def _send_signal(op: SendSignal, inline_bytes: int) -> Step:
     return step
 
 
-# ------------------------------------------------------------------------------------------------- the rest
-
-
-def _set_state(op: SetState, inline_bytes: int) -> Step:
-    scope = op.scope
-    bodies = {
-        key: None if value is None else split(encode(value, f"{key} of {scope}"), inline_bytes)
-        for key, value in op.values.items()
-    }
-
-    def step(tx: Transaction) -> None:
-        expires = None if op.ttl_s is None else tx.now + op.ttl_s
-        # Of all scopes: an index finds them, while those of one scope are found by reading all its keys.
-        tx.sweep_state(_SWEPT_VALUES + 2 * len(bodies))
-        for key, value in bodies.items():
-            if value is None:
-                tx.execute("DELETE FROM state WHERE scope = ? AND key = ?", (scope, key))
-                continue
-            body, payload = value
-            tx.execute(
-                "INSERT INTO state (scope, key, expires, value) VALUES (?, ?, ?, ?)"
-                " ON CONFLICT (scope, key) DO UPDATE SET expires = excluded.expires, value = excluded.value",
-                (scope, key, expires, body),
-            )
-            if payload is not None:
-                [row] = tx.first("SELECT id FROM state WHERE scope = ? AND key = ?", (scope, key))
-                tx.keep(body[1:], payload, row_holder("state", row))
-        # Random, so that a scope which was emptied, forgotten and used again does not look unchanged to a watch.
-        tx.execute("INSERT OR REPLACE INTO scopes (scope, token) VALUES (?, ?)", (scope, getrandbits(62)))
-        if not tx.first("SELECT 1 FROM state WHERE scope = ? LIMIT 1", (scope,)):
-            tx.execute("DELETE FROM scopes WHERE scope = ?", (scope,))
-        tx.scopes = True
-
-    return step
-
-
-def _append_messages(op: AppendMessages, inline_bytes: int) -> Step:
-    what = f"thread {op.namespace}/{op.thread}"
-    bodies = [split(encode(message, f"message of {what}"), inline_bytes) for message in op.messages]
-
-    def step(tx: Transaction) -> int:
-        row = tx.first("SELECT id, last_seq FROM threads WHERE namespace = ? AND thread = ?", (op.namespace, op.thread))
-        last = row[1] if row else 0
-        if op.expected_seq is not None and op.expected_seq != last:
-            raise ConflictError(what, f"it ends at message {last}, not {op.expected_seq}")
-        if row is None:
-            row = tx.first(
-                "INSERT INTO threads (namespace, thread, messages, last_seq, created, updated)"
-                " VALUES (?, ?, 0, 0, ?, ?) RETURNING id",
-                (op.namespace, op.thread, tx.now, tx.now),
-            )
-        first = row[0] << 32
-        for body, payload in bodies:
-            last += 1
-            tx.execute(
-                "INSERT INTO messages (id, time, run, message) VALUES (?, ?, ?, ?)",
-                (first + last, tx.now, op.run, body),
-            )
-            if payload is not None:
-                tx.keep(body[1:], payload, row_holder("message", first + last))
-        tx.execute(
-            "UPDATE threads SET messages = messages + ?, last_seq = ?, updated = ? WHERE id = ?",
-            (len(bodies), last, tx.now, row[0]),
-        )
-        return int(last)
-
-    return step
-
-
-def _delete_thread(op: DeleteThread, _: int) -> Step:
-    def step(tx: Transaction) -> Generator[None, None, bool]:
-        row = tx.first("DELETE FROM threads WHERE namespace = ? AND thread = ? RETURNING id", (op.namespace, op.thread))
-        if row is None:
-            return False
-        yield from tx.delete_all("messages", row[0])
-        return True
-
-    return step
+# ------------------------------------------------------------------------------------------------- blobs
 
 
 def _put_blob(op: PutBlob, _: int) -> Step:
@@ -425,9 +366,11 @@ _PREPARE: dict[type, Callable[[Any, int], Step]] = {
     AppendRecord: _append_record,
     DropJournal: _drop_journal,
     SendSignal: _send_signal,
-    SetState: _set_state,
-    AppendMessages: _append_messages,
-    DeleteThread: _delete_thread,
+    SetState: set_state,
+    ClearState: clear_state,
+    AppendMessages: append_messages,
+    DeleteThread: delete_thread,
+    UpsertVectors: upsert_vectors,
     PutBlob: _put_blob,
     HoldBlob: _hold_blob,
     ReleaseBlobs: _release_blobs,

@@ -6,10 +6,18 @@ with that byte. The hold goes with the row (triggers of the schema), and the blo
 
 from __future__ import annotations
 
-__all__ = ["COLUMNS", "INLINE_BYTES", "holder_name", "resolved", "row_holder", "split"]
+import orjson
+
+from kastra_core.api.meta import JsonValue
+from kastra_core.errors import StoreError
+
+__all__ = ["COLUMNS", "INLINE_BYTES", "MAX_VALUE_BYTES", "encode", "holder_name", "resolved", "row_holder", "split"]
 
 INLINE_BYTES = 65536
 """Payloads of at most this many bytes of JSON stay in their row, if the option says nothing else."""
+
+MAX_VALUE_BYTES = 900_000_000
+"""Largest single value; SQLite's own limit is 1,000,000,000 for a row."""
 
 COLUMNS: dict[str, tuple[str, str, str]] = {
     "journal": ("journal", "id", "record"),
@@ -18,6 +26,17 @@ COLUMNS: dict[str, tuple[str, str, str]] = {
     "state": ("state", "id", "value"),
 }
 """What can be moved out of its row: the word in the holder's name to table, key and column."""
+
+
+def encode(value: JsonValue, what: object) -> bytes:
+    """JSON text of ``value``. Raises: TypeError (not JSON), StoreError (too large)."""
+    try:
+        body = orjson.dumps(value)
+    except TypeError as err:
+        raise TypeError(f"{what}: cannot be kept as JSON: {err}") from err
+    if len(body) > MAX_VALUE_BYTES:
+        raise StoreError(f"{what}: {len(body)} bytes of JSON; at most {MAX_VALUE_BYTES} can be kept")
+    return body
 
 
 def split(body: bytes, inline_bytes: int) -> tuple[bytes, bytes | None]:

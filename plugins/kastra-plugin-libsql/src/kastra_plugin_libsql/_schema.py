@@ -29,7 +29,7 @@ __all__ = [
 APPLICATION_ID = 0x4B415354
 """PRAGMA application_id of our files: "KAST"."""
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """The newest schema that this program knows; ``_migrations`` has the steps to it."""
 
 

@@ -11,11 +11,11 @@ import apsw
 import orjson
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.errors import MissingDependencyError
-from kastra_core.protocols.store import VectorMatch
+from kastra_core.errors import MissingDependencyError, VectorLengthError
+from kastra_core.protocols.store import UpsertVectors, VectorMatch
+from kastra_plugin_libsql._data_steps import upsert_vectors
 from kastra_plugin_libsql._database import Database
 from kastra_plugin_libsql._errors import DAMAGED, store_error
-from kastra_plugin_libsql._operations import encode
 from kastra_plugin_libsql._schema import connect
 from kastra_plugin_libsql._transaction import Transaction
 from kastra_plugin_libsql._worker import Worker
@@ -24,16 +24,11 @@ from kastra_plugin_libsql._writer import Writer
 __all__ = ["Vectors", "fits", "prefilter"]
 
 _SLICE_ROWS = 128
-"""Rows written before the loop's other tasks may get a turn."""
+"""Rows looked at before the loop's other tasks may get a turn."""
 
 
 def fits(metadata: JsonObject, where: Mapping[str, Any] | None) -> bool:
     return not where or all(name in metadata and metadata[name] == value for name, value in where.items())
-
-
-def _check_length(collection: str, found: int, expected: int) -> None:
-    if found != expected:
-        raise ValueError(f"collection {collection!r} holds vectors of length {expected}, found one of length {found}")
 
 
 def prefilter(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
@@ -70,34 +65,8 @@ class Vectors:
         self._connection: apsw.Connection | None = None
 
     async def upsert(self, collection: str, items: Sequence[tuple[str, Sequence[float], JsonObject]]) -> None:
-        rows = [
-            (name, len(vector), array("f", vector).tobytes(), encode(metadata, f"metadata of {name}").decode())
-            for name, vector, metadata in items
-        ]
-        if not rows:
-            return
-        length = rows[0][1]
-        for row in rows:
-            _check_length(collection, row[1], length)
-
-        def step(tx: Transaction) -> Generator[None, None, None]:
-            row = tx.first("SELECT id, length FROM collections WHERE name = ?", (collection,))
-            if row is None:
-                row = tx.first(
-                    "INSERT INTO collections (name, length) VALUES (?, ?) RETURNING id, length", (collection, length)
-                )
-            _check_length(collection, length, row[1])
-            for count, (name, _, vector, metadata) in enumerate(rows, 1):
-                if count % _SLICE_ROWS == 0:
-                    yield
-                tx.execute(
-                    "INSERT INTO vectors (collection, name, metadata, vector) VALUES (?, ?, ?, ?)"
-                    " ON CONFLICT (collection, name) DO UPDATE SET metadata = excluded.metadata,"
-                    " vector = excluded.vector",
-                    (row[0], name, metadata, vector),
-                )
-
-        await self._writer.submit([step])
+        if items:
+            await self._writer.submit([upsert_vectors(UpsertVectors(collection, items), 0)])
 
     async def delete(
         self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
@@ -115,8 +84,7 @@ class Vectors:
                         tx.execute("DELETE FROM vectors WHERE id = ?", (at,))
                         deleted += 1
                 yield
-            if not tx.first("SELECT 1 FROM vectors WHERE collection = ? LIMIT 1", row):
-                tx.execute("DELETE FROM collections WHERE id = ?", row)
+            tx.forget_collection(row[0])
             return deleted
 
         [deleted] = await self._writer.submit([step])
@@ -129,7 +97,8 @@ class Vectors:
         if row is None:
             return []
         length = row[0]
-        _check_length(collection, len(vector), length)
+        if len(vector) != length:
+            raise VectorLengthError(collection, len(vector), length)
         if k <= 0:
             return []
         wanted = array("f", vector).tobytes()

@@ -22,7 +22,7 @@ import apsw
 from kastra_core.errors import KastraError, StoreUnavailableError
 from kastra_plugin_libsql._errors import damaged, store_error
 from kastra_plugin_libsql._schema import check_schema, connect
-from kastra_plugin_libsql._transaction import Step, Transaction
+from kastra_plugin_libsql._transaction import Compound, Step, Transaction
 from kastra_plugin_libsql._worker import Worker
 
 if TYPE_CHECKING:
@@ -277,7 +277,7 @@ class Writer:
         tx, steps = self._tx, commit.steps
         if not commit.has_begun:
             commit.mark = (tx.rv, len(tx.events))
-            if len(steps) > 1:
+            if len(steps) > 1 or type(steps[0]) is Compound:
                 tx.execute("SAVEPOINT one")
                 commit.savepoint = True
         try:

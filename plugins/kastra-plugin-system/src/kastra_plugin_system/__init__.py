@@ -1,1 +1,3 @@
-"""Kind System."""
+"""Kind System: what makes up one application, as one resource."""
+
+__all__: list[str] = []

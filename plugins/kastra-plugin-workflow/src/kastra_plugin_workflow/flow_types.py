@@ -34,6 +34,8 @@ _ERROR = Shape(
         "additionalProperties": False,
     }
 )
+_STATE = of_types("object")
+"""Shared: what is in it others know."""
 _TEXT = of_types("string")
 _INTEGER = of_types("integer")
 _OF_CEL = {
@@ -114,6 +116,8 @@ class Types:
             return self._data(second), 2
         if name == "error":
             return _ERROR, 1
+        if name == "state":
+            return _STATE, 1
         if site is not None and name in ("input", "result"):
             return (self._given(site) if name == "input" else self._result(site)), 1
         return NOTHING, len(path)

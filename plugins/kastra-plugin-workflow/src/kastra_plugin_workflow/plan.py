@@ -32,6 +32,7 @@ from kastra_plugin_workflow.steps_plan import (
     PlannedSleep,
     PlannedStep,
 )
+from kastra_plugin_workflow.steps_state import STATE_OPERATIONS
 from kastra_plugin_workflow.values import USER_INPUT, input_form, output_form
 
 __all__ = ["compile_plan"]
@@ -74,15 +75,18 @@ class _Compiler:
         self.published = {form["type"] for form in forms if form is not None and form.get("type")}
         self.roots: set[str] = set()
         """Names that the expressions compiled so far read; see :meth:`_block`."""
+        self.state_hidden = False
+        """A foreach around has ``as: state``, from before there was a shared one."""
 
     def plan(self) -> Plan:
         spec = self.spec
-        names = frozenset({"workflow", "steps", "data"})
+        names = frozenset({"workflow", "steps", "data", "state"})
         block = self._block(spec.steps, names, "spec.steps", spec.initial_step)
         handler = None
         if spec.on_failure:
             handler = self._block(spec.on_failure, names | {"error"}, "spec.onFailure")
-        return Plan(self.target, spec, block, handler, self._template(spec.output, names, "spec.output"))
+        output = self._template(spec.output, names, "spec.output")
+        return Plan(self.target, spec, block, handler, output, self._state_is_read())
 
     # ------------------------------------------------------------------------------------ expressions
 
@@ -99,6 +103,12 @@ class _Compiler:
         for expression in template.expressions:
             self.roots |= expression.roots
         return template
+
+    def _state_is_read(self) -> bool:
+        """Whether an expression compiled since it was asked last reads the shared state."""
+        found = "state" in self.roots and not self.state_hidden
+        self.roots.discard("state")
+        return found
 
     def _condition(self, source: str, names: Collection[str], place: str) -> Expression | None:
         if not source.strip():
@@ -149,27 +159,34 @@ class _Compiler:
         following = index + 1 if index + 1 < len(at) else OVER
         goes_on = self._goal(spec.next, at, f"{place}.next") if spec.next else following
         input_of = self._input(spec, body, names, place)
+        reads_state = self._state_is_read()
         around, self.roots = self.roots, set()
         own = names | {"input"}
         work = self._work(spec, body, at, own, names, place)
+        reads_state |= self._state_is_read()
         output = self._output(spec.output, own | {"result"}, f"{place}.output")
+        waits = body not in _WAITING_NOT
+        if output is not None:
+            # A body that takes no time leaves the state as it was read for it.
+            output.reads_state = self._state_is_read() and (waits or not reads_state)
         failure = self._failure(spec, goes_on, at, names, place)
         uses_input = "input" in self.roots
         self.roots = (self.roots - {"input"}) | around
-        waits = body not in _WAITING_NOT
+        how = "state operation" if body == "operation" and spec.operation in STATE_OPERATIONS else body
         retry = spec.retry or (self.spec.retry if body in _WITH_RETRY else None)
         return PlannedStep(
             id=spec.id,
             index=index,
             spec=spec,
             body=body,
-            run=self.timed if spec.timeout is not None and waits else self.bodies[body],
-            untimed=self.bodies[body],
+            run=self.timed if spec.timeout is not None and waits else self.bodies[how],
+            untimed=self.bodies[how],
             waits=waits,
             nested=body in _NESTED,
             work=work,
             input=input_of,
             uses_input=uses_input,
+            reads_state=reads_state,
             output=output,
             next=goes_on,
             timeout_s=None if spec.timeout is None else float(spec.timeout),
@@ -188,6 +205,7 @@ class _Compiler:
             next=self._goal(failure.next, at, f"{place}.next") if failure.next else goes_on,
             block=self._optional_block(failure.steps, names, f"{place}.steps"),
             output=self._template(failure.output, names | {"input"}, f"{place}.output"),
+            reads_state=self._state_is_read(),
         )
 
     # ------------------------------------------------------------------------------------ input and output
@@ -319,9 +337,14 @@ class _Compiler:
         assert foreach is not None
         item = foreach.as_
         index = "index" if item == "item" else f"{item}_index"
+        items = self._given_template(foreach.items, own, f"{place}.items")
+        hidden = self.state_hidden
+        self.state_hidden |= item == "state"
+        block = self._block(foreach.steps, names | {item, index}, f"{place}.steps")
+        self.state_hidden = hidden
         return PlannedForeach(
-            items=self._given_template(foreach.items, own, f"{place}.items"),
-            block=self._block(foreach.steps, names | {item, index}, f"{place}.steps"),
+            items=items,
+            block=block,
             item=item,
             index=index,
             concurrency=foreach.concurrency,
@@ -339,8 +362,9 @@ class _Compiler:
         # They are evaluated in the frame of the passes.
         block.uses_steps |= "steps" in self.roots
         block.uses_data |= "data" in self.roots
+        reads_state = self._state_is_read()
         self.roots |= around
-        return PlannedLoop(block, while_, until, loop.max_iterations, loop.on_limit == "fail")
+        return PlannedLoop(block, while_, until, loop.max_iterations, loop.on_limit == "fail", reads_state)
 
 
 def _rendering(template: CompiledTemplate) -> InputOf:

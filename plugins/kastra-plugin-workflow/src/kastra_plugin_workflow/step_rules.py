@@ -33,7 +33,7 @@ _LABEL = re.compile(r"[^/\[\]#@!\x00-\x1f\x7f]{1,63}")
 _MOST_PASSES = 1_000_000
 _RESERVED = frozenset(
     (
-        *("workflow", "steps", "step", "data", "input", "result", "iteration", "output", "error", "index"),
+        *("workflow", "steps", "step", "data", "state", "input", "result", "iteration", "output", "error", "index"),
         *("true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function", "if", "import"),
         *("let", "loop", "package", "namespace", "return", "var", "void", "while"),
         *TYPE_NAMES,

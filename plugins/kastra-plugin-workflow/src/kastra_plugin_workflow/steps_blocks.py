@@ -16,6 +16,7 @@ from kastra_plugin_workflow.expressions import Expression
 from kastra_plugin_workflow.steps import shaped
 from kastra_plugin_workflow.steps_frame import FAILED, BodyFailed, Frame, StepFailed, Succeeded
 from kastra_plugin_workflow.steps_plan import Block, PlannedCase, PlannedRetry, PlannedStep
+from kastra_plugin_workflow.steps_state import read_state
 
 __all__ = ["branch", "foreach", "loop", "parallel", "retry_wait_s", "run_block"]
 
@@ -54,6 +55,8 @@ async def run_block(ctx: RunContext, block: Block, frame: Frame, value: JsonValu
         reason = events.why(frame, before, how, block.named_start) if listening else ""
         given, began = value, False
         try:
+            if step.reads_state:
+                await read_state(ctx, frame.scope, step.id)
             if step.input is not None:
                 given = step.input(frame, value)
             if step.uses_input:
@@ -65,6 +68,8 @@ async def run_block(ctx: RunContext, block: Block, frame: Frame, value: JsonValu
             if step.waits:
                 result = await result
             if step.output is not None:
+                if step.output.reads_state:
+                    await read_state(ctx, frame.scope, step.id)
                 result = shaped(frame, step, step.output, result)
         except FAILED as error:
             if listening and not began:
@@ -125,10 +130,14 @@ async def _try_again(
                     f"try {frame.attempt} of {retry.spec.max_attempts}, as the one before failed ({failure.reason})"
                 )
                 await events.started(ctx, frame, step, given, reason)
+            if step.reads_state:
+                await read_state(ctx, frame.scope, step.id)
             result = step.run(ctx, frame, step, given)
             if step.waits:
                 result = await result
             if step.output is not None:
+                if step.output.reads_state:
+                    await read_state(ctx, frame.scope, step.id)
                 result = shaped(frame, step, step.output, result)
         except FAILED as failed:
             error = failed
@@ -190,6 +199,8 @@ async def _handle(
     if handler.output is not None:
         inner.scope["input"] = given
         try:
+            if handler.reads_state:
+                await read_state(ctx, inner.scope, step.id)
             output = handler.output.render(inner.scope)
         except FAILED as error:
             failed = _failure(frame, step, error)
@@ -363,6 +374,8 @@ async def loop(ctx: RunContext, frame: Frame, step: PlannedStep, given: JsonValu
     output, done = given, 0
     while True:
         if work.while_ is not None:
+            if work.reads_state:
+                await read_state(ctx, scope, step.id)
             scope["iteration"], scope["output"] = done, output
             goes_on = work.while_.evaluate_condition(scope)
             if ctx.streaming:
@@ -378,6 +391,8 @@ async def loop(ctx: RunContext, frame: Frame, step: PlannedStep, given: JsonValu
         inner.scope["iteration"] = done
         output = await run_block(ctx, work.block, inner, output)
         if work.until is not None:
+            if work.reads_state:
+                await read_state(ctx, scope, step.id)
             scope["iteration"], scope["output"] = done, output
             over = work.until.evaluate_condition(scope)
             if ctx.streaming:

@@ -46,6 +46,7 @@ NEVER_RETRIED = frozenset(
         "ContentFilter",
         "OutcomeUnknown",
         "OutputInvalid",
+        "NoSharedState",
     }
 )
 """Reasons that a further try cannot change."""
@@ -77,6 +78,8 @@ class PlannedOutput:
     value: CompiledTemplate | None
     type: str = ""
     schema: Mapping[str, Any] | None = None
+    reads_state: bool = False
+    """``value`` reads the shared state, which is to be read anew for it."""
 
 
 @attrs.define(eq=False)
@@ -86,6 +89,8 @@ class PlannedFailure:
     next: int
     block: Block | None
     output: CompiledTemplate | None
+    reads_state: bool
+    """``output`` reads the shared state."""
 
 
 @attrs.define(eq=False)
@@ -129,6 +134,8 @@ class PlannedLoop:
     until: Expression | None
     most: int
     fails: bool
+    reads_state: bool
+    """``while`` or ``until`` reads the shared state."""
 
 
 @attrs.define(eq=False)
@@ -160,6 +167,8 @@ class PlannedStep:
     """None: the output of the step before."""
     uses_input: bool
     """An expression of the step reads ``input``."""
+    reads_state: bool
+    """An expression of its input or its body reads the shared state."""
     output: PlannedOutput | None
     next: int
     timeout_s: float | None
@@ -191,3 +200,5 @@ class Plan:
     block: Block
     on_failure: Block | None
     output: CompiledTemplate | None
+    reads_state: bool
+    """``output`` reads the shared state."""

@@ -40,7 +40,7 @@ _OLDER = re.compile(
 )
 _LITERAL = re.compile(rf"(?P<text>{_TEXT})|//[^\n]*", re.DOTALL)
 _DOLLAR = re.compile(r"\$\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*([.\[}])")
-_OBJECTS = frozenset({"workflow", "steps", "step", "data", "error"})
+_OBJECTS = frozenset({"workflow", "steps", "step", "data", "state", "error"})
 """Names that are followed by a field; ``${data}`` alone is somebody else's."""
 _SCAN = re.compile(rf"""(?P<text>{_TEXT})|(?P<quote>["'])|(?P<comment>//)|\}}\}}|[{{}}]""", re.DOTALL)
 

@@ -21,7 +21,7 @@ from kastra_plugin_workflow.values import USER_INPUT, input_form, output_form
 
 __all__ = ["Use", "Uses", "names_in", "uses_of"]
 
-_TOP = frozenset({"workflow", "steps", "data"})
+_TOP = frozenset({"workflow", "steps", "data", "state"})
 
 
 @attrs.frozen(eq=False)

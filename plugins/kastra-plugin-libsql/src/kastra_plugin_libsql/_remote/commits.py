@@ -46,11 +46,12 @@ _HORIZON = "(SELECT value FROM meta WHERE key = 'horizon')"
 
 
 class _Commit:
-    __slots__ = ("future", "size_bytes", "steps", "upload")
+    __slots__ = ("future", "parts", "size_bytes", "steps", "upload")
 
     def __init__(self, steps: Sequence[RemoteStep], future: asyncio.Future[list[Any]], upload: Upload | None) -> None:
         self.steps, self.future, self.upload = steps, future, upload
         self.size_bytes = sum(step.size_bytes for step in steps)
+        self.parts = sum(step.parts for step in steps)
 
     def fail(self, error: BaseException) -> None:
         if not self.future.done():
@@ -107,9 +108,9 @@ class Writer:
     def _enqueue(self, steps: Sequence[RemoteStep], upload: Upload | None) -> asyncio.Future[list[Any]]:
         future: asyncio.Future[list[Any]] = asyncio.get_running_loop().create_future()
         commit = _Commit(steps, future, upload)
-        if commit.size_bytes > _MAX_BYTES or len(steps) > _MAX_STEPS:
+        if commit.size_bytes > _MAX_BYTES or commit.parts > _MAX_STEPS:
             raise StoreError(
-                f"store {self._settings.shown}: a commit of {len(steps)} operations and {commit.size_bytes} bytes of "
+                f"store {self._settings.shown}: a commit of {commit.parts} operations and {commit.size_bytes} bytes of "
                 f"small values; at most {_MAX_STEPS} and {_MAX_BYTES} can be sent at once, make several of it"
             )
         self._queue.append(commit)
@@ -151,7 +152,7 @@ class Writer:
         while self._queue:
             commit = self._queue[0]
             if not commit.future.done():  # nobody waits for one that was cancelled
-                steps, size = steps + len(commit.steps), size + commit.size_bytes
+                steps, size = steps + commit.parts, size + commit.size_bytes
                 if group and (steps > _GROUP_STEPS or size > _GROUP_BYTES):
                     break
                 group.append(commit)
@@ -169,8 +170,10 @@ class Writer:
                 rows = await self._server.once(script.statements, min(0.6 * self._settings.timeout_s, backoff.left_s))
                 answers: Answers | None = script.answers(rows)
             except Guarded as err:
-                commit = group.pop(err.commit)
-                commit.fail(commit.steps[err.step].error(err.code, err.detail))
+                commit = group[err.commit]
+                if not commit.steps[err.step].adapts(err.code):
+                    group.remove(commit)
+                    commit.fail(commit.steps[err.step].error(err.code, err.detail))
                 continue
             except Busy as err:
                 if await backoff.wait():
@@ -208,7 +211,7 @@ class Writer:
                 sql, bindings = commit.upload.let_go
                 script.add(sql, *bindings)
             script.commit += 1
-        self._maintain(script, sum(len(commit.steps) for commit in group))
+        self._maintain(script, sum(commit.parts for commit in group))
         return script
 
     async def _separate(self, group: list[_Commit], err: SqlFailed) -> None:

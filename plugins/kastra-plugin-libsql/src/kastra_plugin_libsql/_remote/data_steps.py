@@ -13,15 +13,18 @@ from kastra_core.api.meta import JsonObject
 from kastra_core.errors import ConflictError, NotFoundError
 from kastra_core.protocols.store import (
     AppendMessages,
+    ClearState,
     DeleteThread,
     HoldBlob,
     Lease,
     PutBlob,
     ReleaseBlobs,
     SetState,
+    thread_holder,
 )
-from kastra_plugin_libsql._operations import digest_of, encode
-from kastra_plugin_libsql._payloads import holder_name
+from kastra_plugin_libsql._data_steps import scopes_below
+from kastra_plugin_libsql._operations import digest_of
+from kastra_plugin_libsql._payloads import encode, holder_name
 from kastra_plugin_libsql._remote.script import Answers, Script
 from kastra_plugin_libsql._remote.steps import Own, RemoteStep, divided, keep
 from kastra_plugin_libsql._remote.uploads import Data
@@ -29,6 +32,7 @@ from kastra_plugin_libsql._remote.uploads import Data
 __all__ = [
     "AcquireLease",
     "AppendMessagesStep",
+    "ClearStateStep",
     "DeleteBlob",
     "DeleteThreadStep",
     "HoldBlobStep",
@@ -75,6 +79,23 @@ class SetStateStep(RemoteStep):
 
     def result(self, answer: Answers, own: Own) -> None:
         own.scopes.add(self.op.scope)
+
+
+class ClearStateStep(RemoteStep):
+    def __init__(self, op: ClearState, _: int) -> None:
+        self.scope = op.scope
+
+    def write(self, script: Script) -> None:
+        _clear(script, self.scope)
+
+    def result(self, answer: Answers, own: Own) -> None:
+        own.cleared.append(self.scope)
+
+
+def _clear(script: Script, scope: str) -> None:
+    for table in ("state", "scopes"):
+        script.add(f"DELETE FROM {table} WHERE scope = ?", scope)
+        script.add(f"DELETE FROM {table} WHERE scope >= ? AND scope < ?", *scopes_below(scope))
 
 
 class AppendMessagesStep(RemoteStep):
@@ -137,10 +158,15 @@ class AppendMessagesStep(RemoteStep):
 class DeleteThreadStep(RemoteStep):
     def __init__(self, op: DeleteThread, _: int) -> None:
         self.op = op
+        self.holder = thread_holder(op.namespace, op.thread)
 
     def write(self, script: Script) -> None:
         place = (self.op.namespace, self.op.thread)
         thread = "(SELECT id FROM threads WHERE namespace = ?1 AND thread = ?2)"
+        script.add("DELETE FROM holds WHERE holder = ?", self.holder)
+        _clear(script, self.holder)
+        script.add("DELETE FROM vectors WHERE holder = ? AND holder <> ''", self.holder)
+        script.add("DELETE FROM collections WHERE NOT EXISTS (SELECT 1 FROM vectors WHERE collection = collections.id)")
         script.add(
             f"DELETE FROM messages WHERE id BETWEEN {thread} << 32 AND ({thread} << 32) | 4294967295",
             *place,
@@ -149,6 +175,7 @@ class DeleteThreadStep(RemoteStep):
         script.ask("changes()")
 
     def result(self, answer: Answers, own: Own) -> bool:
+        own.cleared.append(self.holder)
         return bool(answer.value())
 
 

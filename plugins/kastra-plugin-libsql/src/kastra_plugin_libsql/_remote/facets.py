@@ -11,6 +11,7 @@ import orjson
 from kastra_core.api.meta import JsonObject, JsonValue, ResourceKey
 from kastra_core.errors import NotFoundError, StoreError
 from kastra_core.protocols.store import Claim, Lease, PutBlob, Record, SetState, Signal, StoredMessage, ThreadInfo
+from kastra_plugin_libsql._facets import threads_after
 from kastra_plugin_libsql._operations import digest_of
 from kastra_plugin_libsql._remote.client import Row, Server
 from kastra_plugin_libsql._remote.commits import Writer
@@ -186,9 +187,10 @@ class Threads:
         return int(row[0]) if row else 0
 
     async def messages(
-        self, namespace: str, thread: str, *, up_to: int | None = None, last: int | None = None
+        self, namespace: str, thread: str, *, up_to: int | None = None, last: int | None = None, after: int = 0
     ) -> Sequence[StoredMessage]:
         end = 0xFFFFFFFF if up_to is None else max(0, min(up_to, 0xFFFFFFFF))
+        start = max(0, min(after, 0xFFFFFFFF))
         first = "(SELECT id FROM threads WHERE namespace = ?1 AND thread = ?2) << 32"
         rows = await rows_by_key(
             self._server,
@@ -196,32 +198,33 @@ class Threads:
             "id",
             "message",
             "run, time",
-            f"id > {first} AND id <= ({first}) + ?3",
+            f"id > ({first}) + ?4 AND id <= ({first}) + ?3",
             namespace,
             thread,
             end,
+            start,
             newest=None if last is None else max(last, 0),
         )
         if last is not None:
             rows.reverse()
         return [StoredMessage(at & 0xFFFFFFFF, orjson.loads(body), run, time_s) for at, run, time_s, body in rows]
 
-    async def list(self, namespace: str | None = None) -> Sequence[ThreadInfo]:
+    async def list(
+        self, namespace: str | None = None, *, limit: int = 0, after: tuple[str, str] = ("", "")
+    ) -> Sequence[ThreadInfo]:
         found: list[ThreadInfo] = []
-        place: tuple[str, str] = ("", "")
         while True:
+            condition, bindings = threads_after(namespace, after)
+            count = min(limit - len(found), PAGE_ROWS) if limit > 0 else PAGE_ROWS
             rows = await self._server.rows(
                 "SELECT namespace, thread, messages, last_seq, created, updated FROM threads"
-                " WHERE (?1 IS NULL OR namespace = ?1) AND (?4 OR (namespace, thread) > (?2, ?3))"
-                f" ORDER BY namespace, thread LIMIT {PAGE_ROWS}",
-                namespace,
-                *place,
-                not found,
+                f" WHERE {condition} ORDER BY namespace, thread LIMIT {count}",
+                *bindings,
             )
             found += (ThreadInfo(*row) for row in rows)
-            if len(rows) < PAGE_ROWS:
+            if len(rows) < count or len(found) == limit:
                 return found
-            place = (rows[-1][0], rows[-1][1])
+            after = (rows[-1][0], rows[-1][1])
 
 
 class Blobs:

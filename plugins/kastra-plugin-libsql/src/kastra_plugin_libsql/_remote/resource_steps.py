@@ -10,7 +10,7 @@ from kastra_core.api.meta import Resource, ResourceKey
 from kastra_core.errors import AlreadyExistsError, ConflictError, NotFoundError, StoreError
 from kastra_core.protocols.store import CreateResource, DeleteResource, UpdateResource
 from kastra_plugin_libsql._database import resource_of
-from kastra_plugin_libsql._operations import encode
+from kastra_plugin_libsql._payloads import encode
 from kastra_plugin_libsql._remote.script import LARGE_BYTES, LAST_RV, Answers, Script
 from kastra_plugin_libsql._remote.steps import Large, Own, RemoteStep
 from kastra_plugin_libsql._remote.uploads import Data

@@ -4,18 +4,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
-from kastra_core.errors import FencedError
+from kastra_core.errors import ConflictError, FencedError
 from kastra_core.protocols.store import AppendRecord, ClaimRun, DropJournal, ReleaseRun, SendSignal
-from kastra_plugin_libsql._operations import encode
-from kastra_plugin_libsql._payloads import holder_name
+from kastra_plugin_libsql._payloads import encode, holder_name
 from kastra_plugin_libsql._remote.script import LARGE_BYTES, Answers, Script
 from kastra_plugin_libsql._remote.steps import RUN, RUN_ROWS, Large, Own, RemoteStep, divided, keep
 
 __all__ = ["Append", "Claim", "Drop", "Release", "Send"]
+
+
+_TURNS = 10
+"""So often a record may turn out to be there, or not to be there any more, until its commit is given up."""
 
 
 class _RunStep(RemoteStep):
@@ -79,12 +83,22 @@ class Release(_RunStep):
 
 
 class Append(_RunStep):
-    def __init__(self, op: AppendRecord, inline_bytes: int) -> None:
+    """``writes``: its writes as steps. They are sent with the record, and a guard behind it fails when the record was
+    there before: then the commit is sent again without them, with a guard for the contrary.
+    """
+
+    def __init__(self, op: AppendRecord, inline_bytes: int, writes: Sequence[RemoteStep] = ()) -> None:
         super().__init__(op.run)
-        self.op = op
+        self.op, self.writes = op, writes
         self.body, self.payload = divided(encode(op.record, f"record {op.path} of run {op.run}"), inline_bytes)
-        self.small_bytes = len(self.body)
-        self.data = () if self.payload is None else (self.payload,)
+        self.small_bytes = len(self.body) + sum(write.small_bytes for write in writes)
+        self.data = (
+            *(() if self.payload is None else (self.payload,)),
+            *(one for write in writes for one in write.data),
+        )
+        self.parts = 1 + sum(write.parts for write in writes)
+        self._is_new = True
+        self._turns_left = _TURNS
 
     def write(self, script: Script) -> None:
         op = self.op
@@ -116,9 +130,42 @@ class Append(_RunStep):
             op.path,
             script.token,
         )
+        if self.writes:
+            inserted = script.value_sql(index, 1)
+            script.guard(
+                ((("known", f"{inserted} = 0") if self._is_new else ("new", f"{inserted} = 1")),), script.token
+            )
+        if self._is_new:
+            self._write_writes(script)
+
+    def _write_writes(self, script: Script) -> None:
+        try:
+            for number, write in enumerate(self.writes):
+                script.within = f"w{number}_"
+                write.write(script)
+        finally:
+            script.within = ""
+
+    def adapts(self, code: str) -> bool:
+        if code not in ("known", "new"):
+            return False
+        self._is_new = code == "new"
+        self._turns_left -= 1
+        return self._turns_left > 0
+
+    def error(self, code: str, detail: str) -> Exception:
+        if code in ("known", "new"):
+            return ConflictError(
+                f"record {self.op.path} of run {self.op.run}", "others write and remove it all the time"
+            )
+        place, _, inner = code.partition("_")
+        return self.writes[int(place[1:])].error(inner, detail) if inner else super().error(code, detail)
 
     def result(self, answer: Answers, own: Own) -> Any:
         inserted, rows = answer.value(), answer.rows()
+        if self._is_new:
+            for write in self.writes:
+                write.result(answer, own)
         if inserted or not rows:
             return None
         [(at, body)] = rows

@@ -59,6 +59,8 @@ class Script:
         self.token = token_bytes(16)
         self.commit = self.step = 0
         """Index of the commit, and in it of the step, that is being written."""
+        self.within = ""
+        """Put before the codes of guards: of which part of the step they are."""
         self._statements: list[Statement] = [
             (f"INSERT INTO commits (token, time, results) VALUES (?, {NOW}, json_array({LAST_RV}))", (self.token,))
         ]
@@ -104,7 +106,7 @@ class Script:
     @property
     def place(self) -> str:
         """The binding that goes with :meth:`failing`."""
-        return f"kastra:{self.commit}:{self.step}:"
+        return f"kastra:{self.commit}:{self.step}:{self.within}"
 
     def guard(
         self, cases: Sequence[tuple[str, str]], *bindings: Any, source: str = "(SELECT 1)", detail: str = "''"

@@ -25,14 +25,20 @@ RUN_ROWS = f"id BETWEEN {RUN} << 32 AND ({RUN} << 32) | 4294967295"
 class Own:
     """What a commit changed that watchers of the same store should learn at once."""
 
-    __slots__ = ("events", "scopes", "signals")
+    __slots__ = ("cleared", "events", "scopes", "signals")
 
     def __init__(self) -> None:
         self.events: list[tuple[int, int, Resource | None]] = []
         """resourceVersion, type and state of each event, in order; None: it must be read."""
         self.scopes: set[str] = set()
+        self.cleared: list[str] = []
+        """Scopes that were cleared with all below them."""
         self.signals = 0
         """The last signal's number, 0 for none."""
+
+    def concerns(self, scope: str) -> bool:
+        """Whether a scope of state was written or cleared."""
+        return scope in self.scopes or any(f"{scope}/".startswith(f"{above}/") for above in self.cleared)
 
 
 @attrs.frozen
@@ -54,6 +60,8 @@ class RemoteStep:
     """About how much of it is sent besides ``data``."""
     data: Sequence[Data] = ()
     """What may be sent before."""
+    parts = 1
+    """Operations in it, or rows that each take a statement."""
 
     @property
     def size_bytes(self) -> int:
@@ -63,6 +71,10 @@ class RemoteStep:
     def write(self, script: Script) -> None:
         """Add its statements: guards first."""
         raise NotImplementedError
+
+    def adapts(self, code: str) -> bool:
+        """Whether what the guard ``code`` found makes it write something else, so that the commit is sent once more."""
+        return False
 
     def error(self, code: str, detail: str) -> Exception:
         """What to raise when the guard ``code`` said no."""

@@ -69,7 +69,9 @@ class RemoteStore:
         self.vectors = Vectors(self.server, self._writer)
 
     async def commit(self, operations: Sequence[Operation]) -> list[Any]:
-        return await self._writer.submit([self._prepare(operation, self._inline_bytes) for operation in operations])
+        results = await self._writer.submit([self._prepare(operation, self._inline_bytes) for operation in operations])
+        await self.vectors.index(operations)
+        return results
 
     async def aclose(self) -> None:
         """Finish pending commits, end watches, close."""

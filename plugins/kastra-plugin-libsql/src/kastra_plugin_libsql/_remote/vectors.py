@@ -4,18 +4,19 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import mul
 from typing import Any
 
 import orjson
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.errors import StoreError, StoreUnavailableError
-from kastra_core.protocols.store import VectorMatch
-from kastra_plugin_libsql._operations import encode
+from kastra_core.errors import StoreError, StoreUnavailableError, VectorLengthError
+from kastra_core.protocols.store import AppendRecord, Operation, UpsertVectors, VectorMatch
+from kastra_plugin_libsql._data_steps import vector_rows
 from kastra_plugin_libsql._remote.client import Server
 from kastra_plugin_libsql._remote.commits import Writer
 from kastra_plugin_libsql._remote.errors import Busy, Lost, SqlFailed
@@ -23,6 +24,7 @@ from kastra_plugin_libsql._remote.reads import PAGE_BYTES, PAGE_ROWS, pages_by_k
 from kastra_plugin_libsql._remote.script import LARGE_BYTES, Answers, Script
 from kastra_plugin_libsql._remote.steps import Own, RemoteStep
 from kastra_plugin_libsql._remote.vector_index import VectorIndex
+from kastra_plugin_libsql._remote.vector_steps import UpsertRows
 from kastra_plugin_libsql._vectors import fits, prefilter
 
 __all__ = ["Vectors"]
@@ -35,32 +37,6 @@ _OVERSAMPLING = 4
 _FLOAT_BYTES = 4
 _IN_COLLECTION = "collection = (SELECT id FROM collections WHERE name = ? AND length = ?)"
 """By its name in each statement: a collection's number may be another's by the next one."""
-
-
-class _Upsert(RemoteStep):
-    def __init__(self, collection: str, length: int, rows: Sequence[tuple[str, bytes, str]]) -> None:
-        self.collection, self.length, self.rows = collection, length, rows
-        self.small_bytes = sum(len(vector) + len(metadata) for _, vector, metadata in rows)
-
-    def write(self, script: Script) -> None:
-        known = "(SELECT length FROM collections WHERE name = ?1)"
-        script.guard((("length", f"{known} <> ?2"),), self.collection, self.length, detail=known)
-        script.add(
-            "INSERT INTO collections (name, length) VALUES (?, ?) ON CONFLICT DO NOTHING", self.collection, self.length
-        )
-        for name, vector, metadata in self.rows:
-            script.add(
-                "INSERT INTO vectors (collection, name, metadata, vector)"
-                " SELECT id, ?2, ?3, ?4 FROM collections WHERE name = ?1"
-                " ON CONFLICT (collection, name) DO UPDATE SET metadata = excluded.metadata, vector = excluded.vector",
-                self.collection,
-                name,
-                metadata,
-                vector,
-            )
-
-    def error(self, code: str, detail: str) -> Exception:
-        return _wrong_length(self.collection, self.length, detail)
 
 
 class _Remove(RemoteStep):
@@ -99,27 +75,30 @@ class Vectors:
 
     async def upsert(self, collection: str, items: Sequence[tuple[str, Sequence[float], JsonObject]]) -> None:
         """More than 2 MB go in several commits, one after the other."""
-        rows = [
-            (name, array("f", vector).tobytes(), encode(metadata, f"metadata of {name}").decode())
-            for name, vector, metadata in items
-        ]
-        if not rows:
+        if not items:
             return
-        length = len(items[0][1])
-        for _, vector, _ in items:
-            if len(vector) != length:
-                raise _wrong_length(collection, len(vector), length)
+        length, rows = vector_rows(UpsertVectors(collection, items))
         chunk: list[tuple[str, bytes, str]] = []
         size = 0
         for row in rows:
             size += len(row[1]) + len(row[2])
             if chunk and (size > _CHUNK_BYTES or len(chunk) == _CHUNK_ROWS):
-                await self._writer.submit([_Upsert(collection, length, chunk)])
+                await self._writer.submit([UpsertRows(collection, length, chunk)])
                 chunk, size = [], len(row[1]) + len(row[2])
             chunk.append(row)
-        await self._writer.submit([_Upsert(collection, length, chunk)])
+        await self._writer.submit([UpsertRows(collection, length, chunk)])
         if self._index is not None:
             await self._index.make(collection)
+
+    async def index(self, operations: Iterable[Operation]) -> None:
+        """Make the indexes of the collections that were just written. Without one a search is exact, and slower."""
+        if self._index is None:
+            return
+        for collection in sorted(set(_collections(operations))):
+            try:
+                await self._index.make(collection)
+            except StoreError as err:  # what was written is durable: no error of the commit
+                logging.getLogger("kastra.libsql").warning("%s", err)
 
     async def delete(
         self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
@@ -152,7 +131,7 @@ class Vectors:
             return []
         at, length = row
         if len(vector) != length:
-            raise _wrong_length(collection, len(vector), length)
+            raise VectorLengthError(collection, len(vector), length)
         if k <= 0:
             return []
         wanted = array("f", vector).tobytes()
@@ -280,5 +259,9 @@ def sumprod(a: Sequence[float], b: Sequence[float]) -> float:
     return math.fsum(map(mul, a, b))
 
 
-def _wrong_length(collection: str, found: int, expected: int | str) -> ValueError:
-    return ValueError(f"collection {collection!r} holds vectors of length {expected}, found one of length {found}")
+def _collections(operations: Iterable[Operation]) -> Iterator[str]:
+    for operation in operations:
+        if isinstance(operation, UpsertVectors):
+            yield operation.collection
+        elif isinstance(operation, AppendRecord):
+            yield from _collections(operation.writes)

@@ -300,7 +300,7 @@ class Hub:
             else:
                 between = True
         for watch in list(self._states):
-            if watch.scope in own.scopes:
+            if own.concerns(watch.scope):
                 watch.changed = True
                 watch.wake()
         if between or (own.signals and self._signals):

@@ -1,0 +1,76 @@
+"""What an agent is asked: the forms of a run's input as the messages that begin its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import orjson
+
+from kastra_core.api.meta import JsonObject, JsonValue
+from kastra_core.errors import RunFailedError
+from kastra_core.protocols.model import Message
+from kastra_plugin_agent.memory_buffer import text_of
+
+__all__ = ["asked", "question_of", "user_message"]
+
+_ROLES = ("system", "user", "assistant", "tool")
+
+
+def user_message(text: str) -> JsonObject:
+    """A message of the user as threads keep it."""
+    return {"role": "user", "parts": [{"type": "text", "content": text}]}
+
+
+def asked(input: JsonValue) -> list[JsonObject]:
+    """The messages that begin a turn.
+
+    ``input``: a text, ``{"input": text}``, ``{"messages": [...]}`` (each with ``role`` and ``parts``, or with
+    ``content`` as the model APIs write it), or any JSON, sent as text.
+
+    Raises: RunFailedError with reason InvalidInput.
+    """
+    if isinstance(input, str):
+        return [user_message(input)]
+    if isinstance(input, Mapping):
+        messages = input.get("messages")
+        if isinstance(messages, list) and messages:
+            return [_message(message, at) for at, message in enumerate(messages)]
+        if isinstance(input.get("input"), str) and len(input) == 1:
+            return [user_message(input["input"])]
+    if input is None:
+        raise RunFailedError("an agent needs input: a text, or an object with messages", reason="InvalidInput")
+    return [user_message(orjson.dumps(input).decode())]
+
+
+def question_of(turn: Sequence[JsonObject]) -> str:
+    """What the user said last, "" when that is nothing."""
+    return next((text_of(message) for message in reversed(turn) if message["role"] == "user"), "")
+
+
+def _message(message: Any, at: int) -> JsonObject:
+    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
+        raise _invalid(at, "needs role and content (or parts)")
+    role = message["role"]
+    if role not in _ROLES:
+        raise _invalid(at, f"has the role {role!r}; roles are {', '.join(_ROLES)}")
+    if isinstance(message.get("parts"), list):
+        out = {"role": role, "parts": message["parts"]}
+    elif isinstance(message.get("content"), str):
+        out = {"role": role, "parts": [_content(message)]}
+    else:
+        raise _invalid(at, "needs role and content (or parts)")
+    try:
+        return Message.from_json(out).to_json()
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _invalid(at, f"has parts that are none ({type(error).__name__}: {error})") from error
+
+
+def _content(message: Mapping[str, Any]) -> JsonObject:
+    if message["role"] == "tool":
+        return {"type": "tool_call_response", "id": message.get("tool_call_id", ""), "response": message["content"]}
+    return {"type": "text", "content": message["content"]}
+
+
+def _invalid(at: int, why: str) -> RunFailedError:
+    return RunFailedError(f"input.messages[{at}] {why}", reason="InvalidInput")

@@ -1,0 +1,159 @@
+"""What a router chose: read from what a model or an operation gave, and checked against the members."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import attrs
+import orjson
+
+from kastra_core.api.meta import JsonObject, JsonValue
+from kastra_core.errors import nearest
+from kastra_core.serde import type_word
+from kastra_plugin_network.members import Member, MisfitError
+
+__all__ = ["Choice", "ChoiceError", "choice_schema", "read_choice", "read_object"]
+
+_NOBODY = ("", "null", "none", "nobody")
+"""What models write in place of null."""
+_DECODER = json.JSONDecoder()
+
+
+class ChoiceError(Exception):
+    """A choice cannot be carried out; ``message`` says why, to the router."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@attrs.frozen(kw_only=True)
+class Choice:
+    """What is to be done next."""
+
+    member: Member | None
+    """None: nobody is called."""
+    input: JsonValue
+    """As the member takes it; without a member what the router gave."""
+    asked: str
+    """The input in text, for events and for the router's next choice."""
+    reason: str = ""
+    done: bool = False
+    """The request is answered, with this member's answer when there is a member."""
+    router: str = ""
+    """What decided: model, embedding or a plugin's word."""
+    scores: Mapping[str, float] = attrs.field(factory=dict)
+    repaired: int = 0
+    """How often the router was shown what was wrong."""
+    fallback: bool = False
+    final: bool = False
+    """The router cannot react to a failure of the member."""
+
+
+def choice_schema(names: Iterable[str], *, nobody: bool = True) -> JsonObject:
+    """JSON schema of a model's answer; strict modes of the model APIs take it.
+
+    The reason comes first: a model that writes it before it decides decides better.
+    """
+    agent: JsonObject = {"type": "string", "enum": list(names)}
+    return {
+        "type": "object",
+        "properties": {
+            "reason": {"type": "string"},
+            "agent": {"anyOf": [agent, {"type": "null"}]} if nobody else agent,
+            "input": {"type": "string"},
+            "done": {"type": "boolean"},
+        },
+        "required": ["reason", "agent", "input", "done"],
+        "additionalProperties": False,
+    }
+
+
+def read_object(text: str) -> JsonObject:
+    """The JSON object of a model's answer, bare, in a fence or with prose around it.
+
+    Raises: ChoiceError.
+
+    >>> read_object('Sure: ```json\\n{"agent": "a"}\\n```')
+    {'agent': 'a'}
+    """
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        at = text.find("{")
+        while at >= 0:
+            try:
+                value, _ = _DECODER.raw_decode(text, at)
+            except (ValueError, RecursionError):
+                at = text.find("{", at + 1)
+                continue
+            return _object(value)
+        raise ChoiceError(f"it is not JSON ({error})") from error
+    return _object(value)
+
+
+def _object(value: Any) -> JsonObject:
+    if isinstance(value, dict):
+        return value
+    raise ChoiceError(f"expected a JSON object, found {type_word(value)}")
+
+
+def read_choice(given: Mapping[str, Any], members: Mapping[str, Member], request: str, **more: Any) -> Choice:
+    """The choice that an object ``{agent, input, reason, done}`` stands for.
+
+    Args:
+        request: the user's words, for a choice that gives no input.
+        more: fields of :class:`Choice` that the object does not say.
+    Raises: ChoiceError: it names no member, or the input does not fit.
+    """
+    if "agent" not in given:
+        raise ChoiceError(f"agent is missing; it is the name of a member ({_names(members)}) or null")
+    done = given.get("done", False)
+    if isinstance(done, str) and done.lower() in ("true", "false"):
+        done = done.lower() == "true"
+    if not isinstance(done, bool):
+        raise ChoiceError(f"done is true or false, found {type_word(done)}")
+    reason = given.get("reason")
+    reason = reason if isinstance(reason, str) else ""
+    member = _member(given["agent"], members)
+    asked = given.get("input")
+    if member is None:
+        return Choice(member=None, input=asked, asked=_text(asked), reason=reason, done=done, **more)
+    if asked is None or asked == "":
+        asked = request
+    try:
+        fitting = member.fit(asked)
+    except MisfitError as error:
+        raise ChoiceError(error.message) from error
+    return Choice(member=member, input=fitting, asked=_text(asked), reason=reason, done=done, **more)
+
+
+def _member(name: Any, members: Mapping[str, Member]) -> Member | None:
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise ChoiceError(f"agent is the name of a member or null, found {type_word(name)}")
+    found = members.get(name)
+    if found is not None:
+        return found
+    plain = name.strip().casefold()
+    for other, member in members.items():
+        if other.casefold() == plain:
+            return member
+    if plain in _NOBODY:
+        return None
+    near = nearest(name, list(members))
+    hint = f"; did you mean {near!r}?" if near else ""
+    raise ChoiceError(f"there is no member {name[:80]!r}; members are {_names(members)}{hint}")
+
+
+def _names(members: Mapping[str, Member]) -> str:
+    return ", ".join(members)
+
+
+def _text(value: JsonValue) -> str:
+    if isinstance(value, str):
+        return value
+    return "" if value is None else orjson.dumps(value).decode()

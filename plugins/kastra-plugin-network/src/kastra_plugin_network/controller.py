@@ -1,0 +1,280 @@
+"""NetworkController: says in conditions whether a network could answer now, and what is missing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from kastra_core.api.meta import Condition, JsonObject, Resource, condition_of
+from kastra_core.api.references import Reference
+from kastra_core.controller import AbstractController, ready_status
+from kastra_core.errors import nearest
+from kastra_core.protocols.controller import Result
+from kastra_core.protocols.model import ModelCheck
+from kastra_core.serde import typed
+from kastra_plugin_network.operations import is_keyless
+from kastra_plugin_network.routers import chosen_model
+from kastra_plugin_network.rules import ROUTER_TYPES, references
+from kastra_plugin_network.spec import ModelSpec, NetworkSpec
+
+__all__ = ["NetworkController"]
+
+RECHECK_S = 10.0
+"""How soon a missing key or model is looked for again: the environment tells nobody when it changes."""
+CHECK_KEPT_S = 0.2
+"""How long what a provider said of a model holds for other networks."""
+_MODEL = "Model"
+"""Reasons that begin so say that only a model is missing: a run that brings a model may start all the same."""
+_MOST_TOLD = 10
+
+
+class NetworkController(AbstractController):
+    """Conditions: ``MembersResolved``, ``RouterReady``, ``StateReady`` (with a state), ``MemberMemory`` (only when an
+    agent's memory is not used), ``Ready``."""
+
+    kind = "Network"
+
+    def __init__(self, runtime: Any) -> None:
+        super().__init__(runtime)
+        self._checks: dict[tuple[str, str], tuple[float, ModelCheck]] = {}
+
+    async def get_desired_state(self, resource: Resource) -> JsonObject:
+        spec = typed(resource.spec, NetworkSpec)
+        wanted = list(references(resource))
+        there = await self.runtime.store.resources.get_many([reference.key for reference in wanted])
+        named = [(reference, there.get(reference.key)) for reference in wanted]
+        members = self._members(named)
+        router, shown, model = self._router(spec)
+        faults = [condition for condition in (members, router) if condition.status != "True"]
+        # What a model given to the run would mend is told last.
+        faults.sort(key=lambda condition: condition.reason.startswith(_MODEL))
+        if faults:
+            ready = Condition(type="Ready", status="False", reason=faults[0].reason, message=faults[0].message)
+        else:
+            ready = Condition(type="Ready", status="True", reason="Ready")
+        optional = [self._state(spec), self._memory(named)]
+        conditions = [ready, members, router, *(condition for condition in optional if condition is not None)]
+        status = ready_status(
+            resource,
+            conditions,
+            members=len(wanted),
+            router=shown,
+            model=model or None,
+            state=_state_word(spec),
+        )
+        kept = {condition.type for condition in conditions}
+        status["conditions"] = [
+            condition
+            for condition in status["conditions"]
+            if condition["type"] in kept or condition["type"] not in ("StateReady", "MemberMemory")
+        ]
+        return status
+
+    def result_of(self, resource: Resource, desired: Any) -> Result:
+        for condition in desired["conditions"]:
+            if condition["type"] == "RouterReady" and condition["status"] != "True":
+                return Result(requeue_after_s=RECHECK_S)
+        return Result()
+
+    # ------------------------------------------------------------------------------------ members
+
+    def _members(self, named: Sequence[tuple[Reference, Resource | None]]) -> Condition:
+        missing: list[str] = []
+        unready: list[str] = []
+        models: list[str] = []
+        for reference, found in named:
+            what = f"{reference.path}: {reference.key}"
+            if found is None:
+                known = self.runtime.registry.get(reference.group, reference.kind)
+                how = "" if known else f" (no plugin offers the kind {reference.kind})"
+                missing.append(f"{what} is not found{how}")
+            elif found.metadata.deletion_timestamp:
+                missing.append(f"{what} is being deleted")
+            elif not self._callable(reference):
+                missing.append(f"{what} cannot be called: no plugin runs resources of kind {reference.kind}")
+            else:
+                self._unready(what, found, unready, models)
+        if missing:
+            return Condition(
+                type="MembersResolved",
+                status="False",
+                reason="MemberNotFound",
+                message=f"{_joined(missing)}; apply the missing one, or take it out of the network",
+            )
+        if unready:
+            return Condition(
+                type="MembersResolved", status="False", reason="MemberNotReady", message=_joined([*unready, *models])
+            )
+        if models:
+            # Only models are missing, and a run that brings one may start.
+            return Condition(
+                type="MembersResolved", status="False", reason="ModelOfMemberMissing", message=_joined(models)
+            )
+        return Condition(type="MembersResolved", status="True", reason="Resolved")
+
+    def _callable(self, reference: Reference) -> bool:
+        kind = self.runtime.registry.get(reference.group, reference.kind)
+        return reference.kind == "Tool" or (kind is not None and kind.executable)
+
+    @staticmethod
+    def _unready(what: str, found: Resource, unready: list[str], models: list[str]) -> None:
+        ready = condition_of(found, "Ready")
+        if ready is not None and ready.get("status") == "True":
+            return
+        if ready is None:
+            unready.append(f"{what} is not ready (it was not reconciled yet)")
+            return
+        message = ready.get("message")
+        why = f"{ready.get('reason')}: {message}" if message else str(ready.get("reason"))
+        kind = models if str(ready.get("reason")).startswith(_MODEL) else unready
+        kind.append(f"{what} is not ready ({why})")
+
+    @staticmethod
+    def _memory(named: Sequence[tuple[Reference, Resource | None]]) -> Condition | None:
+        """Of agents whose own memory goes beyond what a network gives its members."""
+        lost = []
+        for reference, found in named:
+            memory = found.spec.get("memory") if found is not None and found.kind == "Agent" else None
+            if not isinstance(memory, Mapping) or memory.get("enabled") is False:
+                continue
+            if memory.get("type") in ("summary", "vector"):
+                lost.append(f"{reference.path}: {reference.name} ({memory['type']})")
+        if not lost:
+            return None
+        return Condition(
+            type="MemberMemory",
+            status="False",
+            reason="NotUsedInNetwork",
+            message=f"the memory that these agents keep of a thread is not used here: {_joined(lost)}; members get the "
+            "last spec.memory.maxMessages messages of the network's thread",
+        )
+
+    # ------------------------------------------------------------------------------------ state
+
+    @staticmethod
+    def _state(spec: NetworkSpec) -> Condition | None:
+        if spec.state is None:
+            return None
+        if not spec.state.persistence:
+            text = "it belongs to each run and goes with it"
+        else:
+            text = "it is kept for the network, and for each thread by itself"
+        if spec.state.ttl is not None:
+            text += f"; a value lives for {spec.state.ttl.plain} after it was written"
+        return Condition(type="StateReady", status="True", reason="Ready", message=text)
+
+    # ------------------------------------------------------------------------------------ router
+
+    def _router(self, spec: NetworkSpec) -> tuple[Condition, str, str]:
+        """(RouterReady, type of the router, its model)."""
+        models, config = self.runtime.models, self.runtime.config  # type: ignore[attr-defined]
+        keyless = models.keyless()
+        default = config.default_model or (f"{keyless}/auto" if keyless else None)
+        model, why = chosen_model(spec, config.model, default)
+        router = spec.router
+        embeddings = router.embeddings or models.embeddings()
+        kind, notes = router.type, [why] if why else []
+        if kind is None:
+            kind = "model"
+            weak = model is None or (model is not router.model and is_keyless(models, str(model)))
+            if weak and embeddings:
+                kind = "auto"
+                notes.append("the nearest description decides (router type auto), as its model needs no account")
+        shown = str(model) if model is not None else ""
+        faults = list(self._faults(spec, kind, model, embeddings, notes))
+        if kind == "embedding" and router.answer != "router":
+            shown = ""
+        if not faults:
+            told = "; ".join(notes)
+            return Condition(type="RouterReady", status="True", reason="Ready", message=told), kind, shown
+        reason, message = faults[0]
+        return Condition(type="RouterReady", status="False", reason=reason, message=message), kind, shown
+
+    def _faults(
+        self, spec: NetworkSpec, kind: str, model: ModelSpec | None, embeddings: str | None, notes: list[str]
+    ) -> Iterator[tuple[str, str]]:
+        """(reason, message) of what keeps a router from its work; what only makes it worse is added to ``notes``."""
+        router = spec.router
+        if kind not in ROUTER_TYPES:
+            fault = self._unknown_type(kind)
+            if fault is not None:
+                yield fault
+        if kind in ("embedding", "auto"):
+            yield from self._embedding_faults(embeddings)
+        needed = kind == "model" or router.answer == "router"
+        if kind == "auto" or needed:
+            for fault in self._model_faults(model):
+                if needed:
+                    yield fault
+                else:
+                    notes.append(f"no model decides between members that are about as near ({fault[1]})")
+
+    def _unknown_type(self, kind: str) -> tuple[str, str] | None:
+        plugins = getattr(self.runtime, "plugins", None)
+        if plugins is None:
+            return None
+        names = [record.name for _, record in plugins.records("kastra_operations")]
+        offered = sorted(name.removeprefix("router.") for name in names if name.startswith("router."))
+        if kind in offered:
+            return None
+        known = sorted({*offered, *ROUTER_TYPES})
+        near = nearest(kind, known)
+        hint = f"did you mean {near!r}?" if near else f"there are {', '.join(known)}"
+        return (
+            "RouterTypeNotFound",
+            f"spec.router.type: no installed plugin offers the router type {kind!r} (operation router.{kind}); {hint}",
+        )
+
+    def _embedding_faults(self, embeddings: str | None) -> Iterator[tuple[str, str]]:
+        if embeddings is None:
+            yield (
+                "EmbeddingsMissing",
+                "no model makes embeddings; set spec.router.embeddings or defaultEmbeddings in the configuration, or "
+                "pip install kastra-plugin-local",
+            )
+            return
+        provider, _, name = embeddings.partition("/")
+        check = self._check(provider, name)
+        if not check.ok:
+            remedy = f"; {check.remedy}" if check.remedy else ""
+            yield f"Embeddings{check.reason}", f"{embeddings}: {check.message}{remedy}"
+
+    def _model_faults(self, model: ModelSpec | None) -> Iterator[tuple[str, str]]:
+        if model is None:
+            yield (
+                "ModelMissing",
+                "spec.router.model is missing and there is no default; name a model, set defaultModel in the "
+                "configuration, or pip install kastra-plugin-local",
+            )
+            return
+        check = self._check(model.provider, model.name, model.settings())
+        if check.ok:
+            return
+        remedy = f"; {check.remedy}" if check.remedy else ""
+        reason = check.reason if check.reason.startswith(_MODEL) else f"{_MODEL}{check.reason}"
+        yield reason, f"{model}: {check.message}{remedy}"
+
+    def _check(self, provider: str, name: str, settings: Mapping[str, Any] | None = None) -> ModelCheck:
+        """Whether the model could answer; networks that name the same one share an answer for a moment."""
+        models = self.runtime.models  # type: ignore[attr-defined]
+        if settings:
+            check: ModelCheck = models.check(provider, name, settings)
+            return check
+        now = time.monotonic()
+        at, kept = self._checks.get((provider, name), (-CHECK_KEPT_S, None))
+        if kept is None or now - at >= CHECK_KEPT_S:
+            kept = models.check(provider, name)
+            self._checks[(provider, name)] = (now, kept)
+        return kept
+
+
+def _state_word(spec: NetworkSpec) -> str | None:
+    if spec.state is None:
+        return None
+    return "kept" if spec.state.persistence else "run"
+
+
+def _joined(texts: Sequence[str]) -> str:
+    more = [f"and {len(texts) - _MOST_TOLD} more"] if len(texts) > _MOST_TOLD else []
+    return "; ".join([*texts[:_MOST_TOLD], *more])

@@ -1,0 +1,135 @@
+"""Operations of this plugin: ``router.embedding`` and ``network.plan``. JSON in, JSON out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from kastra_core.api.meta import JsonObject, JsonValue
+from kastra_core.errors import KastraError, ModelError, OperationError
+from kastra_core.protocols.model import EmbeddingRequest
+from kastra_core.protocols.runner import OperationContext
+
+__all__ = ["embedding", "plan"]
+
+_LONGEST_TEXT = 4000
+"""Characters of a text of which a vector is made."""
+_MOST_VECTORS = 4096
+_vectors: dict[tuple[str, str], tuple[float, ...]] = {}
+"""(provider/model, text of a candidate) -> unit vector; the same in all runs of the process."""
+
+
+async def embedding(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
+    """Choose the candidate whose description is nearest in meaning to the request.
+
+    Arguments: as of every ``router.<type>``; ``options.embeddings`` ("provider/name") says what makes the vectors.
+    Result: ``{agent, input, reason, done, scores, margin, usage, model}``; scores are cosines, ``margin`` is the best one
+    less the next one (1 for a single candidate).
+    Raises: OperationError (EmbeddingsMissing); what the provider says.
+    """
+    models = ctx.runtime.models
+    model = (arguments.get("options") or {}).get("embeddings") or models.embeddings()
+    candidates, request = arguments["candidates"], arguments["request"]
+    if not candidates:
+        return {"agent": None, "input": request, "reason": "there are no candidates", "done": False, "scores": {}}
+    if not model:
+        raise OperationError(
+            "no model makes embeddings; set spec.router.embeddings or defaultEmbeddings in the configuration, or "
+            "pip install kastra-plugin-local",
+            reason="EmbeddingsMissing",
+        )
+    provider, _, name = model.partition("/")
+    usage = {"input_tokens": 0, "output_tokens": 0}
+    settings = models.settings(provider)
+
+    async def on_retry(attempt: int, wait_s: float, error: ModelError) -> None:
+        await ctx.emit({"type": "model_retry", "attempt": attempt, "wait_s": round(wait_s, 3), "reason": error.reason})
+
+    async def vectors_of(texts: Sequence[str], kind: Any) -> list[tuple[float, ...]]:
+        response = await models.embed(
+            provider,
+            EmbeddingRequest(model=name, texts=texts, input_type=kind, settings=settings),
+            on_retry=on_retry,
+        )
+        for field, used in response.usage.to_json().items():
+            usage[field] = usage.get(field, 0) + used
+        if len(response.vectors) != len(texts):
+            raise OperationError(
+                f"{model} gave {len(response.vectors)} vectors for {len(texts)} texts", reason="BadResponse"
+            )
+        return [_unit(vector) for vector in response.vectors]
+
+    texts = [_passage(candidate) for candidate in candidates]
+    missing = list(dict.fromkeys(text for text in texts if (model, text) not in _vectors))
+    made: dict[str, tuple[float, ...]] = {}
+    if missing:
+        made = dict(zip(missing, await vectors_of(missing, "passage")))
+        if len(_vectors) + len(made) > _MOST_VECTORS:
+            _vectors.clear()
+        _vectors.update({(model, text): vector for text, vector in made.items()})
+    known = [made[text] if text in made else _vectors[(model, text)] for text in texts]
+    [asked] = await vectors_of([request[:_LONGEST_TEXT]], "query")
+    scores = {}
+    for candidate, vector in zip(candidates, known):
+        if len(vector) != len(asked):
+            raise OperationError(f"{model} gives vectors of different lengths", reason="BadResponse")
+        scores[candidate["name"]] = round(math.fsum(map(float.__mul__, asked, vector)), 6)
+    ranked = sorted(scores, key=lambda name: -scores[name])
+    best = ranked[0]
+    if len(ranked) > 1:
+        margin = round(scores[best] - scores[ranked[1]], 6)
+        reason = f"its description is nearest to the request: {scores[best]:.3f}, {margin:.3f} before {ranked[1]}"
+    else:
+        margin, reason = 1.0, f"it is the only member ({scores[best]:.3f})"
+    return {
+        "agent": best,
+        "input": request,
+        "reason": reason,
+        "done": True,
+        "scores": scores,
+        "margin": margin,
+        "usage": usage,
+        "model": model,
+    }
+
+
+def _passage(candidate: JsonObject) -> str:
+    description = candidate.get("description") or ""
+    text = f"{candidate['name']}: {description}" if description else str(candidate["name"])
+    return text[:_LONGEST_TEXT]
+
+
+def _unit(vector: Sequence[float]) -> tuple[float, ...]:
+    """The vector with length 1; zeros stay."""
+    length = math.hypot(*vector)
+    return tuple(float(value) / length for value in vector) if length else tuple(float(value) for value in vector)
+
+
+async def plan(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
+    """Say how a network is routed where that depends on what is installed.
+
+    Arguments: ``type`` (that of the network, or null), ``model`` ("provider/name" or null), ``embeddings`` (or null).
+    Result: ``{type, weak, why}``; ``weak``: the model is one that needs no account.
+    """
+    models = ctx.runtime.models
+    model = arguments.get("model")
+    weak = model is None or is_keyless(models, model)
+    embeddings = arguments.get("embeddings") or models.embeddings()
+    kind = arguments.get("type")
+    why = ""
+    if kind is None:
+        kind = "auto" if weak and embeddings else "model"
+        if kind == "auto":
+            why = "the nearest description decides (router type auto)"
+            if model is not None:
+                why = f"{model} needs no account, and such models are small: {why}"
+    return {"type": kind, "weak": weak, "why": why}
+
+
+def is_keyless(models: Any, model: str) -> bool:
+    """Whether ``provider/name`` is of a provider that needs no account."""
+    try:
+        return bool(models.choose(model.partition("/")[0]).registration.keyless)
+    except KastraError:
+        return False

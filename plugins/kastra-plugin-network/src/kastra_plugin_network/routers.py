@@ -1,0 +1,351 @@
+"""How the next member is chosen, for each type of router. All choices are recorded operations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from kastra_core.api.meta import JsonObject, JsonValue, Resource
+from kastra_core.errors import OperationError, RunFailedError
+from kastra_core.protocols.runner import RunContext
+from kastra_plugin_network.choice import Choice, ChoiceError, read_choice, read_object
+from kastra_plugin_network.members import Member, MisfitError
+from kastra_plugin_network.prompts import Done, message, repair_text, situation, text_of
+from kastra_plugin_network.spec import ModelSpec, NetworkSpec
+
+__all__ = ["NoCandidateError", "Pass", "Plan", "Way", "choose", "chosen_model", "way_of"]
+
+_ROUTE = "route"
+"""Step of the journal path of a choice."""
+_PICK = """\
+Choose the member that can answer the request best. Answer with JSON: {{"agent": name}}.
+
+Members:
+{members}"""
+
+
+class NoCandidateError(Exception):
+    """The router has nobody to call; ``message`` says why."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@attrs.frozen(eq=False)
+class Plan:
+    """What does not change between the runs of one pinned network."""
+
+    target: Resource
+    spec: NetworkSpec
+    members: Mapping[str, Member]
+    system: JsonObject
+    """What the router's model is told."""
+    schema: JsonObject
+    """Of the model's choice."""
+    candidates: Sequence[JsonObject]
+    """The members, as operations get them."""
+
+    @property
+    def fallback(self) -> Member | None:
+        return self.members.get(self.spec.router.fallback or "")
+
+
+@attrs.frozen(kw_only=True)
+class Way:
+    """How a run routes."""
+
+    type: str
+    request: JsonObject | None
+    """Arguments of ``model.chat`` without messages; None: no model is there."""
+    weak: bool = False
+    """The model is one without account: it only chooses between members that are about as near."""
+    why: str = ""
+    """Why it is not what the network itself says."""
+
+
+@attrs.define(kw_only=True)
+class Pass:
+    """What a router decides on."""
+
+    request: str
+    """The user's words."""
+    conversation: Sequence[JsonObject]
+    """Messages before them."""
+    scope: str | None
+    """Of the shared state."""
+    done: list[Done] = attrs.field(factory=list)
+    step: int = 1
+
+    @property
+    def answered(self) -> bool:
+        """Some member has answered."""
+        return any(result.error is None for result in self.done)
+
+    async def state(self, ctx: RunContext) -> JsonObject | None:
+        if self.scope is None:
+            return None
+        found = await ctx.perform("state.get", {"scope": self.scope}, name="state")
+        return found if isinstance(found, dict) else None
+
+
+# ------------------------------------------------------------------------------------------------ the way
+
+
+def chosen_model(spec: NetworkSpec, override: str | None, default: str | None) -> tuple[ModelSpec | None, str]:
+    """Return (model that routes, why it is not the network's own or "").
+
+    An override keeps the parameters but not address and key, which belong to their own provider.
+    """
+    own = spec.router.model
+    if override:
+        provider, _, name = override.partition("/")
+        if own is not None and (own.provider, own.name) == (provider, name):
+            return own, ""
+        model = ModelSpec(provider=provider, name=name, parameters=own.all_parameters() if own else {})
+        place = f" in place of {own}" if own else ""
+        return model, f"{override} routes{place}, as the configuration or --model says"
+    if own is not None:
+        return own, ""
+    if default:
+        provider, _, name = default.partition("/")
+        return ModelSpec(provider=provider, name=name), f"spec.router.model is missing; the default {default} routes"
+    return None, ""
+
+
+async def way_of(ctx: RunContext, spec: NetworkSpec) -> Way:
+    """Decide how this run routes; what depends on the installation is recorded.
+
+    Raises: RunFailedError (ModelMissing).
+    """
+    router = spec.router
+    model, why = chosen_model(spec, ctx.spec.get("model"), ctx.spec.get("defaultModel"))
+    kind, weak = router.type, False
+    if kind == "auto" or (kind is None and (model is None or model is not router.model)):
+        asked = {"type": kind, "model": str(model) if model else None, "embeddings": router.embeddings}
+        found = await ctx.perform("network.plan", asked, name="plan")
+        kind, weak = found["type"], found["weak"]
+        if kind == "auto" and router.type is None:
+            why = "; ".join(text for text in (why, found["why"]) if text)
+        else:
+            why = ""
+    else:
+        kind, why = kind or "model", ""
+    if model is None and (kind == "model" or (router.answer == "router" and kind not in ("embedding", "auto"))):
+        raise RunFailedError(
+            "the network names no model (spec.router.model) and there is no default", reason="ModelMissing"
+        )
+    return Way(type=kind, request=_request(model) if model is not None else None, weak=weak, why=why)
+
+
+def _request(model: ModelSpec) -> JsonObject:
+    request: JsonObject = {"provider": model.provider, "model": model.name}
+    parameters, settings = model.all_parameters(), model.settings()
+    if parameters:
+        request["parameters"] = parameters
+    if settings:
+        request["settings"] = settings
+    return request
+
+
+# ------------------------------------------------------------------------------------------------ choosing
+
+
+async def choose(ctx: RunContext, plan: Plan, way: Way, now: Pass) -> Choice:
+    """The next choice.
+
+    Raises: NoCandidateError; OperationError: the router itself failed.
+    """
+    if way.type == "model":
+        return await _by_model(ctx, plan, way, now)
+    if way.type == "embedding":
+        return (await _by_embedding(ctx, plan, now))[0]
+    if way.type == "auto":
+        return await _auto(ctx, plan, way, now)
+    return await _by_plugin(ctx, plan, way, now)
+
+
+async def _by_model(
+    ctx: RunContext, plan: Plan, way: Way, now: Pass, scores: Mapping[str, float] | None = None
+) -> Choice:
+    assert way.request is not None
+    told = situation(now.request, now.conversation, now.done, await now.state(ctx))
+    messages = [plan.system, message("user", told)]
+    request = {**way.request, "response_schema": plan.schema, "show": False}
+    repaired = 0
+    while True:
+        response = await ctx.perform("model.chat", {**request, "messages": messages}, name=_ROUTE)
+        text = _answer_of(response)
+        try:
+            choice = read_choice(
+                read_object(text), plan.members, now.request, router="model", repaired=repaired, scores=scores or {}
+            )
+            _sensible(choice, plan, now)
+        except ChoiceError as error:
+            wrong = error.message
+        else:
+            if choice.member is None and not choice.done:
+                raise NoCandidateError(choice.reason or "the router says that no member fits")
+            return choice
+        if ctx.streaming:
+            await ctx.emit({"type": "note", "message": f"the router's choice cannot be carried out: {wrong}"})
+        if repaired >= plan.spec.router.max_repairs:
+            raise NoCandidateError(f"the router's choice cannot be carried out: {wrong}")
+        repaired += 1
+        messages += [response["message"], message("user", repair_text(wrong))]
+
+
+def _answer_of(response: Any) -> str:
+    finish = response.get("finish_reason")
+    if finish == "content_filter":
+        raise RunFailedError("the provider's content filter stopped the router", reason="ContentFilter")
+    return text_of(response["message"])
+
+
+def _sensible(choice: Choice, plan: Plan, now: Pass) -> None:
+    """Raises: ChoiceError for what contradicts itself."""
+    if choice.member is not None:
+        return
+    if choice.done:
+        words = plan.spec.router.answer == "router" and choice.asked.strip()
+        if not now.answered and not words:
+            raise ChoiceError("done is true, but no member has answered yet; choose a member")
+    elif now.answered:
+        raise ChoiceError("agent is null and done is false; choose a member, or set done when the request is answered")
+
+
+async def _by_embedding(ctx: RunContext, plan: Plan, now: Pass) -> tuple[Choice, float]:
+    """Return (the nearest member that takes the request, how much nearer it is than the next one).
+
+    Raises: NoCandidateError: no member takes it.
+    """
+    options: JsonObject = {}
+    if plan.spec.router.embeddings:
+        options["embeddings"] = plan.spec.router.embeddings
+    found = await ctx.perform("router.embedding", _arguments(plan, now, None, options), name=_ROUTE)
+    scores: dict[str, float] = found["scores"]
+    ranked = sorted(scores, key=lambda name: -scores[name])
+    for at, name in enumerate(ranked):
+        member = plan.members[name]
+        try:
+            fitting = member.fit(now.request)
+        except MisfitError:
+            continue
+        choice = Choice(
+            member=member,
+            input=fitting,
+            asked=now.request,
+            reason=found["reason"] if at == 0 else f"nearest of those that take a text ({scores[name]:.3f})",
+            done=True,
+            router="embedding",
+            scores=scores,
+            final=True,
+        )
+        return choice, float(found["margin"]) if at == 0 else 0.0
+    raise NoCandidateError("no member takes the request as it is; a model could make their inputs (router type model)")
+
+
+async def _auto(ctx: RunContext, plan: Plan, way: Way, now: Pass) -> Choice:
+    if now.done and way.request is not None and not way.weak:
+        return await _by_model(ctx, plan, way, now)
+    nearest, margin = await _by_embedding(ctx, plan, now)
+    limit = plan.spec.router.margin
+    if margin >= limit or way.request is None or len(plan.members) == 1:
+        return nearest
+    try:
+        if way.weak:
+            return await _pick(ctx, plan, way, now, nearest, limit)
+        return await _by_model(ctx, plan, way, now, nearest.scores)
+    except OperationError as error:
+        if ctx.streaming:
+            told = f"the model could not decide ({error}); the nearest member is taken"
+            await ctx.emit({"type": "note", "message": told})
+        return nearest
+
+
+async def _pick(ctx: RunContext, plan: Plan, way: Way, now: Pass, nearest: Choice, limit: float) -> Choice:
+    """Have a small model choose between members that are about as near; it gets the user's words."""
+    assert way.request is not None
+    assert nearest.member is not None
+    scores = nearest.scores
+    best = scores[nearest.member.name]
+    near: dict[str, JsonValue] = {}
+    for name, member in plan.members.items():
+        try:
+            near_enough = abs(best - scores[name]) < limit or member is nearest.member
+            if near_enough:
+                near[name] = member.fit(now.request)
+        except MisfitError:
+            continue
+    if len(near) == 1:
+        return nearest
+    lines = [f"- {name}: {plan.members[name].description}".rstrip(": ") for name in near]
+    schema: JsonObject = {
+        "type": "object",
+        "properties": {"agent": {"type": "string", "enum": list(near)}},
+        "required": ["agent"],
+        "additionalProperties": False,
+    }
+    messages = [
+        message("system", _PICK.format(members="\n".join(lines))),
+        message("user", situation(now.request, now.conversation, (), None)),
+    ]
+    response = await ctx.perform(
+        "model.chat",
+        {**way.request, "response_schema": schema, "show": False, "messages": messages},
+        name=_ROUTE,
+    )
+    try:
+        picked = read_object(_answer_of(response)).get("agent")
+    except ChoiceError:
+        picked = None
+    if not isinstance(picked, str) or picked not in near:
+        return nearest
+    told = ", ".join(f"{other} {scores[other]:.3f}" for other in near)
+    return attrs.evolve(
+        nearest,
+        member=plan.members[picked],
+        input=near[picked],
+        reason=f"the model chose between those that are about as near: {told}",
+        router="model",
+    )
+
+
+async def _by_plugin(ctx: RunContext, plan: Plan, way: Way, now: Pass) -> Choice:
+    arguments = _arguments(plan, now, await now.state(ctx), dict(plan.spec.router.options))
+    found = await ctx.perform(f"router.{way.type}", arguments, name=_ROUTE)
+    if not isinstance(found, dict):
+        raise RunFailedError(f"router {way.type}: its result is no object", reason="BadRouter")
+    scores = found.get("scores")
+    known = {name: score for name, score in scores.items() if name in plan.members} if isinstance(scores, dict) else {}
+    try:
+        choice = read_choice(found, plan.members, now.request, router=way.type, scores=known)
+        _sensible(choice, plan, now)
+    except ChoiceError as error:
+        raise NoCandidateError(f"router {way.type}: {error.message}") from error
+    if choice.member is None and not choice.done:
+        raise NoCandidateError(choice.reason or f"router {way.type} says that no member fits")
+    last = now.done[-1] if now.done else None
+    if last is not None and last.error is not None and choice.member is not None:
+        same = (last.member, last.asked) == (choice.member.name, choice.asked)
+        if same:
+            raise NoCandidateError(f"router {way.type} chose {last.member} again, which has just failed")
+    return choice
+
+
+def _arguments(plan: Plan, now: Pass, state: JsonObject | None, options: JsonObject) -> JsonObject:
+    """What the operation of a router type gets."""
+    meta, spec = plan.target.metadata, plan.spec
+    return {
+        "network": {"namespace": meta.namespace, "name": meta.name},
+        "instructions": "\n\n".join(text for text in (spec.instructions, spec.router.instructions) if text),
+        "request": now.request,
+        "conversation": list(now.conversation),
+        "candidates": list(plan.candidates),
+        "results": [result.to_json() for result in now.done],
+        "state": state,
+        "options": options,
+        "step": now.step,
+    }

@@ -1,0 +1,223 @@
+"""Processes that carry out networks, and agents with a memory, are killed at every commit; what is left must go on as
+if nothing had happened: the same answer, usage, journal, thread and shared state.
+
+``KASTRA_CRASH_ROUNDS=N``: so many rounds of kills at random moments (default 2); with 3 and more a process is also
+killed before, amid and after each commit, not at one of these moments in rotation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+from crash_nursery import DOOMS, KILLED, ROUNDS, Nursery, Place, nursery_of, places
+from kastra_core.api.kind import MAIN_GROUP
+from kastra_core.api.meta import Resource
+from kastra_core.protocols.store import Store
+
+AT_ONCE = 4
+"""Places at which something runs at the same time."""
+THREAD = "thread/default/t/network/default"
+WRITES = {"Agent": "/state_set#0", "Workflow": "/append#0"}
+"""Kind -> end of the journal path of the one update of the state that each member makes."""
+
+
+@attrs.frozen
+class Case:
+    """A run of a network, and what it must come to."""
+
+    asked: str
+    output: str
+    log: str
+    """What the members appended to the shared state, one after the other."""
+    least: int
+    """Commits that it has at least."""
+
+
+CASES = {
+    "main": Case(
+        "please do all of it",
+        "<stamp-done> for stamp",
+        "billing tech report ",
+        40,
+    ),
+    "nearest": Case("invoices, coins, payment", "<billing-done> log was ''", "billing ", 10),
+    "mixed": Case("invoices, coins, payment", "<tech-done> log was ''", "tech ", 10),
+}
+
+
+class Spot(Place):
+    """A place where networks run, each in the thread ``t``."""
+
+    def of(self, *names: str) -> Spot:
+        """Itself, for runs of these networks."""
+        self.runs = {name: (f"networks/{name}", CASES[name].asked) for name in names}
+        return self
+
+    async def ran(self, **more: Any) -> int:
+        return await self.begin("run", **{"thread": "t", **more}).end()
+
+    def commits(self) -> int:
+        """How many there were in the process that was begun with ``census``."""
+        return int((self.directory / "census").read_text(encoding="utf-8"))
+
+    async def states(self) -> dict[str, Any]:
+        """Values by scope of all states that runs shared; asserts that an update is there if and only if its record
+        is."""
+
+        async def read(store: Store) -> dict[str, Any]:
+            runs = (await store.resources.list(MAIN_GROUP, "Run")).items
+            found: dict[str, Any] = {}
+            for run in runs:
+                shared = run.spec.get("shared")
+                if shared is None:
+                    continue
+                state = await store.state.get_state(shared["scope"])
+                target = run.spec["target"]
+                end = WRITES.get(target["kind"])
+                if end is not None:
+                    paths = [line.path for line in await store.journal.records(run.metadata.uid)]
+                    recorded = any(path.endswith(end) for path in paths)
+                    assert (f"by-{target['name']}" in state) == recorded, (target, paths, state)
+                found[_name_of(shared["scope"], runs)] = state
+            return found
+
+        states: dict[str, Any] = await self.look(read)
+        return states
+
+
+def _name_of(scope: str, runs: Sequence[Resource]) -> str:
+    """A scope without the uid in it, which is another one in each place."""
+    for run in runs:
+        if scope.endswith(run.metadata.uid):
+            return f"run/{run.spec['target']['name']}"
+    return scope
+
+
+@pytest.fixture
+async def nursery() -> AsyncIterator[Nursery]:
+    async with nursery_of("network_worker.py") as made:
+        yield made
+
+
+@pytest.fixture
+async def place(nursery: Nursery, tmp_path: Path) -> Callable[[], Spot]:
+    """Makes places that are alike."""
+    return await places(nursery, tmp_path, Spot)
+
+
+@attrs.frozen
+class Calm:
+    """What an undisturbed run left behind."""
+
+    outcome: dict[str, Any]
+    states: dict[str, Any]
+    keys: Counter[str]
+    commits: int
+
+
+async def undisturbed(place: Callable[[], Spot], name: str) -> Calm:
+    here = place().of(name)
+    assert await here.ran(census=str(here.directory / "census")) == 0
+    assert set(here.calls().values()) == {1}
+    calm = Calm(await here.outcome(), await here.states(), here.keys(), here.commits())
+    case = CASES[name]
+    [run] = [run for run in calm.outcome["runs"] if not run["child"]]
+    assert (run["output"], run["reason"], run["phase"]) == (case.output, "Completed", "Succeeded")
+    assert calm.states[f"{THREAD}/{name}"]["log"] == case.log
+    assert [message["role"] for message in calm.outcome["messages"]] == ["user", "assistant"]
+    return calm
+
+
+async def alike(here: Spot, calm: Calm) -> None:
+    """Assert that a run that was killed left behind what an undisturbed one did."""
+    assert await here.outcome() == calm.outcome
+    assert await here.states() == calm.states
+    assert here.keys() == calm.keys, "what was carried out again had the same idempotency key"
+
+
+async def _all(work: list[Callable[[], Awaitable[None]]]) -> None:
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(piece: Callable[[], Awaitable[None]]) -> None:
+        async with gate:
+            await piece()
+
+    async with asyncio.TaskGroup() as group:
+        for piece in work:
+            group.create_task(one(piece))
+
+
+def _moments(commits: int, shift: int) -> list[tuple[int, str]]:
+    return [
+        (at, when)
+        for at in range(1, commits + 1)
+        for number, when in enumerate(DOOMS)
+        if ROUNDS > 2 or number == (at + shift) % len(DOOMS)
+    ]
+
+
+@pytest.mark.parametrize("name", CASES)
+async def test_a_network_killed_at_any_commit_ends_as_if_it_had_not_been(place: Callable[[], Spot], name: str) -> None:
+    calm = await undisturbed(place, name)
+    assert calm.commits >= CASES[name].least
+
+    async def kill(at: int, when: str) -> None:
+        here = place().of(name)
+        code = await here.ran(doom=[at, when])
+        if code != 0:  # else it had fewer commits than that: they depend on what fell together
+            assert code == KILLED
+            await here.after_kill()
+            await here.states()
+            assert await here.ran() == 0
+        await alike(here, calm)
+
+    await _all([functools.partial(kill, at, when) for at, when in _moments(calm.commits, sorted(CASES).index(name))])
+
+
+async def test_a_network_killed_again_and_again_ends_as_if_it_had_not_been(place: Callable[[], Spot]) -> None:
+    """The processes live for a few commits each."""
+    calm = await undisturbed(place, "main")
+    here = place().of("main")
+    for lives in range(100):
+        code = await here.ran(doom=[5 + lives // 3, DOOMS[lives % len(DOOMS)]])
+        if code == 0:
+            break
+        assert code == KILLED
+        await here.after_kill()
+        await here.states()
+    assert here.killed > 3
+    await alike(here, calm)
+
+
+async def test_networks_of_a_killed_process_go_on_in_another_one_that_lives(place: Callable[[], Spot]) -> None:
+    """Two processes share the store; now the one is killed at a random moment, now the other."""
+    calm = place().of(*CASES)
+    assert await calm.ran(thread=None) == 0
+    outcome, states = await calm.outcome(), await calm.states()
+    for seed in range(ROUNDS):
+        chance, here = random.Random(seed), place().of(*CASES)
+        begin = functools.partial(here.begin, lease_ttl_s=0.9)
+        workers = [begin("run"), begin("serve")]
+        for _ in range(chance.randint(3, 6)):
+            await asyncio.sleep(chance.uniform(0.05, 0.3))
+            number = chance.randrange(2)
+            if not await workers[number].kill():
+                break  # all is done already
+            assert await workers[number].end() == KILLED
+            await here.after_kill()
+            await here.states()
+            workers[number] = begin("run")
+        assert [await worker.end() for worker in workers] == [0, 0]
+        assert here.killed
+        assert await here.outcome() == outcome
+        assert await here.states() == states
+        assert here.keys() == calm.keys()
