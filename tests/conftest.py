@@ -45,6 +45,16 @@ def mock_openai(_mock_openai_server: Any) -> Any:
 
 
 @pytest.fixture(scope="session")
+def forks() -> Iterator[Any]:
+    """Begins processes of ``kastra`` that have everything imported: ``.run(args, ...)``, ``.begin(args, ...)``.
+
+    See ``forked_kastra.py``; a process that starts from nothing takes four times as much of the machine.
+    """
+    with _module("forked_kastra").ForkServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
 def hrana() -> Any:
     """The module ``hrana_server``: ``HranaServer`` for the test's event loop, ``HranaProcess`` for another process."""
     return _module("hrana_server")

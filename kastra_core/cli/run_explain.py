@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["children_of", "explain_run", "trace_data"]
 
+_WORDED = "/answer#"
+"""Journal path of the answer in a router's own words."""
 DIFFERS = (
     "note: replayed over its journal this run does not end as it did; the plugin of its kind has changed since, "
     "and what is told here may not be what happened"
@@ -122,6 +124,8 @@ def _step_lines(run: Resource, trace: Trace, children: Mapping[str, Resource]) -
             yield f"{indent}  note: {in_one_line(str(event.get('message') or ''))}"
         elif kind == "operation" and routes.members and not event.get("ok"):
             yield f"    the router failed: {reason_words(event.get('error'))}"
+        elif kind == "operation" and routes.members and path.startswith(_WORDED):
+            yield "the router words the answer"
     yield from routes.under_way(over=run.status.get("phase") in FINISHED)
 
 
@@ -219,7 +223,9 @@ def _ending(runtime: RuntimeManager, run: Resource, trace: Trace) -> Iterator[st
     phase = run.status.get("phase")
     if any(is_route(entry.event) for entry in trace.entries):
         yield from _end_of_routing(run, rows)
-    elif phase == "Succeeded":
+        yield from lines_of_awaited(runtime, run)
+        return
+    if phase == "Succeeded":
         last = _last_at_the_top(rows)
         if last is not None:
             ends = "ends the whole" if last.body == "succeed" else "was the last step"

@@ -189,7 +189,9 @@ class LiveList:
         name = entry.path.rpartition("/")[2]
         if entry.lane not in ("", entry.step):
             name = f"[{entry.lane}] {name}"
-        words = [in_one_line(entry.name)] if entry.name and entry.name != entry.step else []
+        # The body of a network's step names the member, as its name does.
+        is_named = not entry.name or entry.name == entry.step or entry.body.endswith(f" {entry.name}")
+        words = [] if is_named else [in_one_line(entry.name)]
         words.extend(filter(None, (entry.body, entry.counter)))
         if entry.attempt > 1:
             words.append(f"try {entry.attempt}" if entry.active else f"{entry.attempt} tries")

@@ -286,6 +286,8 @@ class Screen:
         if run != self._speaker:
             self._turn_ends()
             self._speaker = run
+            if run in self._routings:
+                self._say("in the router's words:", "  " * self._depth(run))
         before, self._turn = self._turn, self._turn + text
         if not self._again:
             self._write(text)
@@ -297,6 +299,13 @@ class Screen:
             self._end_line()
             self.lines.say("note: the answer starts over")
             self._write(before + text)
+
+    def _depth(self, run: str) -> int:
+        """How many runs are around one."""
+        depth = 0
+        while run in self._callers:
+            run, depth = self._callers[run], depth + 1
+        return depth
 
     def _is_last(self, run: str) -> bool:
         """Whether what a run says is the answer. Nobody minds on a terminal; what stands in a pipe stays there."""

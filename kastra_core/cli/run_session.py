@@ -203,8 +203,9 @@ class RunSession:
         """Wait for the other runs that this process took over; Ctrl-C hands them back."""
         runs = self.runtime.runs
         self._tell_resumed()
-        others = runs.active
+        others = [key for key in runs.active if not await self._is_called(key)]
         if not others:
+            await runs.drain()  # what a cancelled run had called ends with it
             return
         names = ", ".join(f"run/{key.name}" for key in others)
         self.lines.say(f"waiting for {names} to end (Ctrl-C hands back)", cut=False)
@@ -218,6 +219,11 @@ class RunSession:
             run = await self.runtime.client.get(key)
             if run is not None:
                 self.lines.say(f"run/{key.name}: {run.status.get('phase')}")
+
+    async def _is_called(self, key: ResourceKey) -> bool:
+        """Whether another run called this one."""
+        run = await self.runtime.client.get(key)
+        return run is not None and "parent" in run.spec
 
     def _tell_resumed(self) -> None:
         resumed = self.runtime.runs.resumed

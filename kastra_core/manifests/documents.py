@@ -72,16 +72,17 @@ class Document:
     """Parts of ``data`` that stand elsewhere in the text, or in another file."""
 
     def origin(self, path: str) -> tuple[Document, str]:
-        """Return the document that the field at ``path`` was read from, and its path in the text of that."""
+        """Return the document that the field at ``path`` was read from, as it stands in its file, and its path there."""
         best: Origin | None = None
         for one in self.origins:
             if _is_below(path, one.into) and (best is None or len(one.into) > len(best.into)):
                 best = one
+        here = attrs.evolve(self, origins=()) if self.origins else self
         if best is None:
-            return self, path
+            return here, path
         rest = path[len(best.into) :].removeprefix("." if not best.path else "")
         inner = best.path + rest
-        return (self, inner) if best.document is None else best.document.origin(inner)
+        return (here, inner) if best.document is None else best.document.origin(inner)
 
     def locate(self, path: str, *, key: bool = False) -> tuple[int, int]:
         """Return line and column, from 1, of the field at ``path`` ("spec.tools[0].name"), in the file of its origin.

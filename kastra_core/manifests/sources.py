@@ -259,7 +259,13 @@ class _Below(_Sources):
 
     def leads_out(self, path: str) -> None:
         self.pattern = ""
-        self.problem(path, "a link in it leads out of the directory", "copy what is wanted into the directory")
+        first = Path(path)
+        # What is behind the link is not named.
+        for ancestor in reversed((first, *first.parents)):
+            if ancestor.is_symlink() and not self.is_inside(str(ancestor)):
+                first = ancestor
+                break
+        self.problem(str(first), "this link leads out of the directory", "copy what is wanted into the directory")
 
 
 def _files_below(directory: str, recursive: bool, sources: _Sources) -> Iterator[str]:

@@ -56,7 +56,9 @@ def registry() -> KindRegistry:
 def bundle(*paths: str, name: str = "all", inline: Sequence[str] = ()) -> str:
     items = [f"    - file: {path}" for path in paths]
     items += [note(one, indent="      ").replace("      ", "    - ", 1) for one in inline]
-    return f"apiVersion: acme.example/v1\nkind: Bundle\nmetadata: {{name: {name}}}\nspec:\n  items:\n" + "\n".join(items)
+    return f"apiVersion: acme.example/v1\nkind: Bundle\nmetadata: {{name: {name}}}\nspec:\n  items:\n" + "\n".join(
+        items
+    )
 
 
 def note(name: str, text: str = "hello", *, indent: str = "") -> str:
@@ -132,7 +134,7 @@ def test_an_included_manifest_resolves_its_own_files_from_its_own_directory(
 ) -> None:
     write(all=bundle("inner/some.yaml"), inner__some=bundle("n.yaml", name="some"), inner__n=note("n", text="[]"))
     (found,) = problems(registry, "all.yaml")
-    assert str(found).startswith("inner/n.yaml:5:9: Bundle default/all: spec.items[0].spec.items[0].spec.text: expected")
+    assert str(found).startswith("inner/n.yaml:5:3: Bundle default/all: spec.items[0].spec.items[0].spec.text: ")
 
 
 def test_a_problem_is_shown_in_the_file_and_line_it_comes_from(
@@ -147,7 +149,7 @@ def test_a_problem_is_shown_in_the_file_and_line_it_comes_from(
     assert [(one.file, one.line, one.column, one.path) for one in found] == [
         ("bad.yaml", 6, 9, "spec.items[2].spec.text"),
         # it is the fourth item of the file, the fifth when the files are in their places
-        ("all.yaml", 15, 23, "spec.items[4].metadata.name"),
+        ("all.yaml", 15, 24, "spec.items[4].metadata.name"),
     ]
 
 
@@ -181,12 +183,12 @@ def test_all_problems_of_all_files_are_told_at_once(registry: KindRegistry, writ
         ('""', "is no path"),
         ('"-"', "is no path"),
         ('"\\0"', "is no path"),
-        ("link.yaml", "a link in it leads out of the directory"),
-        ("linked/secret.yaml", "a link in it leads out of the directory"),
-        ("linked/nothing.yaml", "a link in it leads out of the directory"),
-        ("linked", "a link in it leads out of the directory"),
-        ('"linked/*.yaml"', "a link in it leads out of the directory"),
-        ('"l*.yaml"', "a link in it leads out of the directory"),
+        ("link.yaml", "this link leads out of the directory"),
+        ("linked/secret.yaml", "this link leads out of the directory"),
+        ("linked/nothing.yaml", "this link leads out of the directory"),
+        ("linked", "this link leads out of the directory"),
+        ('"linked/*.yaml"', "this link leads out of the directory"),
+        ('"l*.yaml"', "this link leads out of the directory"),
         ("pipe.yaml", "this is a pipe, not a file"),
         ("partz", "did you mean 'parts'?"),
         ("parts/b.yaml", "did you mean 'parts/a.yaml'?"),

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib
 import math
 import re
 import sys
 import types
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from crash_process import World, note, serve_world
-from kastra_core import hookimpl
+from kastra_core import ResourceKind, hookimpl
+from kastra_core.api.meta import Resource
+from kastra_core.api.references import Reference
 from kastra_core.protocols.model import (
     ChatCompleted,
     ChatEvent,
@@ -31,7 +34,7 @@ from kastra_core.protocols.model import (
     ToolResultPart,
     Usage,
 )
-from kastra_core.protocols.runner import OperationContext
+from kastra_core.protocols.runner import OperationContext, RunContext
 from kastra_core.registrations import ModelProviderRegistration, OperationRegistration
 from kastra_plugin_tool import ToolContext
 
@@ -39,11 +42,14 @@ API = "mastra.ai/v1"
 MODEL = {"provider": "script", "name": "m"}
 SIZE = 128
 """Numbers of an embedding."""
+TTL_S = 600
 ORDERS: Mapping[str, Sequence[str]] = {
-    "main": ("billing", "tech", "report", "desk", "stamp"),
-    "desk": ("clerk", "archivist"),
+    "main": ("billing", "tech", "sales", "report", "desk", "stamp"),
+    "desk": ("clerk",),
     "mixed": ("tech",),
-    "crowd": ("keeper", "reader"),
+    "slowly": ("sloth",),
+    "crowd": ("keeper", "inner"),
+    "inner": ("inmate",),
 }
 """Network -> the members that its router calls, in order."""
 
@@ -54,6 +60,13 @@ ORDERS: Mapping[str, Sequence[str]] = {
 async def charge(number: int, context: ToolContext) -> int:
     """Charge a number of coins."""
     note("charge", context.idempotency_key)
+    return number * 2
+
+
+async def slow(number: int, context: ToolContext) -> int:
+    """Double a number, slowly."""
+    note("slow", context.idempotency_key)
+    await asyncio.sleep(0.6)
     return number * 2
 
 
@@ -132,11 +145,12 @@ def route(head: str, request: ChatRequest) -> dict[str, Any]:
     network = re.search(r"network (\w+)", head)
     assert network is not None, head
     told = request.messages[-1].text.rpartition("Request:\n")[2]
-    for name in ORDERS[network[1]]:
+    for name in ORDERS[network[1].rstrip("0123456789")]:
         last = ORDERS[name][-1] if name in ORDERS else name
         if f"<{last}-done>" not in told:
             asked = '{"text": "for stamp"}' if name == "stamp" else f"for {name}: {asked_of(told)}"
-            return {"agent": name, "input": asked, "reason": f"{name} is next", "done": name in ("archivist", "inner")}
+            done = name in ("clerk", "inner", "inmate")
+            return {"agent": name, "input": asked, "reason": f"{name} is next", "done": done}
     return {"agent": None, "input": "", "reason": "all have answered", "done": True}
 
 
@@ -153,7 +167,8 @@ def worker(who: str, request: ChatRequest, turn: Sequence[Message]) -> Sequence[
     """Charge and look at the state, append to its log, answer."""
     results = results_of(turn)
     if not results:
-        return [ToolCallPart("c1", "charge", {"number": len(who)}), ToolCallPart("c2", "state_get", {})]
+        tool = "slow" if who == "sloth" else "charge"
+        return [ToolCallPart("c1", tool, {"number": len(who)}), ToolCallPart("c2", "state_get", {})]
     if len(results) == 2:
         log = results[1].get("log", "")
         values = {"log": f"{log}{who} ", f"by-{who}": {"coins": results[0], "asked": turn[0].text}}
@@ -162,19 +177,13 @@ def worker(who: str, request: ChatRequest, turn: Sequence[Message]) -> Sequence[
 
 
 def keeper(who: str, request: ChatRequest, turn: Sequence[Message]) -> Sequence[TextPart | ToolCallPart]:
-    """Write what it is asked to the state."""
-    asked = asked_of(turn[0].text)
-    if not results_of(turn):
-        return [ToolCallPart("c1", "state_set", {"values": {"mine": asked, asked: True}})]
-    return [TextPart(f"<{who}-done> kept {asked}")]
-
-
-def reader(who: str, request: ChatRequest, turn: Sequence[Message]) -> Sequence[TextPart | ToolCallPart]:
-    """Read the state back."""
-    results = results_of(turn)
+    """Write what it is asked to the state, and read the state back."""
+    asked, results = asked_of(turn[0].text), results_of(turn)
     if not results:
-        return [ToolCallPart("c1", "state_get", {})]
-    return [TextPart(f"<{who}-done> " + orjson.dumps(results[0], option=orjson.OPT_SORT_KEYS).decode())]
+        return [ToolCallPart("c1", "state_set", {"values": {"mine": asked, asked: True}})]
+    if len(results) == 1:
+        return [ToolCallPart("c2", "state_get", {})]
+    return [TextPart(f"<{who}-done> " + orjson.dumps(results[1]).decode())]
 
 
 def friend(who: str, request: ChatRequest, turn: Sequence[Message]) -> Sequence[TextPart | ToolCallPart]:
@@ -182,16 +191,33 @@ def friend(who: str, request: ChatRequest, turn: Sequence[Message]) -> Sequence[
     said = turn[0].text
     if not results_of(turn):
         return [ToolCallPart("c1", "working_memory_update", {"values": {said.split()[-1]: said}})]
-    shown = hashlib.sha256(repr([message.to_json() for message in request.messages]).encode()).hexdigest()[:8]
-    return [TextPart(f"heard {said}; shown {len(request.messages)} {shown}")]
+    # Not the day on which something was said.
+    told = re.sub(r"\[\d{4}-\d\d-\d\d\]", "", repr([message.to_json() for message in request.messages]))
+    marks = [mark for mark in ("recalled", "conversation_summary", "working_memory") if f"<{mark}>" in told]
+    shown = hashlib.sha256(told.encode()).hexdigest()[:8]
+    return [TextPart(f"heard {said}; shown {len(request.messages)}, {' '.join(marks)}, {shown}")]
 
 
 SPEAKERS: Mapping[str, Any] = {
-    **dict.fromkeys(("billing", "tech", "clerk", "archivist"), worker),
-    "keeper": keeper,
-    "reader": reader,
+    **dict.fromkeys(("billing", "tech", "sales", "clerk", "sloth"), worker),
+    **dict.fromkeys(("keeper", "inmate"), keeper),
     "friend": friend,
 }
+
+
+class Crowd:
+    """Runner of the test's own kind: calls networks, all at once. Input: [[network, what it is asked, thread], ...]."""
+
+    async def run(self, ctx: RunContext, target: Resource, input: Any) -> Any:
+        def branch(network: str, asked: str, thread: str | None) -> Callable[[RunContext], Awaitable[Any]]:
+            reference = Reference(kind="Network", namespace="default", name=network)
+            return lambda inner: inner.call(reference, asked, thread=thread)
+
+        found = await ctx.gather({str(at): branch(*call) for at, call in enumerate(input)})
+        for outcome in found.values():
+            if isinstance(outcome, BaseException):
+                raise outcome
+        return list(found.values())
 
 
 def plugin() -> types.ModuleType:
@@ -205,7 +231,11 @@ def plugin() -> types.ModuleType:
     def kastra_operations() -> list[OperationRegistration]:
         return [OperationRegistration(name="act", handler=act, counts_as="tool")]
 
-    for hook in (kastra_model_providers, kastra_operations):
+    @hookimpl
+    def kastra_resource_kinds() -> list[ResourceKind]:
+        return [ResourceKind(kind="Crowd", plural="crowds", runner=Crowd)]
+
+    for hook in (kastra_model_providers, kastra_operations, kastra_resource_kinds):
         setattr(module, hook.__name__, hook)
     return module
 
@@ -225,6 +255,17 @@ def _network(name: str, *, router: Mapping[str, Any], **spec: Any) -> dict[str, 
     return _manifest("Network", name, instructions=f"This is network {name}.", router=dict(router), **spec)
 
 
+def crowd(number: int) -> dict[str, Any]:
+    """A network that keeps what it is asked in its state, and in that of a network within it."""
+    return _network(
+        f"crowd{number}",
+        agents=["keeper"],
+        networks=["inner"],
+        router={"type": "model", "model": MODEL},
+        state={"ttl": TTL_S} if number % 2 else True,
+    )
+
+
 def _append(who: str) -> dict[str, Any]:
     log = "{{ (has(state.log) ? state.log : '') + '" + who + " ' }}"
     return {"values": {"log": log, f"by-{who}": {"asked": "{{ workflow.input }}"}}}
@@ -233,19 +274,20 @@ def _append(who: str) -> dict[str, Any]:
 def manifests() -> list[dict[str, Any]]:
     tools = [
         _manifest("Tool", name, type="python", python={"function": f"network_worker:{name}"})
-        for name in ("charge", "stamp")
+        for name in ("charge", "slow", "stamp")
     ]
     chooses = {"type": "model", "model": MODEL}
     near = {"embeddings": "script/e"}
-    kept = {"enabled": True, "maxMessages": 4}
+    kept = {"enabled": True, "maxMessages": 8, "workingMemory": {"enabled": True, "scope": "thread"}}
     return [
         *tools,
         _agent("billing", tools=["charge"], description="Invoices, coins and payment."),
         _agent("tech", tools=["charge"], description="Broken machines and repair."),
         _agent("clerk", tools=["charge"], description="Letters."),
-        _agent("archivist", tools=["charge"], description="Old files."),
+        _agent("sales", tools=["charge"], description="Offers."),
+        _agent("sloth", tools=["slow"], description="Slow work."),
         _agent("keeper", description="Keeps numbers."),
-        _agent("reader", description="Reads numbers."),
+        _agent("inmate", description="Keeps numbers, too."),
         _manifest(
             "Workflow",
             "report",
@@ -256,16 +298,17 @@ def manifests() -> list[dict[str, Any]]:
             ],
             output="<report-done> log is {{ steps.act.output }}",
         ),
-        _network("desk", agents=["clerk", "archivist"], router=chooses, state={"persistence": False}),
+        _network("desk", agents=["clerk"], router=chooses, state={"persistence": False}),
         _network(
             "main",
-            agents=["billing", "tech"],
+            agents=["billing", "tech", "sales"],
             workflows=["report"],
             tools=["stamp"],
             networks=["desk"],
             router=chooses,
             state={"persistence": True, "ttl": 3600},
         ),
+        _network("slowly", agents=["sloth"], router=chooses, state={"persistence": True}),
         _network("nearest", agents=["billing", "tech"], router={"type": "embedding", **near}, state=True),
         _network(
             "mixed",
@@ -273,18 +316,19 @@ def manifests() -> list[dict[str, Any]]:
             router={**chooses, **near, "type": "auto", "margin": 1.9},
             state=True,
         ),
-        _network("crowd", agents=["keeper", "reader"], router=chooses, state={"ttl": 600}),
+        _network("inner", agents=["inmate"], router=chooses, state={"ttl": TTL_S}),
+        _manifest("Crowd", "crowd"),
         *(
             _manifest(
                 "Agent",
                 f"friend-{kind}",
                 instructions="I am friend.",
                 model=MODEL,
-                memory={**kept, **more, "workingMemory": {"enabled": True, "scope": "thread"}},
+                memory={**kept, "type": kind, **more},
             )
             for kind, more in (
-                ("vector", {"type": "vector", "recall": {"scope": "thread", "topK": 2, "embeddings": "script/e"}}),
-                ("summary", {"type": "summary"}),
+                ("vector", {"recall": {"topK": 1, "embeddings": "script/e"}}),
+                ("summary", {}),
             )
         ),
     ]

@@ -19,14 +19,6 @@ from kastra_core.cli import main
 HERE = Path(__file__).parent
 KASTRA = (sys.executable, "-c", "import sys; from kastra_core.cli import main; sys.exit(main())")
 
-KASTRA_ON_TERMINAL = (
-    sys.executable,
-    "-c",
-    # Ctrl-C reaches those whose controlling terminal it is typed on.
-    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-    "from kastra_core.cli import main; sys.exit(main())",
-)
-
 WIDGETS = """\
 apiVersion: acme.example/v1
 kind: Widget
@@ -102,10 +94,15 @@ def environment(tmp_path: Path, plugins: Plugins) -> dict[str, str]:
 
 
 @pytest.fixture
-def shell(project: Path, environment: dict[str, str]) -> Callable[..., Outcome]:
-    """Run ``kastra ARGS`` in a process of its own, in the project."""
+def shell(project: Path, environment: dict[str, str], forks: Any) -> Callable[..., Outcome]:
+    """Run ``kastra ARGS`` in a process of its own, in the project.
+
+    It is forked, unless it is given environment variables: they may be for the interpreter's start.
+    """
 
     def call(*args: str, stdin: str | None = None, **more: str) -> Outcome:
+        if not more:
+            return Outcome(*forks.run(args, cwd=project, env=environment, input=stdin))
         done = subprocess.run(
             [*KASTRA, *args],
             cwd=project,
@@ -233,50 +230,34 @@ class Kitchen:
     ``server`` is the fixture ``mock_openai``; agents: ``plain``, ``recipe-assistant`` in namespace cooking.
     """
 
-    def __init__(self, path: Path, environment: dict[str, str], server: Any) -> None:
-        self.path, self.environment, self.server = path, environment, server
-        self.started: list[subprocess.Popen[bytes]] = []
+    def __init__(self, path: Path, environment: dict[str, str], server: Any, forks: Any) -> None:
+        self.path, self.environment, self.server, self.forks = path, environment, server, forks
+        self.started: list[Any] = []
 
     def __call__(self, *args: str, stdin: str | None = "") -> Outcome:
         """Run ``kastra ARGS`` in a process of its own, without a terminal."""
-        done = subprocess.run(
-            [*KASTRA, *args],
-            cwd=self.path,
-            env=self.environment,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=120,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        return Outcome(*self.forks.run(args, cwd=self.path, env=self.environment, input=stdin))
 
-    def start(self, *args: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
-        """Start ``kastra ARGS``; the kitchen ends it when the test is over."""
-        process = subprocess.Popen(
-            [*KASTRA, *args],
-            cwd=self.path,
-            env=self.environment,
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+    def start(self, *args: str, stdin: int = subprocess.DEVNULL) -> Any:
+        """Start ``kastra ARGS``; the kitchen ends it when the test is over. Used as ``Popen`` with bytes."""
+        pipe = subprocess.PIPE
+        process = self.forks.begin(args, cwd=self.path, env=self.environment, stdin=stdin, stdout=pipe, stderr=pipe)
         self.started.append(process)
         return process
 
-    def start_on_terminal(self, *args: str, **environment: str) -> tuple[subprocess.Popen[bytes], int]:
+    def start_on_terminal(self, *args: str, **environment: str) -> tuple[Any, int]:
         """Start ``kastra ARGS`` on a terminal of its own; return it and the terminal's file descriptor."""
         import pty
 
         ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [*KASTRA_ON_TERMINAL, *args],
+        process = self.forks.begin(
+            args,
             cwd=self.path,
             env={**self.environment, "TERM": "xterm", **environment},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            start_new_session=True,
+            terminal=True,
         )
         os.close(theirs)
         self.started.append(process)
@@ -321,7 +302,7 @@ class Kitchen:
 
 
 @pytest.fixture(scope="session")
-def _kitchen_project(tmp_path_factory: pytest.TempPathFactory, _mock_openai_server: Any) -> Path:
+def _kitchen_project(tmp_path_factory: pytest.TempPathFactory, _mock_openai_server: Any, forks: Any) -> Path:
     """The project, applied once; tests get copies."""
     path = tmp_path_factory.mktemp("kitchen") / "project"
     (path / ".kastra").mkdir(parents=True)
@@ -334,25 +315,20 @@ def _kitchen_project(tmp_path_factory: pytest.TempPathFactory, _mock_openai_serv
         encoding="utf-8",
     )
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KASTRA_")}
-    done = subprocess.run(
-        [*KASTRA, "apply", "-f", "kitchen.yaml"],
-        cwd=path,
-        env={**kept, "KASTRA_CONFIG_HOME": str(path / "home"), "KITCHEN_KEY": "k", "PYTHONUTF8": "1"},
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert "not ready" not in done.stdout, done.stdout
+    environment = {**kept, "KASTRA_CONFIG_HOME": str(path / "home"), "KITCHEN_KEY": "k", "PYTHONUTF8": "1"}
+    done = Outcome(*forks.run(["apply", "-f", "kitchen.yaml"], cwd=path, env=environment, input=""))
+    assert done.code == 0, done.err
+    assert "not ready" not in done.out, done.out
     return path
 
 
 @pytest.fixture
-def kitchen(_kitchen_project: Path, project: Path, environment: dict[str, str], mock_openai: Any) -> Iterator[Kitchen]:
+def kitchen(
+    _kitchen_project: Path, project: Path, environment: dict[str, str], mock_openai: Any, forks: Any
+) -> Iterator[Kitchen]:
     """A project whose agents answer through a server on the loopback device."""
     shutil.copytree(_kitchen_project, project, dirs_exist_ok=True)
-    found = Kitchen(project, {**environment, "KITCHEN_KEY": "k"}, mock_openai)
+    found = Kitchen(project, {**environment, "KITCHEN_KEY": "k"}, mock_openai, forks)
     before = mock_openai.mock.chunk_latency
     yield found
     found.stop()

@@ -22,6 +22,10 @@ from kastra_core.testing.fakes import Answer, FakeModelProvider
 ToolBody = Callable[[OperationContext, dict[str, Any]], Awaitable[Any]]
 
 
+WORDS = 96
+"""Length of the vectors of :class:`WordsProvider`."""
+
+
 class WordsProvider(FakeModelProvider):
     """Vectors that count words: texts with words in common are near."""
 
@@ -37,9 +41,9 @@ class WordsProvider(FakeModelProvider):
             raise self.failure
         vectors = []
         for text in request.texts:
-            vector = [0.0] * 256
+            vector = [0.0] * WORDS
             for word in re.findall(r"\w+", text.lower()):
-                vector[zlib.crc32(word.encode()) % 256] += 1.0
+                vector[zlib.crc32(word.encode()) % WORDS] += 1.0
             vectors.append(vector)
         words = sum(len(text.split()) for text in request.texts)
         return EmbeddingResponse(vectors=vectors, usage=Usage(input_tokens=words), model=request.model)

@@ -102,9 +102,7 @@ def test_the_newest_turns_are_kept_and_one_more_would_be_too_much(
 
 
 @given(threads(), MOST, TOKENS)
-def test_buffering_what_is_buffered_changes_nothing(
-    thread: list[StoredMessage], most: int, tokens: int | None
-) -> None:
+def test_buffering_what_is_buffered_changes_nothing(thread: list[StoredMessage], most: int, tokens: int | None) -> None:
     once = buffered(thread, max_messages=most, max_tokens=tokens).messages
     assert buffered(stored(list(once)), max_messages=most, max_tokens=tokens).messages == once
 

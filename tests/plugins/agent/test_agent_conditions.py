@@ -77,7 +77,7 @@ async def test_the_missions_agent_is_taken_verbatim_and_its_status_is_ignored(st
     assert "Tool cooking/recipe-finder is not found" in ready(agent)[2]
     memory = condition_of(agent, "MemoryReady")
     assert memory is not None
-    assert memory["reason"] == "VectorMemoryNotAvailable"
+    assert memory["reason"] == "NoEmbeddings"
     assert agent.status["replicas"] == 1
     assert agent.status["model"] == "fake/m"
 
@@ -188,6 +188,40 @@ async def test_applying_the_same_agent_again_writes_nothing(stage: Stage) -> Non
         ({"tools": ["a/b/c/d"]}, "spec.tools[0]", "is not a reference"),
         ({"memory": {"type": "magic"}}, "spec.memory.type", "expected one of buffer, summary, vector"),
         ({"memory": {"maxMessages": 0}}, "spec.memory.maxMessages", "expected 1 or more"),
+        ({"memory": {"maxTokens": 20}}, "spec.memory.maxTokens", "expected 100 or more"),
+        ({"memory": {"recall": {"topK": 3}}}, "spec.memory.recall", "set memory.type to vector"),
+        ({"memory": {"type": "vector", "summary": {}}}, "spec.memory.summary", "set memory.type to summary"),
+        ({"memory": {"type": "vector", "recall": {"topK": 0}}}, "spec.memory.recall.topK", "expected 1 to 50, found 0"),
+        ({"memory": {"type": "vector", "recall": {"minScore": 2}}}, "spec.memory.recall.minScore", "-1 to 1"),
+        ({"memory": {"type": "vector", "recall": {"scope": "all"}}}, "spec.memory.recall.scope", "thread, agent"),
+        (
+            {"memory": {"type": "vector", "recall": {"embeddings": "e5"}}},
+            "spec.memory.recall.embeddings",
+            "expected PROVIDER/NAME, found 'e5'",
+        ),
+        ({"memory": {"type": "summary", "summary": {"model": "m"}}}, "spec.memory.summary.model", "PROVIDER/NAME"),
+        ({"memory": {"type": "summary", "summary": {"maxTokens": 9}}}, "spec.memory.summary.maxTokens", "50 or more"),
+        ({"memory": {"workingMemory": {"maxBytes": 9}}}, "spec.memory.workingMemory.maxBytes", "64 to 65536"),
+        (
+            {"memory": {"workingMemory": {"schema": {"type": "string"}}}},
+            "spec.memory.workingMemory.schema.type",
+            "expected a schema of type object",
+        ),
+        (
+            {"memory": {"workingMemory": {"schema": {"properties": 5}}}},
+            "spec.memory.workingMemory.schema",
+            "no valid JSON schema",
+        ),
+        (
+            {"memory": {"maxTokens": 100, "workingMemory": {"template": "x" * 100}}},
+            "spec.memory.workingMemory.template",
+            "memory may add 100",
+        ),
+        (
+            {"tools": ["working_memory_update"], "memory": {"workingMemory": {}}},
+            "spec.tools[0]",
+            "rename this one",
+        ),
         ({"scaling": {"minReplicas": 3, "maxReplicas": 2}}, "spec.scaling.maxReplicas", "at least 3"),
         ({"limits": {"maxSteps": -1}}, "spec.limits.maxSteps", "expected 0 or more"),
         ({"limits": {"maxStep": 1}}, "spec.limits.maxStep", "did you mean 'maxSteps'?"),
@@ -236,3 +270,79 @@ def test_tools_are_named_in_every_form(tools: Any, keys: list[str], names: list[
     assert [str(reference.key) for reference in references(agent)] == keys
     assert [use.name for use in typed(agent.spec, AgentSpec).tools.items] == names
     assert list(validate(agent)) == []
+
+
+def memory_ready(resource: Resource) -> tuple[str, str, str]:
+    condition = condition_of(resource, "MemoryReady") or {}
+    return condition.get("status", ""), condition.get("reason", ""), condition.get("message", "")
+
+
+async def test_a_buffer_has_no_condition_of_memory(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    await stage.agent(runtime)
+    assert condition_of(await get(runtime), "MemoryReady") is None
+
+
+async def test_vector_memory_names_what_makes_its_vectors(stage: Stage) -> None:
+    runtime = await stage.runtime(default_embeddings="words/bag")
+    await stage.agent(runtime, memory={"type": "vector"})
+    assert memory_ready(await get(runtime)) == ("True", "Vector", "words/bag makes the vectors")
+    await stage.agent(runtime, memory={"type": "buffer"})
+    assert memory_ready(await get(runtime))[:2] == ("True", "Buffer")
+
+
+async def test_vector_memory_without_embeddings_says_how_to_get_them_and_does_not_hold_the_agent_up(
+    stage: Stage,
+) -> None:
+    runtime = await stage.runtime()
+    await stage.agent(runtime, memory={"type": "vector"})
+    status, reason, message = memory_ready(await get(runtime))
+    assert (status, reason) == ("False", "NoEmbeddings")
+    assert "set defaultEmbeddings in the configuration" in message
+    assert "the last messages of the thread are used" in message
+    assert ready(await get(runtime))[0] == "True"
+
+
+async def test_embeddings_that_are_amiss_are_told_and_heal(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kastra_plugin_agent.controller.RECHECK_S", 0.01)
+    monkeypatch.setattr("kastra_plugin_agent.controller.CHECK_KEPT_S", 0.0)
+    stage.words._check = ModelCheck(ok=False, reason="MissingKey", message="no key", remedy="set WORDS_KEY")
+    runtime = await stage.runtime()
+    await stage.agent(runtime, memory={"type": "vector", "recall": {"embeddings": "words/bag"}})
+    status, reason, message = memory_ready(await get(runtime))
+    assert (status, reason) == ("False", "EmbeddingsMissingKey")
+    assert message.startswith("words/bag: no key; set WORDS_KEY. ")
+    stage.words._check = ModelCheck(ok=True)
+    await until(runtime, lambda r: memory_ready(r)[0] == "True")
+
+
+async def test_a_store_without_vectors_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = await stage.runtime(default_embeddings="words/bag")
+    monkeypatch.setattr(runtime.store, "vectors", None)
+    agent = await stage.agent(runtime, memory={"type": "vector"})
+    assert memory_ready(await get(runtime))[:2] == ("False", "NoVectorStore")
+    events = [event async for event in agent.stream("hello", thread="t")]
+    assert "NoVectorStore" in events[-2]["message"]
+    assert await runtime.store.threads.last_seq("default", "t") == 2
+
+
+@pytest.mark.parametrize(
+    ("summary", "expected"),
+    [
+        ({}, ("True", "Summary", "fake/m writes the summaries")),
+        ({"model": "fake/small"}, ("True", "Summary", "fake/small writes the summaries")),
+        (
+            {"model": "fakee/small"},
+            ("False", "SummaryModelUnknownProvider", "spec.memory.summary.model: fakee/small: "),
+        ),
+    ],
+)
+async def test_summary_memory_says_whether_its_model_is_there(
+    stage: Stage, summary: dict[str, Any], expected: tuple[str, str, str]
+) -> None:
+    runtime = await stage.runtime()
+    await stage.agent(runtime, memory={"type": "summary", "summary": summary})
+    status, reason, message = memory_ready(await get(runtime))
+    assert (status, reason) == expected[:2]
+    assert message.startswith(expected[2])
+    assert ready(await get(runtime))[0] == "True"

@@ -32,6 +32,8 @@ from kastra_core.protocols.store import (
     SetState,
     Store,
     UpdateResource,
+    UpsertVectors,
+    thread_holder,
 )
 from kastra_plugin_libsql.admin import open_admin
 from kastra_plugin_libsql.store import open_store
@@ -65,7 +67,7 @@ contents: st.SearchStrategy[Content] = st.lists(
         st.tuples(st.just("put"), st.sampled_from("xyz"), _holder),
         st.tuples(st.just("hold"), st.sampled_from("xyz"), _holder),
         st.tuples(st.just("let_go"), _holder),
-        st.tuples(st.just("vector"), _n),
+        st.tuples(st.just("vector"), _n, _n),
     ),
     max_size=25,
 )
@@ -122,8 +124,9 @@ async def fill(store: Store, content: Content) -> None:
     for step in content:
         with suppress(KastraError):  # what is not possible now is left out
             if step[0] == "vector":
-                assert store.vectors is not None
-                await store.vectors.upsert("c", [(f"v{step[1]}", [1.0, float(step[1])], {})])
+                _, n, *thread = step
+                holder = thread_holder("ns", f"t{thread[0]}") if thread else ""
+                await store.commit([UpsertVectors("c", [(f"v{n}", [1.0, float(n)], {})], holder)])
             else:
                 await store.commit([_operation(*step)])
 

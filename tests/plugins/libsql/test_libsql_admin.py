@@ -24,6 +24,7 @@ from kastra_core.errors import (
 from kastra_core.protocols.store import CreateResource, DeleteResource, PutBlob, SetState, UpdateResource
 from kastra_core.protocols.store_admin import StoreAdmin
 from kastra_core.testing.store import ManualClock
+from kastra_plugin_libsql._schema import SCHEMA_VERSION
 from kastra_plugin_libsql.admin import open_admin
 from kastra_plugin_libsql.hooks import kastra_stores
 from kastra_plugin_libsql.store import open_store
@@ -41,7 +42,7 @@ CONTENT: list[tuple[Any, ...]] = [
     ("say", 0, [{"v": "x" * 300}, {"v": "y"}]),
     ("put", "x", ""),
     ("put", "y", "run-0"),
-    ("vector", 1),
+    ("vector", 1, 0),
 ]
 """Something of everything."""
 
@@ -79,7 +80,7 @@ async def test_a_store_that_is_not_there_yet_has_a_status_and_nothing_else(tmp_p
     before = list(tmp_path.iterdir())
     admin = admin_of(path)
     status = await admin.status()
-    assert (status.exists, status.schema, status.latest_schema, status.facets) == (False, 0, 2, ())
+    assert (status.exists, status.schema, status.latest_schema, status.facets) == (False, 0, SCHEMA_VERSION, ())
     for job in (admin.check, admin.compact, admin.migrate, lambda: admin.backup(tmp_path / "b")):
         with pytest.raises(NotFoundError, match=r"k\.db"):
             await job()
@@ -96,7 +97,7 @@ async def test_a_status_tells_what_is_there_and_who_uses_it(path: Path) -> None:
     assert status.exists
     assert status.problems == ()
     assert status.engine.startswith("SQLite 3.")
-    assert (status.schema, status.latest_schema) == (2, 2)
+    assert (status.schema, status.latest_schema) == (SCHEMA_VERSION, SCHEMA_VERSION)
     assert status.written_by.startswith("kastra-plugin-libsql ")
     assert (status.resource_version, status.oldest_version) == ("8", "0")
     assert status.workers == ("worker/b",)
@@ -121,7 +122,7 @@ async def test_a_status_of_what_cannot_be_opened_says_why(tmp_path: Path, path: 
     rows(path, "PRAGMA user_version = 9")
     newer = await admin_of(path).status()
     assert (newer.schema, newer.resource_version) == (9, "8")
-    assert "this program knows schemas up to 2" in newer.problems[0]
+    assert f"this program knows schemas up to {SCHEMA_VERSION}" in newer.problems[0]
     foreign = sqlite3.connect(tmp_path / "foreign.db")
     foreign.execute("CREATE TABLE t (x)")
     foreign.close()
@@ -146,15 +147,16 @@ async def test_a_status_of_an_old_schema_does_not_bring_it_up(path: Path) -> Non
 # ------------------------------------------------------------------------------------------ check
 
 
-async def test_a_sound_store_has_no_problems_at_either_schema(path: Path) -> None:
+async def test_a_sound_store_has_no_problems_at_any_schema(path: Path) -> None:
     report = await admin_of(path).check()
     assert report.problems == ()
     assert report.duration_s > 0
     assert report.checked["resources"] == 5
     assert report.checked["journal records"] == 2
     assert report.checked["blobs"] == 5
-    await admin_of(path).migrate(1, backup=False)
-    assert await problems_of(path) == ()
+    for schema in (2, 1):
+        await admin_of(path).migrate(schema, backup=False)
+        assert await problems_of(path) == ()
 
 
 DAMAGE = {
@@ -247,7 +249,7 @@ async def test_a_backup_made_while_others_write_is_of_one_moment(path: Path, tmp
         names = [name for (name,) in rows(info.path, "SELECT name FROM resources")]
         assert {name.replace("left", "right") for name in names if "left" in name} <= set(names)
         assert info.items["resources"] == len(names)
-        assert (info.schema, info.size_bytes) == (2, info.path.stat().st_size)
+        assert (info.schema, info.size_bytes) == (SCHEMA_VERSION, info.path.stat().st_size)
         assert await problems_of(info.path) == ()
     stop = True
     assert await writing > 5

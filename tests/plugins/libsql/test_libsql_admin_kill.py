@@ -38,7 +38,7 @@ CONTENT = [
     *(("create", n, kind, {"v": "x" * 300}) for n in range(3) for kind in ("Thing", "Run")),
     ("update", 0, "Thing", {"v": "y"}), ("delete", 1, "Thing"), ("claim", 0), ("record", 0, 0, {"v": "x" * 300}),
     ("signal", 0, "", {"v": "y" * 300}), ("state", 0, 0, {"v": "z" * 300}), ("say", 0, [{"v": "x" * 300}]),
-    ("put", "x", ""), ("put", "y", "run-0"), ("vector", 1),
+    ("put", "x", ""), ("put", "y", "run-0"), ("vector", 1, 0),
 ]
 
 
@@ -116,10 +116,10 @@ print(len(points), sorted(seen))
 @pytest.mark.parametrize(
     ("job", "outcomes"),
     [
-        ("backup", {"(2, True)"}),
-        ("compact", {"(2, True)"}),
-        ("down", {"(1, True)", "(2, True)"}),
-        ("restore", {"(2, False)", "(2, True)"}),
+        ("backup", {"(3, True)"}),
+        ("compact", {"(3, True)"}),
+        ("down", {"(1, True)", "(3, True)"}),
+        ("restore", {"(3, False)", "(3, True)"}),
     ],
 )
 def test_a_command_that_is_killed_at_any_call_leaves_the_store_whole(

@@ -92,7 +92,7 @@ async def backup(live: Path) -> Path:
 
 async def test_the_content_is_that_of_the_backup_and_the_former_one_is_kept(live: Path, backup: Path) -> None:
     report = await admin_of(live).restore(backup)
-    assert (report.source, report.schema, report.items["resources"]) == (backup, 2, 2)
+    assert (report.source, report.schema, report.items["resources"]) == (backup, 3, 2)
     assert names_of(live) == {"a", "b"}
     assert report.kept is not None
     assert report.kept.name.startswith("k.db.before-restore.2")
@@ -141,7 +141,7 @@ async def test_a_backup_of_an_older_schema_is_brought_up_and_stays_as_it_is(live
     bytes_before = old.read_bytes()
     await admin_of(live).restore(old)
     assert names_of(live) == {"old"}
-    assert rows(live, "PRAGMA user_version") == [(2,)]
+    assert rows(live, "PRAGMA user_version") == [(3,)]
     assert old.read_bytes() == bytes_before
 
 
@@ -304,7 +304,7 @@ async def test_a_store_that_workers_use_is_restored_only_by_force(live: Path, ba
         ("itself", "is the store itself"),
         ("text", "not whole"),
         ("foreign", "no backup of a store"),
-        ("newer", "schema 9; this program knows schemas up to 2"),
+        ("newer", "schema 9; this program knows schemas up to 3"),
         ("cut", "not whole"),
         ("rows", "has no present version in the log"),
     ],

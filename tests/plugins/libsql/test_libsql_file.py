@@ -107,7 +107,7 @@ async def test_a_newer_schema_is_refused_and_its_writer_named(tmp_path: Path) ->
     connection.execute("PRAGMA user_version = 99; UPDATE meta SET value = 'acme 9.9' WHERE key = 'written_by'")
     connection.close()
     before = path.read_bytes()
-    with pytest.raises(SchemaVersionError, match=r"schema 99, written by acme 9\.9.*knows schemas up to 2"):
+    with pytest.raises(SchemaVersionError, match=r"schema 99, written by acme 9\.9.*knows schemas up to 3"):
         await open_file(f"file:{path}", {})
     assert path.read_bytes() == before
 

@@ -256,7 +256,7 @@ async def test_bringing_a_store_up_at_opening_is_told_once_with_the_backup(
     [record] = [record for record in caplog.records if record.name == "kastra.libsql"]
     [backup] = path.parent.glob("*.backup")
     assert record.levelno == logging.WARNING
-    assert record.getMessage() == f"store {path} was brought from schema 1 to 2; backup: {backup}"
+    assert record.getMessage() == f"store {path} was brought from schema 1 to {SCHEMA_VERSION}; backup: {backup}"
 
 
 # ------------------------------------------------------------------------------------------ jobs that are ended

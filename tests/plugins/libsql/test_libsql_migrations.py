@@ -138,7 +138,9 @@ def test_each_step_is_one_statement_so_that_a_server_can_run_it_in_a_batch() -> 
     connection.close()
 
 
-@pytest.mark.parametrize(("before", "after", "numbers"), [(0, 2, [1, 2]), (1, 2, [2]), (2, 1, [2]), (2, 2, [])])
+@pytest.mark.parametrize(
+    ("before", "after", "numbers"), [(0, 3, [1, 2, 3]), (1, 3, [2, 3]), (2, 3, [3]), (3, 1, [3, 2]), (3, 3, [])]
+)
 def test_the_way_between_two_schemas(before: int, after: int, numbers: list[int]) -> None:
     assert [step.number for step in path_between(before, after)] == numbers
 
@@ -257,7 +259,7 @@ async def test_a_migration_that_is_killed_leaves_one_of_the_two_schemas_whole(tm
         process.send_signal(signal.SIGKILL)
         process.communicate()
         schema = schema_of(path)
-        assert schema in (1, 2)
+        assert schema in (1, SCHEMA_VERSION)
         if schema == 1:
             assert rows(path, "SELECT count(*), sum(length(value)) FROM state") == before
         for backup in path.parent.glob("*.backup"):
@@ -279,7 +281,7 @@ async def test_without_room_for_the_copy_nothing_is_migrated(tmp_path: Path) -> 
         assert path.stat().st_size == size
         (disk / "filler").unlink()
         await (await open_store(f"file:{path}", {})).aclose()
-        assert schema_of(path) == 2
+        assert schema_of(path) == SCHEMA_VERSION
 
 
 async def test_a_step_that_fails_leaves_all_as_it_was(tmp_path: Path) -> None:
@@ -297,8 +299,8 @@ def test_a_writer_learns_that_the_schema_is_another_one_now(tmp_path: Path) -> N
     asyncio.run(told_of(path))
     connection = apsw.Connection(str(path))
     check_schema(connection, path)
-    rows(path, "PRAGMA user_version = 3")
-    with pytest.raises(SchemaVersionError, match=r"from schema 2 to 3 while it was open here; end this program"):
+    rows(path, "PRAGMA user_version = 4")
+    with pytest.raises(SchemaVersionError, match=r"from schema 3 to 4 while it was open here; end this program"):
         check_schema(connection, path)
     connection.close()
 
@@ -308,7 +310,7 @@ async def test_a_store_that_is_open_writes_nothing_by_the_rules_of_another_schem
     store = await open_store(f"file:{path}", {})
     await store.commit([SetState("s", {"k": 1})])
     await open_admin(f"file:{path}", {}).migrate(1)
-    with pytest.raises(SchemaVersionError, match="from schema 2 to 1"):
+    with pytest.raises(SchemaVersionError, match="from schema 3 to 1"):
         await store.commit([SetState("s", {"k": 2})])
     await store.aclose()
     assert (await told_of(path))["state"]["scope-0"] == {}
@@ -323,18 +325,19 @@ async def test_down_and_up_again_lose_nothing_but_who_holds(tmp_path: Path) -> N
     schema_1(path)
     before = await told_of(path)
     report = await open_admin(f"file:{path}", {}).migrate(1)
-    assert (report.before, report.after, report.dry_run) == (2, 1, False)
-    assert [(step.number, step.direction) for step in report.steps] == [(2, "down")]
-    assert "who holds which blob" in report.steps[0].loses
+    assert (report.before, report.after, report.dry_run) == (3, 1, False)
+    assert [(step.number, step.direction) for step in report.steps] == [(3, "down"), (2, "down")]
+    assert "who holds which vector" in report.steps[0].loses
+    assert "who holds which blob" in report.steps[1].loses
     assert report.backup is not None
-    assert report.backup.schema == 2
-    assert report.backup.path.name.startswith("k.db.schema2.")
+    assert report.backup.schema == 3
+    assert report.backup.path.name.startswith("k.db.schema3.")
     assert schema_of(path) == 1
     assert rows(path, "SELECT count(*) FROM journal WHERE substr(record, 1, 1) = x'00'") == [(0,)]
     assert rows(path, "SELECT data FROM blobs WHERE length(data) < 20 ORDER BY 1") == [(PINS,), (OTHER,)]
     assert await problems_of(path) == ()
     report = await open_admin(f"file:{path}", {}).migrate(backup=False)
-    assert (report.before, report.after, report.backup) == (1, 2, None)
+    assert (report.before, report.after, report.backup) == (1, 3, None)
     assert await told_of(path) == before
 
 
@@ -348,7 +351,7 @@ def test_any_content_is_the_same_after_a_way_down_and_up(content: Content) -> No
             await fill(store, content)
             await store.aclose()
             before = await told_of(path)
-            for schema in (1, 2):
+            for schema in (2, 1, 3):
                 report = await open_admin(f"file:{path}", {}).migrate(schema, backup=False)
                 assert report.after == schema_of(path) == schema
                 assert await problems_of(path) == ()
@@ -357,17 +360,17 @@ def test_any_content_is_the_same_after_a_way_down_and_up(content: Content) -> No
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("schema", [1, 2])
+@pytest.mark.parametrize("schema", [1, 3])
 async def test_a_dry_run_tries_the_steps_and_changes_nothing(tmp_path: Path, schema: int) -> None:
     path = tmp_path / "k.db"
     schema_1(path)
-    if schema == 2:
+    if schema == 3:
         await told_of(path)
     for left in backups(path):
         left.unlink()
     before = rows(path, "SELECT * FROM journal"), rows(path, "SELECT sql FROM sqlite_schema")
-    report = await open_admin(f"file:{path}", {}).migrate(3 - schema, dry_run=True)
-    assert (report.before, report.after, report.dry_run, len(report.steps)) == (schema, 3 - schema, True, 1)
+    report = await open_admin(f"file:{path}", {}).migrate(4 - schema, dry_run=True)
+    assert (report.before, report.after, report.dry_run, len(report.steps)) == (schema, 4 - schema, True, 2)
     assert (rows(path, "SELECT * FROM journal"), rows(path, "SELECT sql FROM sqlite_schema")) == before
     assert schema_of(path) == schema
     assert backups(path) == []
@@ -377,18 +380,18 @@ async def test_there_is_nothing_to_do_at_the_newest_schema(tmp_path: Path) -> No
     path = tmp_path / "k.db"
     await told_of(path)
     report = await open_admin(f"file:{path}", {}).migrate()
-    assert (report.before, report.after, report.steps, report.backup) == (2, 2, (), None)
+    assert (report.before, report.after, report.steps, report.backup) == (3, 3, (), None)
 
 
 @pytest.mark.parametrize(
-    ("schema", "words"), [(0, "no way down from schema 1"), (9, "knows schemas up to 2"), (-1, "up to 2")]
+    ("schema", "words"), [(0, "no way down from schema 1"), (9, "knows schemas up to 3"), (-1, "up to 3")]
 )
 async def test_a_schema_without_a_way_to_it_is_refused(tmp_path: Path, schema: int, words: str) -> None:
     path = tmp_path / "k.db"
     await told_of(path)
     with pytest.raises(UserError, match=words):
         await open_admin(f"file:{path}", {}).migrate(schema)
-    assert schema_of(path) == 2
+    assert schema_of(path) == SCHEMA_VERSION
 
 
 async def test_a_store_that_workers_use_is_not_migrated(tmp_path: Path) -> None:
@@ -417,7 +420,7 @@ async def test_a_payload_that_is_lost_stops_the_way_down(tmp_path: Path) -> None
     rows(path, "DELETE FROM blobs")
     with pytest.raises(Exception, match="NOT NULL"):
         await open_admin(f"file:{path}", {}).migrate(1)
-    assert schema_of(path) == 2
+    assert schema_of(path) == SCHEMA_VERSION
 
 
 async def test_without_room_for_the_steps_nothing_is_migrated(tmp_path: Path) -> None:
@@ -430,7 +433,7 @@ async def test_without_room_for_the_steps_nothing_is_migrated(tmp_path: Path) ->
         (disk / "filler").write_bytes(bytes(shutil.disk_usage(disk).free - 2_000_000))
         with pytest.raises(StoreUnavailableError, match="full"):
             await open_admin(f"file:{path}", {}).migrate(1, backup=False)
-        assert schema_of(path) == 2
+        assert schema_of(path) == SCHEMA_VERSION
         assert await told_of(path) == before
         assert await problems_of(path) == ()
         (disk / "filler").unlink()

@@ -85,7 +85,7 @@ async def test_the_status_tells_what_is_there(server: Any, admin: StoreAdmin) ->
     await store.leases.acquire("worker/w1", "w1", 60)
     status = await admin.status()
     await store.aclose()
-    assert (status.exists, status.schema, status.latest_schema, status.problems) == (True, 2, 2, ())
+    assert (status.exists, status.schema, status.latest_schema, status.problems) == (True, 3, 3, ())
     assert status.written_by.startswith("kastra-plugin-libsql ")
     assert status.workers == ("worker/w1",)
     assert status.size_bytes > 3_000_000
@@ -235,10 +235,10 @@ async def test_a_schema_goes_down_and_up_with_a_backup(server: Any, admin: Store
     await store.leases.release("l-a", "w")
     await store.aclose()
     tried = await admin.migrate(1, dry_run=True)
-    assert (tried.before, tried.after, tried.dry_run, tried.backup) == (2, 1, True, None)
-    assert (await admin.status()).schema == 2
+    assert (tried.before, tried.after, tried.dry_run, tried.backup) == (3, 1, True, None)
+    assert (await admin.status()).schema == 3
     down = await admin.migrate(1)
-    assert [step.direction for step in down.steps] == ["down"]
+    assert [step.direction for step in down.steps] == ["down", "down"]
     assert down.backup is not None
     assert down.backup.path.parent == Path.cwd()
     assert "127.0.0.1" in down.backup.path.name
@@ -246,7 +246,7 @@ async def test_a_schema_goes_down_and_up_with_a_backup(server: Any, admin: Store
     with pytest.raises(SchemaVersionError, match="kastra store migrate"):
         await opened(server)
     up = await admin.migrate()
-    assert (up.before, up.after) == (1, 2)
+    assert (up.before, up.after) == (1, 3)
     assert (await admin.check()).problems == ()
     store = await opened(server)
     await compare(store)

@@ -24,7 +24,7 @@ PLUGINS = ("agent", "network", "workflow")
 
 
 class Stage:
-    """Models ``fake/router`` (scripted by :meth:`script`) and ``fake/<name>``, which answers for the agent ``<name>``."""
+    """Models ``fake/router`` (see :meth:`script`) and ``fake/<name>``, which answers for the agent ``<name>``."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.tmp_path = tmp_path
@@ -72,11 +72,12 @@ class Stage:
         @hookimpl
         def kastra_model_providers() -> list[ModelProviderRegistration]:
             small = attrs.evolve(self.keyless.registration("small", name="small"), embeddings=self.embeddings)
-            return [self.model.registration("fake", keyless=False), *([small] if self.embeddings else [])]
+            return [self.model.registration("fake", "openai", keyless=False), *([small] if self.embeddings else [])]
 
         @hookimpl
         def kastra_resource_kinds() -> list[ResourceKind]:
-            return [ResourceKind(kind="Tool", plural="tools", pinned_status=("inputSchema", "description"))]
+            tool = ResourceKind(kind="Tool", plural="tools", pinned_status=("inputSchema", "description"))
+            return [tool, ResourceKind(kind="Rock", plural="rocks")]
 
         @hookimpl
         def kastra_operations() -> list[OperationRegistration]:

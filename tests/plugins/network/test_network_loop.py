@@ -57,6 +57,21 @@ async def test_the_router_sees_members_request_results_and_state(stage: Stage, r
     assert "1. a was asked: first\n   It answered: a: first" in second.messages[1].text
 
 
+async def test_a_member_sees_the_request_and_what_members_before_it_answered(stage: Stage, route: Route) -> None:
+    await stage.open()
+    network = await stage.network()
+    stage.answers["c"] = InvalidRequestError("no", provider="fake", model="c")
+    stage.script(route("a", "search"), route("c", "fail"), route("b", "sum up"), route("a", "check", done=True))
+    await network.generate("the request")
+    assert [message.text for message in stage.asked("a")[0].messages] == ["search"]
+    assert [(message.role, message.text) for message in stage.asked("b")[0].messages] == [
+        ("user", "the request"),
+        ("assistant", "a: a: search"),
+        ("user", "sum up"),
+    ]
+    assert stage.asked("a")[1].messages[1].text == "a: a: search\n\nb: b: sum up"
+
+
 async def test_an_output_that_is_json_is_given_on_as_json(stage: Stage, route: Route) -> None:
     await stage.open()
     schema = {"type": "object", "properties": {"n": {"type": "integer"}}}

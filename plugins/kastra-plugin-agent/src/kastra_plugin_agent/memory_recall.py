@@ -16,7 +16,7 @@ from kastra_core.protocols.model import EmbeddingRequest
 from kastra_core.protocols.runner import OperationContext, RunContext
 from kastra_core.protocols.store import UpsertVectors, thread_holder
 from kastra_plugin_agent.memory_spec import MemorySpec
-from kastra_plugin_agent.tokens import cut_text, estimate_text
+from kastra_plugin_agent.tokens import cut_text, estimate_text, inert
 
 __all__ = ["embed", "index", "note", "recall", "recalled"]
 
@@ -102,7 +102,7 @@ def note(turns: Sequence[JsonObject]) -> str:
 def _entry(turn: JsonObject) -> str:
     day = datetime.fromtimestamp(turn["timeS"], UTC).date().isoformat()
     said = [f"{role}: {turn[role]}" for role in ("user", "assistant") if turn[role]]
-    return "\n".join((f"[{day}]", *said))
+    return inert("\n".join((f"[{day}]", *said)))
 
 
 # ------------------------------------------------------------------------------------------------- operations
@@ -189,10 +189,11 @@ async def _embedded(ctx: OperationContext, texts: Sequence[str], input_type: Any
 
     response = await models.embed(provider, request, on_retry=on_retry)
     vectors = [_unit(vector) for vector in response.vectors]
-    if len(vectors) != len(texts) or not vectors[0]:
-        raise OperationError(
-            f"{name} gave {len(vectors)} vectors for {len(texts)} texts", reason="BadResponse", retryable=True
-        )
+    if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
+        lengths = [len(vector) for vector in vectors]
+        raise OperationError(f"{name} gave vectors of lengths {lengths} for {len(texts)} texts", reason="BadResponse")
+    if not all(math.isfinite(value) for vector in vectors for value in vector):
+        raise OperationError(f"{name} gave a vector with numbers that are none", reason="BadResponse")
     answered = response.model if model == "auto" and response.model else model
     return {
         "vectors": vectors,

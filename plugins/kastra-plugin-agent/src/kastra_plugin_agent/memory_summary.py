@@ -18,7 +18,7 @@ from kastra_core.protocols.store import StoredMessage
 from kastra_plugin_agent.memory_buffer import Buffer, buffered, text_of
 from kastra_plugin_agent.memory_spec import MemorySpec
 from kastra_plugin_agent.model_spec import ModelSpec
-from kastra_plugin_agent.tokens import cut_text, estimate_text
+from kastra_plugin_agent.tokens import cut_text, estimate_text, inert
 
 __all__ = ["Summarised", "note", "summarised", "transcript"]
 
@@ -56,7 +56,7 @@ class Summarised:
 
 def note(text: str) -> str:
     """What the system message says of a summary."""
-    return _NOTE.format(text=text)
+    return _NOTE.format(text=inert(text))
 
 
 async def summarised(
@@ -80,6 +80,9 @@ async def summarised(
     """
     kept = await ctx.perform("state.get", {"scope": scope}, name="summary_get")
     up_to, text = int(kept.get("upTo") or 0), str(kept.get("text") or "")
+    if up_to > rows[-1].seq:
+        # Of an earlier thread of this name, written by a run that outlived it.
+        up_to, text = 0, ""
     since = [row for row in rows if row.seq > up_to]
     buffer = buffered(since, max_messages=spec.max_messages, max_tokens=max_tokens)
     missing = rows[0].seq > up_to + 1
@@ -121,7 +124,7 @@ async def _condensed(
     # English has some 0.75 words a token, and the estimate is above the truth.
     order = f"Write at most {summary_tokens // 2} words, and nothing but the summary."
     instructions = f"{spec.summary.instructions or _INSTRUCTIONS}\n{order}"
-    asked = f"<summary>\n{text or '(none yet)'}\n</summary>\n<conversation>\n{portion}\n</conversation>"
+    asked = f"<summary>\n{inert(text) or '(none yet)'}\n</summary>\n<conversation>\n{inert(portion)}\n</conversation>"
     request: JsonObject = {
         "provider": model.provider,
         "model": model.name,

@@ -31,8 +31,13 @@ def bytes_allowed(spec: WorkingMemorySpec, max_tokens: int | None) -> int:
 
 def note(spec: WorkingMemorySpec, values: JsonObject) -> str:
     """What the system message says of it."""
-    text = f"<working_memory>\n{orjson.dumps(values).decode()}\n</working_memory>\n{_NOTE}"
+    text = f"<working_memory>\n{_json(values)}\n</working_memory>\n{_NOTE}"
     return f"{text}\nWhat to keep in it:\n{spec.template}" if spec.template else text
+
+
+def _json(values: JsonObject) -> str:
+    # An escaped slash is the same JSON, and no closing tag.
+    return orjson.dumps(values).decode().replace("</", "<\\/")
 
 
 def working_tool(spec: WorkingMemorySpec, scope: str, max_bytes: int) -> OwnTool:

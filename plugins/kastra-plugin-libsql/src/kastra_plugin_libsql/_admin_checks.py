@@ -183,6 +183,10 @@ _CHECKS = (
         " WHERE c.id IS NULL OR length(v.vector) <> 4 * c.length",
     ),
     _Check(
+        "collection {} has no vectors, and keeps others of another length out",
+        "SELECT name FROM collections WHERE id NOT IN (SELECT collection FROM vectors)",
+    ),
+    _Check(
         "the payload of {} is no JSON",
         f"SELECT holder FROM ({_PAYLOADS}) WHERE substr(body, 1, 1) <> x'00' AND NOT json_valid(CAST(body AS TEXT))",
     ),

@@ -18,6 +18,8 @@ __all__ = ["Choice", "ChoiceError", "choice_schema", "read_choice", "read_object
 
 _NOBODY = ("", "null", "none", "nobody")
 """What models write in place of null."""
+_MOST_TRIES = 20
+"""Braces at which an object may begin: each try may read all the rest."""
 _DECODER = json.JSONDecoder()
 
 
@@ -82,14 +84,15 @@ def read_object(text: str) -> JsonObject:
     try:
         value = orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        at = text.find("{")
-        while at >= 0:
+        at, tries = text.find("{"), 0
+        while at >= 0 and tries < _MOST_TRIES:
+            tries += 1
             try:
-                value, _ = _DECODER.raw_decode(text, at)
+                # Only to find its end: what else this decoder takes (NaN, numbers of any length) is no JSON.
+                _, end = _DECODER.raw_decode(text, at)
+                return _object(orjson.loads(text[at:end]))
             except (ValueError, RecursionError):
                 at = text.find("{", at + 1)
-                continue
-            return _object(value)
         raise ChoiceError(f"it is not JSON ({error})") from error
     return _object(value)
 

@@ -82,7 +82,7 @@ class NetworkController(AbstractController):
     def _members(self, named: Sequence[tuple[Reference, Resource | None]]) -> Condition:
         missing: list[str] = []
         unready: list[str] = []
-        models: list[str] = []
+        models: list[tuple[str, str]] = []
         for reference, found in named:
             what = f"{reference.path}: {reference.key}"
             if found is None:
@@ -93,7 +93,7 @@ class NetworkController(AbstractController):
                 missing.append(f"{what} is being deleted")
             elif not self._callable(reference):
                 missing.append(f"{what} cannot be called: no plugin runs resources of kind {reference.kind}")
-            else:
+            elif condition_of(found, "Ready") is not None or self._controlled(reference):
                 self._unready(what, found, unready, models)
         if missing:
             return Condition(
@@ -104,31 +104,41 @@ class NetworkController(AbstractController):
             )
         if unready:
             return Condition(
-                type="MembersResolved", status="False", reason="MemberNotReady", message=_joined([*unready, *models])
+                type="MembersResolved",
+                status="False",
+                reason="MemberNotReady",
+                message=_joined([*unready, *(text for _, text in models)]),
             )
         if models:
-            # Only models are missing, and a run that brings one may start.
-            return Condition(
-                type="MembersResolved", status="False", reason="ModelOfMemberMissing", message=_joined(models)
-            )
+            # Only models are missing: the reason is theirs, so that a run that brings one may start.
+            message = _joined([text for _, text in models])
+            return Condition(type="MembersResolved", status="False", reason=models[0][0], message=message)
         return Condition(type="MembersResolved", status="True", reason="Resolved")
 
     def _callable(self, reference: Reference) -> bool:
         kind = self.runtime.registry.get(reference.group, reference.kind)
         return reference.kind == "Tool" or (kind is not None and kind.executable)
 
+    def _controlled(self, reference: Reference) -> bool:
+        """Whether somebody says when resources of the kind are ready."""
+        plugins = getattr(self.runtime, "plugins", None)
+        if plugins is None:
+            return True
+        wanted = (reference.group, reference.kind)
+        return any((record.group, record.kind) == wanted for _, record in plugins.records("kastra_controllers"))
+
     @staticmethod
-    def _unready(what: str, found: Resource, unready: list[str], models: list[str]) -> None:
+    def _unready(what: str, found: Resource, unready: list[str], models: list[tuple[str, str]]) -> None:
         ready = condition_of(found, "Ready")
-        if ready is not None and ready.get("status") == "True":
-            return
         if ready is None:
             unready.append(f"{what} is not ready (it was not reconciled yet)")
-            return
-        message = ready.get("message")
-        why = f"{ready.get('reason')}: {message}" if message else str(ready.get("reason"))
-        kind = models if str(ready.get("reason")).startswith(_MODEL) else unready
-        kind.append(f"{what} is not ready ({why})")
+        elif ready.get("status") != "True":
+            reason, message = str(ready.get("reason")), ready.get("message")
+            text = f"{what} is not ready ({reason}: {message})" if message else f"{what} is not ready ({reason})"
+            if reason.startswith(_MODEL):
+                models.append((reason, text))
+            else:
+                unready.append(text)
 
     @staticmethod
     def _memory(named: Sequence[tuple[Reference, Resource | None]]) -> Condition | None:

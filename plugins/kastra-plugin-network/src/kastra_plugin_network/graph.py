@@ -32,7 +32,7 @@ def graph_of(resource: Resource) -> Graph:
             label="router",
             kind=f"{how}{model}",
             shape="diamond",
-            detail=f"at most {router.max_steps} members",
+            detail=most,
         ),
     ]
     edges = [Edge(source=":start", target=":router")]

@@ -24,8 +24,8 @@ async def embedding(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     """Choose the candidate whose description is nearest in meaning to the request.
 
     Arguments: as of every ``router.<type>``; ``options.embeddings`` ("provider/name") says what makes the vectors.
-    Result: ``{agent, input, reason, done, scores, margin, usage, model}``; scores are cosines, ``margin`` is the best one
-    less the next one (1 for a single candidate).
+    Result: ``{agent, input, reason, done, scores, margin, usage, model}``; scores are cosines, ``margin`` is the
+    best one less the next one (1 for a single candidate).
     Raises: OperationError (EmbeddingsMissing); what the provider says.
     """
     models = ctx.runtime.models
@@ -123,7 +123,7 @@ async def plan(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
         if kind == "auto":
             why = "the nearest description decides (router type auto)"
             if model is not None:
-                why = f"{model} needs no account, and such models are small: {why}"
+                why = f"models without an account are small, so {why}"
     return {"type": kind, "weak": weak, "why": why}
 
 

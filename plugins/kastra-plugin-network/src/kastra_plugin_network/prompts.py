@@ -23,8 +23,11 @@ __all__ = [
     "Done",
     "answer_messages",
     "cut",
+    "message",
     "repair_text",
+    "shown",
     "situation",
+    "so_far",
     "system_text",
     "text_of",
 ]
@@ -54,12 +57,15 @@ Members:
 Answer with one JSON object with these fields:
 - reason: one short sentence that says why you choose so.
 - agent: the name of the member to call next; null when no member fits, or when nobody need be called any more.
-- input: what that member is to do, in full, as it sees neither your reason nor what others answered. {input}
-- done: true when the request is answered with what this member will answer (with agent null: is answered already); false \
-when you want to see its answer and then choose again.
+- input: what that member is to do. {sees} {input}
+- done: true when the request is answered with what this member will answer (with agent null: is answered already); \
+false when you want to see its answer and then choose again.
 
 Call only members that are needed. When one member can answer the whole request, choose it with done true.
 Write reason and input in the language of the request."""
+_SEES = "It sees what the user asked and what the members before it answered, so do not repeat that."
+_SEES_NOTHING = "It sees nothing but this, so say all that it needs."
+_SEES_SOME = "Agents and networks see what the members before them answered; workflows and tools see nothing but this."
 _PLAIN_INPUT = "Keep the user's words where they suffice."
 _JSON_INPUT = f"{_PLAIN_INPUT} For a member with an input schema: JSON that fits it, written as a string."
 _ROUTER_ANSWERS = (
@@ -102,7 +108,9 @@ def cut(text: str, most: int) -> str:
 def system_text(spec: NetworkSpec, members: Iterable[Member]) -> str:
     """The instructions of a router's model; the same for all runs of a network."""
     lines, with_schema = [], False
+    converses: set[bool] = set()
     for member in members:
+        converses.add(member.converses)
         line = f"- {member.name} ({member.kind.lower()})"
         if member.description:
             line += f": {member.description}"
@@ -113,6 +121,7 @@ def system_text(spec: NetworkSpec, members: Iterable[Member]) -> str:
     text = _CHOOSE.format(
         purpose=f"\nThe team: {spec.instructions.strip()}\n" if spec.instructions.strip() else "",
         members="\n".join(lines),
+        sees=_SEES_SOME if len(converses) > 1 else _SEES if True in converses else _SEES_NOTHING,
         input=_JSON_INPUT if with_schema else _PLAIN_INPUT,
     )
     if spec.router.answer == "router":
@@ -152,6 +161,18 @@ def repair_text(wrong: str) -> str:
     return f"That cannot be done: {wrong}. Answer again, with the JSON object only."
 
 
+def so_far(request: str, done: Sequence[Done]) -> list[JsonObject]:
+    """What a member that takes messages is told of the members before it: the request, and what they answered."""
+    answered = [result for result in done if result.error is None]
+    if not answered:
+        return []
+    told = []
+    for number, result in enumerate(answered[-MANY_RESULTS:], max(1, len(answered) - MANY_RESULTS + 1)):
+        most = RESULT_CHARS if number > len(answered) - RECENT_RESULTS else OLD_RESULT_CHARS
+        told.append(f"{result.member}: {cut(shown(result.output), most)}")
+    return [message("user", cut(request, REQUEST_CHARS)), message("assistant", "\n\n".join(told))]
+
+
 def answer_messages(
     spec: NetworkSpec, request: str, conversation: Sequence[JsonObject], done: Sequence[Done]
 ) -> list[JsonObject]:
@@ -164,6 +185,7 @@ def answer_messages(
 
 
 def message(role: str, text: str) -> JsonObject:
+    """A message of one text, as threads keep it."""
     return {"role": role, "parts": [{"type": "text", "content": text}]}
 
 
@@ -173,6 +195,7 @@ def text_of(part: JsonObject) -> str:
 
 
 def shown(value: JsonValue) -> str:
+    """A text as it is, other JSON written out."""
     return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 

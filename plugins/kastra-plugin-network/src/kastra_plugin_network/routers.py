@@ -248,9 +248,17 @@ async def _by_embedding(ctx: RunContext, plan: Plan, now: Pass) -> tuple[Choice,
 
 
 async def _auto(ctx: RunContext, plan: Plan, way: Way, now: Pass) -> Choice:
-    if now.done and way.request is not None and not way.weak:
-        return await _by_model(ctx, plan, way, now)
+    strong = way.request is not None and not way.weak
+    if now.done and strong:
+        try:
+            return await _by_model(ctx, plan, way, now)
+        except OperationError as error:
+            if now.done[-1].error is None:
+                raise
+            raise NoCandidateError(f"the model could not decide how to go on: {error}") from error
     nearest, margin = await _by_embedding(ctx, plan, now)
+    if strong:  # and reacts when the member fails
+        nearest = attrs.evolve(nearest, final=False)
     limit = plan.spec.router.margin
     if margin >= limit or way.request is None or len(plan.members) == 1:
         return nearest

@@ -14,7 +14,7 @@ from kastra_core.serde import typed
 from kastra_plugin_network import routers
 from kastra_plugin_network.choice import Choice, choice_schema
 from kastra_plugin_network.members import Member, MisfitError, call_member, members_of
-from kastra_plugin_network.prompts import Done, answer_messages, message, shown, system_text, text_of
+from kastra_plugin_network.prompts import Done, answer_messages, message, shown, so_far, system_text, text_of
 from kastra_plugin_network.routers import NoCandidateError, Pass, Plan, Way
 from kastra_plugin_network.spec import NetworkSpec
 from kastra_plugin_network.state import shared_by, state_scope
@@ -176,7 +176,8 @@ class _Loop:
             )
         finished: JsonObject = {"type": "step_finished", "step": number, "path": number}
         try:
-            output = await call_member(ctx, member, choice.input, now.conversation, shared or self._marker(member))
+            before = [*now.conversation, *so_far(now.request, now.done)] if member.converses else ()
+            output = await call_member(ctx, member, choice.input, before, shared or self._marker(member))
         except OperationError as error:
             told: JsonObject = {"reason": error.reason, "message": error.message}
             now.done.append(Done(member=member.name, asked=choice.asked, error=told))

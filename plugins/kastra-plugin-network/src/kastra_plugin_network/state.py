@@ -102,17 +102,18 @@ class StateSubscription:
     def unsubscribe(self) -> None:
         """End it. Safe to call twice, and from the handler."""
         self._closed.set()
-        if self._task is not None and self._task is not _current_task():
-            self._task.cancel()
+        if self._task is not None:
+            if self._task is not _current_task():
+                self._task.cancel()
+        elif self._watch is not None:
+            watch, self._watch = self._watch, None
+            self._task = asyncio.get_running_loop().create_task(_close(watch), name="close a watch")
 
     async def aclose(self) -> None:
         """End it, and wait until nothing of it is under way."""
         self.unsubscribe()
         if self._task is not None and self._task is not _current_task():
             await asyncio.wait([self._task])
-        watch, self._watch = self._watch, None
-        if watch is not None:
-            await _close(watch)
 
     async def __aenter__(self) -> StateSubscription:
         return self
@@ -156,6 +157,8 @@ class StateSubscription:
                     _log.exception("a handler of a network's state failed")
                 if self.closed:
                     return
+        except Exception:
+            _log.exception("the watch of a network's state failed; its handler is called no more")
         finally:
             self._closed.set()
             await _close(watch)
@@ -232,6 +235,7 @@ class NetworkStateStore:
         """The whole state after each change from now on; changes in quick succession may be seen as one.
 
         Args:
+            network: need not exist yet.
             handler: called with each state, a coroutine function is awaited; what it raises is logged. Without one
                 iterate over what is returned.
         """

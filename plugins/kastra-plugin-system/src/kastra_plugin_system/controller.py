@@ -55,7 +55,7 @@ class SystemController(AbstractController):
 
     async def write_status(self, resource: Resource, status: JsonObject) -> Resource | None:
         """As every controller's, but without an Event about resources that were just made."""
-        ready = next((one for one in status["conditions"] if one["type"] == "Ready"), {})
+        ready: JsonObject = next((one for one in status["conditions"] if one["type"] == "Ready"), {})
         if ready.get("status") != "Unknown" or status == resource.status:
             return await super().write_status(resource, status)
         try:

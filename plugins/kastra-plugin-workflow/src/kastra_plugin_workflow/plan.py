@@ -32,7 +32,6 @@ from kastra_plugin_workflow.steps_plan import (
     PlannedSleep,
     PlannedStep,
 )
-from kastra_plugin_workflow.steps_state import STATE_OPERATIONS
 from kastra_plugin_workflow.values import USER_INPUT, input_form, output_form
 
 __all__ = ["compile_plan"]
@@ -172,15 +171,14 @@ class _Compiler:
         failure = self._failure(spec, goes_on, at, names, place)
         uses_input = "input" in self.roots
         self.roots = (self.roots - {"input"}) | around
-        how = "state operation" if body == "operation" and spec.operation in STATE_OPERATIONS else body
         retry = spec.retry or (self.spec.retry if body in _WITH_RETRY else None)
         return PlannedStep(
             id=spec.id,
             index=index,
             spec=spec,
             body=body,
-            run=self.timed if spec.timeout is not None and waits else self.bodies[how],
-            untimed=self.bodies[how],
+            run=self.timed if spec.timeout is not None and waits else self.bodies[body],
+            untimed=self.bodies[body],
             waits=waits,
             nested=body in _NESTED,
             work=work,

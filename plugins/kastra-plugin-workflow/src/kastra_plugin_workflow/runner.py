@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.errors import OperationError, RunFailedError, shortened
 from kastra_core.protocols.runner import RunContext
-from kastra_plugin_workflow import steps, steps_blocks, steps_state
+from kastra_plugin_workflow import steps, steps_blocks
 from kastra_plugin_workflow.expressions import ExpressionError
 from kastra_plugin_workflow.plan import compile_plan
 from kastra_plugin_workflow.signals import misfits
 from kastra_plugin_workflow.steps_blocks import run_block
 from kastra_plugin_workflow.steps_frame import FAILED, BodyFailed, Frame, Progress, StepFailed, Succeeded
 from kastra_plugin_workflow.steps_plan import Body, Plan
+from kastra_plugin_workflow.steps_state import read_state
 from kastra_plugin_workflow.values import duration_text, with_defaults
 
 __all__ = ["WorkflowRunner"]
@@ -27,7 +28,6 @@ _BODIES: Mapping[str, Body] = {
     "network": steps.call_run,
     "tool": steps.call_tool,
     "operation": steps.perform,
-    "state operation": steps_state.perform_on_state,
     "set": steps.render,
     "branch": steps_blocks.branch,
     "parallel": steps_blocks.parallel,
@@ -112,7 +112,7 @@ async def _graph(
             output = await run_block(ctx, plan.block, frame, workflow["input"])
             if plan.output is not None:
                 if plan.reads_state:
-                    await steps_state.read_state(ctx, frame.scope, "output")
+                    await read_state(ctx, frame.scope, "output")
                 output = plan.output.render(frame.scope)
         except Succeeded as end:
             output = end.output

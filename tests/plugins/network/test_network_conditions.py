@@ -1,0 +1,246 @@
+"""What a network says of itself: conditions, status, its picture; and the manifests of the project's mission."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from kastra_core.api.meta import Resource
+from kastra_core.errors import NotReadyError, ValidationError
+from kastra_core.protocols.model import ModelCheck
+from kastra_core.testing.fakes import FakeModelProvider
+from kastra_plugin_network.graph import graph_of
+
+Stage = Any
+"""The fixture of conftest.py."""
+Route = Callable[..., str]
+
+RESEARCH = """
+# 智能体网络声明示例
+apiVersion: mastra.ai/v1
+kind: Network
+metadata:
+  name: research-network
+  namespace: default
+spec:
+  instructions: "此网络协调多个智能体进行深入研究，包括搜索、分析和总结。"
+  agents:
+    - name: search-agent
+      ref: default.search-agent
+    - name: analysis-agent
+      ref: default.analysis-agent
+    - name: summary-agent
+      ref: default.summary-agent
+  router:
+    model:
+      provider: openai
+      name: gpt-4o
+    maxSteps: 15
+  state:
+    persistence: true
+    ttl: 3600
+"""
+
+SUPPORT = """
+apiVersion: mastra.ai/v1
+kind: Network
+metadata:
+  name: customer-support
+spec:
+  instructions: "客户支持网络，由多个专业代理组成"
+  agents:
+    - name: greeter
+      ref: agents/greeter
+    - name: technical
+      ref: agents/technical
+    - name: billing
+      ref: agents/billing
+  router:
+    model:
+      provider: openai
+      name: gpt-4
+"""
+
+
+def conditions(resource: Resource) -> dict[str, tuple[str, str]]:
+    return {c["type"]: (c["status"], c["reason"]) for c in resource.status["conditions"]}
+
+
+def message(resource: Resource, kind: str) -> str:
+    return next(str(c.get("message", "")) for c in resource.status["conditions"] if c["type"] == kind)
+
+
+async def test_the_research_network_runs_as_it_is_written(stage: Stage, route: Route) -> None:
+    runtime = await stage.open()
+    await stage.agents("search-agent", "analysis-agent", "summary-agent")
+    await runtime.apply_string(RESEARCH)
+    network = runtime.get_network("default.research-network")
+    stage.script(route("search-agent", "找"), route("analysis-agent", "析"), route("summary-agent", "总结", done=True))
+    status = await stage.status(network, "潮汐")
+    assert (status["reason"], status["output"]) == ("Completed", "summary-agent: 总结")
+    await network.state.set_value("k", 1)
+    assert await network.state.get_value("k") == 1
+    assert "search-agent (agent)" in stage.routed[0].messages[0].text
+
+
+async def test_the_support_network_runs_as_it_is_written(stage: Stage, route: Route) -> None:
+    runtime = await stage.open()
+    await stage.agents("greeter", "technical", "billing")
+    await runtime.apply_string(SUPPORT)
+    stage.script(route("billing", "账单", done=True))
+    network = runtime.get_network("default.customer-support")
+    reply = await network.generate("我的账单有问题，能帮我解决吗？")
+    assert (reply.output, reply.members) == ("billing: 账单", ("billing",))
+
+
+async def test_a_network_that_can_answer_is_ready(stage: Stage) -> None:
+    await stage.open()
+    await stage.agents("a", "b")
+    resource = await stage.apply("Network", "net", {"agents": ["a", "b"], "router": {"model": "fake/r"}, "state": True})
+    assert conditions(resource) == {
+        "Ready": ("True", "Ready"),
+        "MembersResolved": ("True", "Resolved"),
+        "RouterReady": ("True", "Ready"),
+        "StateReady": ("True", "Ready"),
+    }
+    status = {name: resource.status[name] for name in ("phase", "members", "router", "model", "state")}
+    assert status == {"phase": "Ready", "members": 2, "router": "model", "model": "fake/r", "state": "kept"}
+
+
+async def test_a_missing_member_is_named_and_refuses_a_run(stage: Stage) -> None:
+    await stage.open()
+    network = await stage.network(agents=["a"], tools=["other.t"])
+    resource = await network.resource()
+    assert conditions(resource)["Ready"] == ("False", "MemberNotFound")
+    assert "spec.agents[0]: Agent default/a is not found" in message(resource, "Ready")
+    assert "spec.tools[0]: Tool other/t" in message(resource, "Ready")
+    with pytest.raises(NotReadyError, match=r"spec\.agents"):
+        await network.generate("go")
+
+
+async def test_a_member_that_comes_makes_the_network_ready(stage: Stage) -> None:
+    runtime = await stage.open()
+    network = await stage.network(agents=["a"])
+    await stage.agents("a")
+    await runtime.controllers.reconcile_closure(network.reference.key)
+    assert conditions(await network.resource())["Ready"] == ("True", "Ready")
+
+
+async def test_a_kind_that_cannot_be_called_is_told(stage: Stage) -> None:
+    await stage.open()
+    await stage.apply("Rock", "x", {})
+    members = [{"name": "x", "kind": "Rock"}, {"name": "y", "kind": "Spaceship"}]
+    resource = await stage.apply("Network", "net", {"agents": members})
+    assert conditions(resource)["MembersResolved"] == ("False", "MemberNotFound")
+    told = message(resource, "MembersResolved")
+    assert "spec.agents[0]: Rock default/x cannot be called" in told
+    assert "no plugin offers the kind Spaceship" in told
+
+
+async def test_a_member_that_is_not_ready_is_told_with_its_reason(stage: Stage) -> None:
+    await stage.open()
+    await stage.apply("Agent", "a", {"model": "fake/a", "tools": ["nothing"]})
+    network = await stage.network(agents=["a"])
+    resource = await network.resource()
+    assert conditions(resource)["Ready"] == ("False", "MemberNotReady")
+    assert "ToolNotFound" in message(resource, "Ready")
+
+
+async def test_only_models_that_are_missing_leave_a_run_that_brings_one(stage: Stage, route: Route) -> None:
+    await stage.open()
+    await stage.agents("a")
+    await stage.apply("Agent", "b", {"model": "nowhere/m"})
+    network = await stage.network(agents=["a", "b"])
+    resource = await network.resource()
+    assert conditions(resource)["Ready"][1] == "ModelUnknownProvider"
+    assert "spec.agents[1]: Agent default/b is not ready" in message(resource, "Ready")
+    stage.script(route("b", "x", done=True))
+    status = await stage.status(network, model="fake/over")
+    assert (status["phase"], status["output"]) == ("Succeeded", "over: x")
+
+
+async def test_a_missing_member_is_told_before_a_missing_model(stage: Stage) -> None:
+    await stage.open()
+    network = await stage.network(agents=["a"], router={"model": "nowhere/m"})
+    resource = await network.resource()
+    assert conditions(resource)["RouterReady"][1].startswith("Model")
+    assert conditions(resource)["Ready"] == ("False", "MemberNotFound")
+
+
+async def test_a_router_whose_model_cannot_answer_is_told_with_the_remedy(stage: Stage) -> None:
+    check = ModelCheck(ok=False, reason="MissingKey", message="no key", remedy="set KEY")
+    stage.model = FakeModelProvider(check=check)
+    await stage.open()
+    await stage.apply("Workflow", "w", {"steps": [{"id": "s", "set": 1}]})
+    network = await stage.network(workflows=["w"])
+    resource = await network.resource()
+    assert conditions(resource)["Ready"] == ("False", "ModelMissingKey")
+    assert message(resource, "RouterReady") == "fake/router: no key; set KEY"
+
+
+async def test_auto_is_ready_without_its_model_and_says_what_is_lost(stage: Stage) -> None:
+    stage.embeddings = "e"
+    await stage.open()
+    network = await stage.network(router={"type": "auto", "model": "nowhere/m"})
+    resource = await network.resource()
+    assert conditions(resource)["RouterReady"] == ("True", "Ready")
+    assert "no model decides between members that are about as near (nowhere/m" in message(resource, "RouterReady")
+
+
+async def test_memory_of_a_member_that_is_not_used_is_told(stage: Stage) -> None:
+    await stage.open()
+    await stage.agents("a")
+    await stage.apply("Agent", "b", {"model": "fake/b", "memory": {"type": "vector"}})
+    network = await stage.network(agents=["a", "b"])
+    resource = await network.resource()
+    assert conditions(resource)["MemberMemory"] == ("False", "NotUsedInNetwork")
+    assert "b (vector)" in message(resource, "MemberMemory")
+    await stage.apply("Network", "net", {"agents": ["a"], "router": {"model": "fake/router"}})
+    assert "MemberMemory" not in conditions(await network.resource())
+
+
+async def test_the_state_of_a_network_is_told(stage: Stage) -> None:
+    await stage.open()
+    network = await stage.network(state={"ttl": 3600})
+    resource = await network.resource()
+    assert message(resource, "StateReady").endswith("a value lives for 1h after it was written")
+    network = await stage.network("other", state={"persistence": False})
+    assert (await network.resource()).status["state"] == "run"
+    await stage.apply("Network", "other", {"agents": ["a"], "router": {"model": "fake/router"}})
+    assert "StateReady" not in conditions(await network.resource())
+
+
+async def test_networks_in_a_circle_are_refused(stage: Stage) -> None:
+    await stage.open()
+    await stage.network("one", networks=["two"])
+    with pytest.raises(ValidationError, match="one"):
+        await stage.network("two", networks=["one"])
+
+
+async def test_hints_say_where_things_belong(stage: Stage) -> None:
+    await stage.open()
+    with pytest.raises(ValidationError) as caught:
+        await stage.apply("Network", "net", {"agents": ["a", "x.a"], "members": [], "router": {"fallback": "aa"}})
+    assert "list members under agents, workflows, tools and networks" in str(caught.value)
+    with pytest.raises(ValidationError) as caught:
+        await stage.apply("Network", "net", {"agents": ["a", "x.a"], "router": {"fallback": "aa"}})
+    assert "did you mean 'a'?" in str(caught.value)
+    assert "spec.agents[0] has it too; give one a name of its own" in str(caught.value)
+
+
+async def test_the_picture_shows_router_members_and_fallback(stage: Stage) -> None:
+    await stage.open()
+    members = [{"name": "x", "ref": "other.a", "description": "Knows  things."}, "b"]
+    network = await stage.network(agents=members, workflows=["w"], router={"fallback": "b", "maxSteps": 3})
+    graph = graph_of(await network.resource())
+    nodes = {node.id: (node.kind, node.detail) for node in graph.nodes}
+    assert nodes[":router"] == ("model fake/router", "at most 3 members")
+    assert nodes["x"] == ("agent", "other/a")
+    assert nodes["b"] == ("agent", "")
+    assert nodes["w"] == ("workflow", "")
+    edges = {(edge.source, edge.target, edge.label, edge.style) for edge in graph.edges}
+    assert (":router", "x", "Knows things.", "solid") in edges
+    assert (":router", "b", "nobody else fits", "dashed") in edges
+    assert (":router", ":end", "done", "solid") in edges
