@@ -39,7 +39,7 @@ def decode_documents(
     """
     out: list[Decoded] = []
     problems: list[Problem] = []
-    first: dict[ResourceKey, tuple[Document, str]] = {}
+    first: dict[ResourceKey, tuple[Document, str, ResourceKey | None]] = {}
     acyclic: dict[ResourceKey, tuple[Document, Callable[[str], str], Decoded]] = {}
     for given in documents:
         document, wrong, is_whole = _resolved(registry, given, limits)
@@ -54,9 +54,12 @@ def decode_documents(
         twins = []
         for one, outer in decoded.all():
             key, path = one.resource.key, outer("metadata.name")
-            twin = first.setdefault(key, (document, "" if one is decoded else path))
+            holder = None if one is decoded else decoded.resource.key
+            twin = first.setdefault(key, (document, path if holder else "", holder))
             if twin[0] is not document:
-                hint = f"the first is at {_place_of(*twin)}"
+                hint = f"the first is at {_place_of(twin[0], twin[1])}"
+                if holder or twin[2]:
+                    hint = f"{hint}; {holder or twin[2]} brings it in: leave out one of the two"
                 twins.append(_placed(document, Problem(f"{key} is there twice", path, hint=hint)))
             if one.kind.acyclic:
                 acyclic[key] = (document, outer, one)
@@ -112,7 +115,7 @@ def resolve_document(registry: KindRegistry, document: Document, *, limits: Limi
 
 
 def _resolved(registry: KindRegistry, document: Document, limits: Limits) -> tuple[Document, list[Problem], bool]:
-    """The document with its files as far as they can be read, what is wrong, and whether it can be looked at further."""
+    """The document with its files as far as they can be read, what is wrong, and whether to look at it further."""
     kind = _kind(registry, document.data)
     if kind is None or kind.resolve is None:
         return document, [], True

@@ -30,10 +30,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-__all__ = ["COLD", "ForkServer", "Forked"]
+__all__ = ["ForkServer", "Forked"]
 
 COLD = (sys.executable, "-c", "import sys; from kastra_core.cli import main; sys.exit(main())")
 """``kastra`` in a process that starts from nothing."""
+COLD_ON_TERMINAL = (
+    sys.executable,
+    "-c",
+    # Ctrl-C reaches those whose controlling terminal it is typed on.
+    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
+    "from kastra_core.cli import main; sys.exit(main())",
+)
 WARM = (
     "kastra_core",
     "kastra_plugin_agent",
@@ -179,10 +186,6 @@ class ForkServer:
         self._socket.close()
         self._process.wait()
 
-    def suits(self, environment: Mapping[str, str]) -> bool:
-        """Whether the interpreter would begin in this environment as the server's did."""
-        return _early(environment) == _early(self._environment)
-
     def begin(
         self,
         args: Sequence[str],
@@ -194,15 +197,26 @@ class ForkServer:
         stderr: Stream = None,
         encoding: str | None = None,
         terminal: bool = False,
-    ) -> Forked:
+    ) -> Forked | subprocess.Popen[Any]:
         """Begin ``kastra ARGS``; the streams are as those of ``subprocess.Popen``.
+
+        Where the environment is one in which an interpreter begins differently, the process starts from nothing.
 
         Args:
             encoding: of the streams that are pipes; default: they carry bytes.
             terminal: make stdin the process's controlling terminal, in a session of its own.
         """
-        if not self.suits(env):
-            raise ValueError("an interpreter would begin differently in this environment; use a process of its own")
+        if _early(env) != _early(self._environment):
+            return subprocess.Popen(
+                [*(COLD_ON_TERMINAL if terminal else COLD), *args],
+                cwd=cwd,
+                env=env,
+                stdin=stdin,
+                stdout=stdout,
+                stderr=stderr,
+                encoding=encoding,
+                start_new_session=terminal,
+            )
         ends: dict[int, int] = {}
         given: list[int] = []
         passed: list[int] = []

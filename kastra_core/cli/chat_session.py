@@ -23,6 +23,7 @@ from kastra_core.errors import KastraError, UserError
 
 if TYPE_CHECKING:
     from kastra_core.execution.handle import RunHandle
+    from kastra_core.protocols.store import ThreadInfo
     from kastra_core.runtime import RuntimeManager
 
 __all__ = ["COMMANDS", "ChatSession"]
@@ -39,6 +40,8 @@ COMMANDS: dict[str, str] = {
 }
 _HISTORY = 5
 _LIVES_S = 0.05
+_THREADS = 20
+"""Threads that /thread names."""
 _LOOK_BACK = 8
 """Messages that an exchange is guessed to have."""
 
@@ -229,12 +232,23 @@ class ChatSession:
             self.lines.must_say(f"thread {self.thread}")
             self._show_history(1)
             return
-        found = self._call(self.runtime.store.threads.list(self._namespace))
         self.lines.must_say(f"thread {self.thread}")
-        for info in sorted(found, key=lambda info: info.updated_s):
+        found, count = self._call(self._latest_threads())
+        for info in found[::-1]:
             mark = "*" if info.thread == self.thread else " "
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(info.updated_s))
             self.lines.must_say(f"{mark} {info.thread}  {plural(info.messages, 'message')}, {when}")
+        if count > len(found):
+            self.lines.must_say(f"{count - len(found)} older ones; `kastra threads list` shows more")
+
+    async def _latest_threads(self) -> tuple[list[ThreadInfo], int]:
+        """The threads used last, and how many there are."""
+        import heapq
+
+        from kastra_core.cli.threads_read import infos
+
+        every = [info async for info in infos(self.runtime.store, self._namespace)]
+        return heapq.nlargest(_THREADS, every, key=lambda info: info.updated_s), len(every)
 
     def _history(self, rest: str) -> None:
         if rest and not (rest.isdecimal() and int(rest)):

@@ -55,7 +55,9 @@ def command(target: str | None, filename: str | None, namespace: str | None, out
 
         decoded = decode_offline(state, manifests.read_sources([filename]), namespace)
         registry = registry_of(state.plugins)
-        kind, resource = _chosen([item.resource for item in decoded], registry, target, namespace, filename)
+        # What a manifest holds can be drawn too, when it is named.
+        whole = [one.resource for item in decoded for one, _ in item.all() if target is not None or one is item]
+        kind, resource = _chosen(whole, registry, target, namespace, filename)
     emit(draw(_graph(kind, resource), output or "text"))
 
 

@@ -255,7 +255,9 @@ def _end_of_routing(run: Resource, rows: Sequence[StepRow]) -> Iterator[str]:
     called = plural(len(rows), "member") + (" was called" if len(rows) == 1 else " were called")
     if phase == "Succeeded":
         message = in_one_line(str(status.get("message") or ""))
-        yield f"{reason or phase}: {message or 'the router was done'}; {called}"
+        yield f"{reason or phase}: the router was done; {called}"
+        if message:
+            yield message
     elif phase in ("Failed", "Cancelled"):
         under_way = [row.body or row.path for row in rows if row.phase == "Cancelled"]
         if under_way:

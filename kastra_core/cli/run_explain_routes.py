@@ -13,6 +13,7 @@ from kastra_core.cli.run_routing import is_route, ranked, score_words
 from kastra_core.cli.run_screen import in_one_line, plural
 from kastra_core.cli.run_steps import path_of, reason_words, took_words
 from kastra_core.cli.tables import clip
+from kastra_core.execution.run_status import FINISHED
 
 __all__ = ["Routes", "pointer"]
 
@@ -76,9 +77,16 @@ class Routes:
 
     def under_way(self, *, over: bool) -> Iterator[str]:
         """What began and has no end in the trace. ``over``: the run is, so it never will have one."""
-        for step in self._chosen:
-            if step in self._calls:
-                yield f"    {'it was ended with the run' if over else 'it has not answered yet'}"
+        if not any(step in self._calls for step in self._chosen):
+            return
+        if over:
+            yield "    it was ended with the run"
+            return
+        unfinished = [child for child in self._children.values() if child.status.get("phase") not in FINISHED]
+        where = ", ".join(f"run/{child.metadata.name}: {child.status.get('phase')}" for child in unfinished)
+        yield "    it has not answered yet" + (f" ({where})" if where else "")
+        for child in unfinished:
+            yield from pointer(child, "    ")
 
     def _choice(self, event: JsonObject) -> Iterator[str]:
         step, chosen = str(event.get("step")), in_one_line(str(event.get("chosen") or ""))

@@ -15,7 +15,8 @@ __all__ = ["command"]
 def command(filenames: tuple[str, ...], recursive: bool, namespace: str | None) -> None:
     """Check manifests without a store; print every problem with its place.
 
-    Checks syntax, structure, names and the rules of the kinds, not whether what is referred to exists.
+    Checks syntax, structure, names and the rules of the kinds, also of what a manifest includes, not whether what is
+    referred to exists.
     """
     from kastra_core import manifests
     from kastra_core.cli.offline import decode_offline
@@ -27,4 +28,6 @@ def command(filenames: tuple[str, ...], recursive: bool, namespace: str | None) 
         for note in item.notes:
             state.note(f"{note} ({item.resource.key})")
     count = len(decoded)
-    emit("1 resource is valid" if count == 1 else f"{count} resources are valid")
+    inside = sum(1 for item in decoded for _ in item.all()) - count
+    more = f", with {inside} inside" if inside else ""
+    emit(f"1 resource is valid{more}" if count == 1 else f"{count} resources are valid{more}")

@@ -72,7 +72,7 @@ class Document:
     """Parts of ``data`` that stand elsewhere in the text, or in another file."""
 
     def origin(self, path: str) -> tuple[Document, str]:
-        """Return the document that the field at ``path`` was read from, as it stands in its file, and its path there."""
+        """Return the document that the field at ``path`` was read from, as its file has it, and its path there."""
         best: Origin | None = None
         for one in self.origins:
             if _is_below(path, one.into) and (best is None or len(one.into) > len(best.into)):

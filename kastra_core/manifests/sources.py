@@ -6,7 +6,7 @@ import glob
 import os
 import stat
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -126,7 +126,7 @@ class _Sources:
         any_suffix = Path(pattern).suffix not in ("", ".*") and "*" not in Path(pattern).suffix
         found = [
             match
-            for match in sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - keeps the names as the user gave them
+            for match in sorted(self.matches(pattern))
             if Path(match).is_file() and (any_suffix or match.endswith(_SUFFIXES))
         ]
         for file in found:
@@ -134,6 +134,9 @@ class _Sources:
         if not found:
             what = "file" if any_suffix else f"{_SUFFIX_WORDS} file"
             self.problem(pattern, f"the pattern matches no {what}", "look at the directory with ls")
+
+    def matches(self, pattern: str) -> Iterable[str]:
+        return glob.glob(pattern, recursive=True)  # noqa: PTH207 - keeps the names as the user gave them
 
     def read_file(self, file: str, *, named: bool = False) -> None:
         real = os.path.realpath(file)
@@ -202,13 +205,12 @@ class _Below(_Sources):
         self.omitted = os.path.realpath(omit) if omit else ""
         self.own: list[Problem] = []
         """What is wrong with the path, not with a file."""
-        self.pattern = ""
 
     def problem(self, source: str, message: str, hint: str = "") -> None:
         self.own.append(Problem(f"{self.shown(source)!r}: {message}", hint=hint))
 
     def shown(self, source: str) -> str:
-        return self.pattern or os.path.relpath(source, self.directory or os.curdir)
+        return os.path.relpath(source, self.directory or os.curdir)
 
     def read_below(self, source: str) -> None:
         hint = "files lie below the directory of the manifest that names them; name them relative to it"
@@ -226,8 +228,10 @@ class _Below(_Sources):
 
     def read_path(self, source: str, full: str) -> None:
         if not _exists(full) and glob.has_magic(source):
-            self.pattern = source
-            self.read_glob(os.path.join(glob.escape(self.directory), source))  # noqa: PTH118
+            if any("**" in part and part != "**" for part in source.split("/")):
+                self.problem(full, "** stands for directories, by itself", "write for example dir/**/*.yaml")
+            else:
+                self.read_glob(full)
         elif not self.is_inside(full):
             # What is elsewhere is not even listed.
             self.leads_out(full)
@@ -253,12 +257,19 @@ class _Below(_Sources):
                 )
             )
 
+    def matches(self, pattern: str) -> Iterable[str]:
+        # Unlike glob.glob it follows no link for "**": that could lead through the whole disk.
+        wanted = os.path.relpath(pattern, self.directory or os.curdir)
+        if wanted.endswith("**"):
+            wanted += "/*"
+        root = Path(self.directory)
+        return [str(path) for path in root.glob(wanted) if not _is_hidden(path.relative_to(root))]
+
     def is_inside(self, path: str) -> bool:
         real = os.path.realpath(path)
         return real == self.root or real.startswith(self.root.rstrip(os.sep) + os.sep)
 
     def leads_out(self, path: str) -> None:
-        self.pattern = ""
         first = Path(path)
         # What is behind the link is not named.
         for ancestor in reversed((first, *first.parents)):
@@ -266,6 +277,10 @@ class _Below(_Sources):
                 first = ancestor
                 break
         self.problem(str(first), "this link leads out of the directory", "copy what is wanted into the directory")
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def _files_below(directory: str, recursive: bool, sources: _Sources) -> Iterator[str]:

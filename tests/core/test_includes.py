@@ -9,13 +9,15 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kastra_core.api.kind import Embedded, Includer, ResourceKind
 from kastra_core.api.meta import Resource
 from kastra_core.api.registry import KindRegistry
 from kastra_core.errors import ManifestError, Problem, ValidationError
 from kastra_core.includes import decode_documents, resolve_document
-from kastra_core.manifests import Document, Limits, parse, read_sources
+from kastra_core.manifests import Document, Limits, parse, read_below, read_sources
 
 
 @attrs.frozen(kw_only=True)
@@ -219,6 +221,66 @@ def test_a_link_within_the_directory_is_followed(
     assert names(resolve_document(registry, document)) == ["a"]
 
 
+def test_a_pattern_follows_no_link_through_all_directories(
+    registry: KindRegistry, write: Callable[..., None], tmp_path: Path
+) -> None:
+    write(all=bundle('"**/*.yaml"'), deep__er__a=note("a"), deep__hidden=note("b"))
+    (tmp_path / "deep" / "hidden.yaml").rename(tmp_path / "deep" / ".hidden.yaml")
+    (tmp_path / "deep" / "again").symlink_to(tmp_path)
+    (document,) = read_sources(["all.yaml"])
+    assert names(resolve_document(registry, document)) == ["a"]
+    write(all=bundle('"deep/**"'))
+    (document,) = read_sources(["all.yaml"])
+    assert names(resolve_document(registry, document)) == ["a"]
+    write(all=bundle("deep/**x.yaml"))
+    (found,) = problems(registry, "all.yaml")
+    assert "'deep/**x.yaml': ** stands for directories, by itself" in str(found)
+
+
+@pytest.fixture(scope="module")
+def fenced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with a file, in one with another file, and links from the inner to the outer."""
+    outer = tmp_path_factory.mktemp("outer")
+    inner = outer / "s"
+    (inner / "a").mkdir(parents=True)
+    (outer / "s.yaml").write_text(note("secret"), encoding="utf-8")
+    (inner / "a" / "a.yaml").write_text(note("a"), encoding="utf-8")
+    (inner / "l").symlink_to(outer)
+    (inner / "a" / "l.yaml").symlink_to(outer / "s.yaml")
+    return inner
+
+
+PIECES = [
+    "/",
+    "//",
+    ".",
+    "..",
+    "*",
+    "**",
+    "?",
+    "[ls]",
+    "a",
+    "s",
+    "l",
+    "a.yaml",
+    "s.yaml",
+    "l.yaml",
+    "~",
+    "\\",
+    " ",
+    ":",
+    "file:",
+]
+
+
+@given(pieces=st.lists(st.sampled_from(PIECES), max_size=6))
+def test_no_path_whatever_leads_out_of_the_directory(fenced: Path, pieces: list[str]) -> None:
+    found = read_below(str(fenced), "".join(pieces))
+    assert {document.data["metadata"]["name"] for document in found.documents} <= {"a"}
+    assert found.documents or found.own or found.problems
+    assert "secret" not in str((found.own, found.problems))
+
+
 def test_files_that_include_each_other_are_refused(registry: KindRegistry, write: Callable[..., None]) -> None:
     write(a=bundle("b.yaml", name="a"), b=bundle("c.yaml", name="b"), c=bundle("a.yaml", name="c"))
     (found,) = problems(registry, "a.yaml")
@@ -265,9 +327,11 @@ def test_a_resource_that_is_given_twice_is_shown_at_both_places(
     write(all=bundle("a.yaml", name="one"), a=note("a"), other=bundle(inline=["b", "a"], name="two"))
     (found,) = problems(registry, "all.yaml", "other.yaml")
     assert (found.file, found.line) == ("other.yaml", 13)
-    assert str(found).endswith("Note default/a is there twice; the first is at a.yaml:3")
+    told = "Note default/a is there twice; the first is at a.yaml:3; Bundle default/two brings it in: leave out one"
+    assert told in str(found)
     (found,) = problems(registry, "a.yaml", "all.yaml")
-    assert str(found).endswith("Note default/a is there twice; the first is at a.yaml:1")
+    told = "Note default/a is there twice; the first is at a.yaml:1; Bundle default/one brings it in: leave out one"
+    assert told in str(found)
 
 
 def test_what_a_resolver_stumbles_over_is_a_problem_of_the_manifest(registry: KindRegistry) -> None:

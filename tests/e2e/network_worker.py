@@ -66,7 +66,7 @@ async def charge(number: int, context: ToolContext) -> int:
 async def slow(number: int, context: ToolContext) -> int:
     """Double a number, slowly."""
     note("slow", context.idempotency_key)
-    await asyncio.sleep(0.6)
+    await asyncio.sleep(1.0)
     return number * 2
 
 

@@ -85,7 +85,7 @@ metadata:
   name: {name}
 spec:
   instructions: "{text}"
-  model: openai/gpt-4o-mini
+  model: {{provider: openai, name: gpt-4o-mini, maxTokens: 40}}
 """
         for name, text in described.items()
     )
@@ -98,6 +98,12 @@ WHOLE_RESEARCH = f"{RESEARCH}---\n{agents(RESEARCH_AGENTS)}"
 def to(server: Any, **more: Any) -> dict[str, Any]:
     """Configuration that leads the provider ``openai`` to a server that wants no key."""
     return {"providers": {"openai": {"apiBase": server.base_url}}, **more}
+
+
+def route(member: str, input: str) -> str:
+    """Has the server, as the router's model, choose that member and ask it that."""
+    choice = {"agent": member, "input": input, "reason": "scripted", "done": True}
+    return f"JSON({orjson.dumps(choice).decode()})"
 
 
 @pytest.fixture
@@ -176,7 +182,7 @@ async def test_network_is_loaded_from_a_text_and_answers(project: Any, mock_open
     project.configure(**to(mock_openai))
     async with await load_from_string(WHOLE_SUPPORT, config=Config.load(project.path)) as runtime:
         network = runtime.get_network("default.customer-support")
-        result = await network.generate(f"{ASK} ROUTE(billing) SAY(请告诉我账单号。)")
+        result = await network.generate(f"{ASK} {route('billing', 'SAY(请告诉我账单号。)')}")
         assert await targets(runtime) == ["billing", "customer-support"]
     assert str(result) == result.output == "请告诉我账单号。"
     assert (result.reason, tuple(result.members)) == ("Completed", ("billing",))
@@ -197,7 +203,7 @@ async def test_text_of_the_mission_alone_is_loaded_and_says_which_agents_it_lack
 def test_research_network_is_run_explained_and_described_on_the_command_line(project: Any, mock_openai: Any) -> None:
     project.configure(**to(mock_openai))
     assert project("apply", "-f", "research.yaml", "-f", "research-agents.yaml").code == 0
-    ask = "比较两种电池。 ROUTE(analysis-agent) SAY(磷酸铁锂更便宜。)"
+    ask = f"比较两种电池。 {route('analysis-agent', 'SAY(磷酸铁锂更便宜。)')}"
     done = project("run", "network/research-network", "--name", "batteries", "-o", "json", ask)
     assert done.code == 0, done.err
     answer = orjson.loads(done.out)
@@ -227,7 +233,7 @@ async def test_research_network_keeps_state_as_the_mission_says(project: Any, mo
         network = runtime.get_network("research-network")
         state = {"topic": "电池"}
         await network.state.update_values(state)
-        ask = 'ROUTE(search-agent) CALL(state_set:{"values":{"sources":3}}) SAY(找到了。)'
+        ask = route("search-agent", 'CALL(state_set:{"values":{"sources":3}}) SAY(找到了。)')
         assert (await network.generate(ask)).output == "找到了。"
         assert await network.state.get_network_state() == {"topic": "电池", "sources": 3}
 

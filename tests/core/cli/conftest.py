@@ -17,7 +17,6 @@ import pytest
 from kastra_core.cli import main
 
 HERE = Path(__file__).parent
-KASTRA = (sys.executable, "-c", "import sys; from kastra_core.cli import main; sys.exit(main())")
 
 WIDGETS = """\
 apiVersion: acme.example/v1
@@ -95,25 +94,10 @@ def environment(tmp_path: Path, plugins: Plugins) -> dict[str, str]:
 
 @pytest.fixture
 def shell(project: Path, environment: dict[str, str], forks: Any) -> Callable[..., Outcome]:
-    """Run ``kastra ARGS`` in a process of its own, in the project.
-
-    It is forked, unless it is given environment variables: they may be for the interpreter's start.
-    """
+    """Run ``kastra ARGS`` in a process of its own, in the project."""
 
     def call(*args: str, stdin: str | None = None, **more: str) -> Outcome:
-        if not more:
-            return Outcome(*forks.run(args, cwd=project, env=environment, input=stdin))
-        done = subprocess.run(
-            [*KASTRA, *args],
-            cwd=project,
-            env={**environment, **more},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            encoding="utf-8",
-            timeout=120,
-        )
-        return Outcome(done.returncode, done.stdout, done.stderr)
+        return Outcome(*forks.run(args, cwd=project, env={**environment, **more}, input=stdin))
 
     return call
 

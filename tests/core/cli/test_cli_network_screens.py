@@ -440,3 +440,36 @@ def test_a_network_is_described_with_its_members(office: Office) -> None:
     page = office("describe", "network/desk")
     assert re.search(r"spec\.agents\[0\] +Agent default/billing +Ready", page)
     assert re.search(r"Ready +True +Ready", page)
+
+
+def test_a_network_that_waits_for_a_person_says_which_run_does(office: Office) -> None:
+    office.apply(
+        {
+            "apiVersion": "mastra.ai/v1",
+            "kind": "Workflow",
+            "metadata": {"name": "approve"},
+            "spec": {"steps": [{"id": "ask", "suspend": {"message": "Pay 30 EUR?"}}]},
+        }
+    )
+    office.route(TECH, {**BILLING, "agent": "approve", "input": "{}"}, workflows=[{"ref": "approve"}])
+    done = office.run("network/desk", "x")
+    assert "Pay 30 EUR?" in done.err
+    lines = [re.sub(r"run/one-[0-9a-f]{12}", "*", line) for line in office.explain()]
+    assert lines[-4:] == [
+        "    it has not answered yet (*: Suspended)",
+        "    `kastra explain *` tells what it chose",
+        "Suspended",
+        "  it is at workflow approve",
+    ]
+    [child] = set(re.findall(r"run/one-[0-9a-f]{12}", done.err))
+    assert office("run", "resume", child, "--data", '{"paid": true}')
+    resumed = office.kastra("run", "resume", "run/one")
+    assert orjson.loads(resumed.out) == {"paid": True}
+
+
+def test_another_model_routes_and_answers_when_it_is_asked_for(office: Office, mock_openai: Any) -> None:
+    choice = orjson.dumps({**BILLING, "scores": None}).decode()
+    office.route(router={"type": "model", "model": "openai/mock", "options": {}})
+    assert office.run("network/desk", f"JSON({choice})", "--model", "openai/other").out == "You were charged twice.\n"
+    assert mock_openai.last()["model"] == "other"
+    assert "nope" in office("run", "network/desk", "x", "--model", "nope/x", code=1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,15 +22,14 @@ from kastra_core.protocols.store import Record
 from kastra_core.runtime import RuntimeManager
 
 HERE = Path(__file__).parent
-KASTRA = (sys.executable, "-c", "import sys; from kastra_core.cli import main; sys.exit(main())")
 APPROVED = {"type": "object", "properties": {"approved": {"type": "boolean"}}, "required": ["approved"]}
 
 
 class Lines:
     """A project with kind Pipeline, whose runs are looked at from the command line."""
 
-    def __init__(self, kastra: Callable[..., Any], project: Path, environment: dict[str, str]) -> None:
-        self.kastra, self.project, self.environment = kastra, project, environment
+    def __init__(self, kastra: Callable[..., Any], project: Path, environment: dict[str, str], forks: Any) -> None:
+        self.kastra, self.project, self.environment, self.forks = kastra, project, environment, forks
 
     def __call__(self, *args: str, code: int = 0) -> str:
         """stdout of ``kastra ARGS``, or stderr when it is to fail."""
@@ -62,23 +60,22 @@ class Lines:
     def get(self, name: str) -> Any:
         return orjson.loads(self("get", f"run/{name}", "-o", "json"))
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [*KASTRA, *args],
+    def start(self, *args: str) -> Any:
+        return self.forks.begin(
+            args,
             cwd=self.project,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
             encoding="utf-8",
         )
 
 
 @pytest.fixture
-def line(kastra: Callable[..., Any], project: Path, plugins: Any, environment: dict[str, str]) -> Lines:
+def line(kastra: Callable[..., Any], project: Path, plugins: Any, environment: dict[str, str], forks: Any) -> Lines:
     plugins.install("pipeline", (HERE / "acme_pipeline.py").read_text(encoding="utf-8"), module="acme_pipeline")
-    return Lines(kastra, project, environment)
+    return Lines(kastra, project, environment, forks)
 
 
 WORK = [{"id": "a", "work": "a"}, {"id": "b", "work": "b"}, {"id": "c", "work": "c"}]
@@ -268,15 +265,8 @@ def test_a_runner_that_has_changed_is_told(line: Lines, plugins: Any) -> None:
     path = plugins.path / "acme_pipeline.py"
     text = path.read_text(encoding="utf-8")
     path.write_text(text.replace('name=step["id"])', 'name="other")'), encoding="utf-8")
-    done = subprocess.run(
-        [*KASTRA, "explain", "run/one"],
-        cwd=line.project,
-        env=line.environment,
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-    )
-    assert "replayed over its journal this run does not end as it did" in done.stdout
+    _, out, _ = line.forks.run(["explain", "run/one"], cwd=line.project, env=line.environment)
+    assert "replayed over its journal this run does not end as it did" in out
 
 
 # ------------------------------------------------------------------------------------------------ logs

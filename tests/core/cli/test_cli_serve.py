@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,8 +12,6 @@ from typing import Any
 
 import orjson
 import pytest
-
-KASTRA = (sys.executable, "-c", "import sys; from kastra_core.cli import main; sys.exit(main())")
 
 SLOTH = '''
 import asyncio, pathlib
@@ -56,19 +53,18 @@ metadata: {name: stubborn}
 class Project:
     """A project with sloths, and processes that serve it."""
 
-    def __init__(self, path: Path, environment: dict[str, str], shell: Callable[..., Any]) -> None:
-        self.path, self.environment, self.kastra = path, environment, shell
-        self.started: list[subprocess.Popen[str]] = []
+    def __init__(self, path: Path, environment: dict[str, str], shell: Callable[..., Any], forks: Any) -> None:
+        self.path, self.environment, self.kastra, self.forks = path, environment, shell, forks
+        self.started: list[Any] = []
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [*KASTRA, *args],
+    def start(self, *args: str) -> Any:
+        process = self.forks.begin(
+            args,
             cwd=self.path,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
             encoding="utf-8",
         )
         self.started.append(process)
@@ -103,10 +99,12 @@ class Project:
 
 
 @pytest.fixture
-def served(project: Path, environment: dict[str, str], plugins: Any, shell: Callable[..., Any]) -> Iterator[Project]:
+def served(
+    project: Path, environment: dict[str, str], plugins: Any, shell: Callable[..., Any], forks: Any
+) -> Iterator[Project]:
     plugins.install("sloth", SLOTH)
     (project / "sloths.yaml").write_text(SLOTHS, encoding="utf-8")
-    made = Project(project, environment, shell)
+    made = Project(project, environment, shell, forks)
     assert shell("apply", "-f", "sloths.yaml").code == 0
     yield made
     made.stop()
@@ -269,8 +267,10 @@ def test_a_store_that_cannot_be_opened_is_told_with_exit_code_4(served: Project)
     assert done.err.startswith("error: ")
 
 
-def test_stopped_while_it_begins_it_ends_in_order(project: Path, environment: dict[str, str], shell: Any) -> None:
-    made = Project(project, environment, shell)
+def test_stopped_while_it_begins_it_ends_in_order(
+    project: Path, environment: dict[str, str], shell: Any, forks: Any
+) -> None:
+    made = Project(project, environment, shell, forks)
     try:
         process = made.start("serve")
         assert process.stderr is not None

@@ -22,13 +22,6 @@ HERE = Path(__file__).parent
 URL = "cabinet:kitchen.json"
 SUBCOMMANDS = ("status", "check", "backup", "restore", "migrate", "compact")
 
-ON_TERMINAL = (
-    sys.executable,
-    "-c",
-    "import fcntl, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
-    "from kastra_core.cli import main; sys.exit(main())",
-)
-
 
 def cabinet(schema: int = 3, **more: Any) -> dict[str, Any]:
     """The content of a cabinet with two drawers."""
@@ -58,20 +51,20 @@ def store(kastra: Kastra, plugins: Any, project: Path) -> Kastra:
 class Terminal:
     """A command on a terminal of its own: what it shows, and its exit code."""
 
-    def __init__(self, project: Path, environment: dict[str, str]) -> None:
-        self._project, self._environment = project, environment
+    def __init__(self, project: Path, environment: dict[str, str], forks: Any) -> None:
+        self._project, self._environment, self._forks = project, environment, forks
 
     def __call__(self, *args: str, asks: str = "", answer: str = "", **environment: str) -> tuple[int, str]:
         pty = pytest.importorskip("pty", reason="this system has no pseudo terminals")
         ours, theirs = pty.openpty()
-        process = subprocess.Popen(
-            [*ON_TERMINAL, "--store", URL, "store", *args],
+        process = self._forks.begin(
+            ["--store", URL, "store", *args],
             cwd=self._project,
             env={**self._environment, "TERM": "xterm", **environment},
             stdin=theirs,
             stdout=theirs,
             stderr=theirs,
-            start_new_session=True,
+            terminal=True,
         )
         os.close(theirs)
         shown = b""
@@ -95,8 +88,8 @@ class Terminal:
 
 
 @pytest.fixture
-def terminal(store: Kastra, project: Path, environment: dict[str, str]) -> Terminal:
-    return Terminal(project, environment)
+def terminal(store: Kastra, project: Path, environment: dict[str, str], forks: Any) -> Terminal:
+    return Terminal(project, environment, forks)
 
 
 # ------------------------------------------------------------------------------------------------ the group

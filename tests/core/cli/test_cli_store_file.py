@@ -19,7 +19,6 @@ import pytest
 
 Kastra = Callable[..., Any]
 
-KASTRA = (sys.executable, "-c", "import sys; from kastra_core.cli import main; sys.exit(main())")
 COUNT = 300
 
 
@@ -368,22 +367,22 @@ def test_a_store_goes_down_and_up_again_with_all_that_it_holds(kastra: Kastra, f
 def test_opening_brings_an_older_store_up(kastra: Kastra, filled: Path) -> None:
     assert kastra("store", "migrate", "--to", "1", "--yes", "--no-backup").code == 0
     assert names(kastra) == EVERY
-    assert orjson.loads(kastra("store", "status", "-o", "json").out)["schema"] == 2
+    assert orjson.loads(kastra("store", "status", "-o", "json").out)["schema"] == 3
 
 
 # ------------------------------------------------------------------------------------------------ kill
 
 
-def killed(command: list[str], project: Path, environment: dict[str, str], marks: Callable[[], bool]) -> Iterator[bool]:
+def killed(
+    forks: Any, command: list[str], project: Path, environment: dict[str, str], marks: Callable[[], bool]
+) -> Iterator[bool]:
     """Run a command again and again, killed at ever later moments after ``marks`` holds, until it ends by itself.
 
     Gives False after each kill, and True at its end.
     """
     delay_s = 0.0
     while True:
-        process = subprocess.Popen(
-            [*KASTRA, *command], cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        process = forks.begin(command, cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         while not marks() and process.poll() is None:
             time.sleep(0.002)
         try:
@@ -402,7 +401,7 @@ def killed(command: list[str], project: Path, environment: dict[str, str], marks
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
 def test_a_killed_backup_leaves_no_file_of_its_name(
-    kastra: Kastra, filled: Path, project: Path, environment: dict[str, str]
+    kastra: Kastra, filled: Path, project: Path, environment: dict[str, str], forks: Any
 ) -> None:
     inflate(filled, 40)
     before = {path.name for path in project.iterdir()}
@@ -410,7 +409,7 @@ def test_a_killed_backup_leaves_no_file_of_its_name(
     def begun() -> bool:
         return any(path.name not in before for path in project.iterdir())
 
-    for ended in killed(["store", "backup", "one.backup"], project, environment, begun):
+    for ended in killed(forks, ["store", "backup", "one.backup"], project, environment, begun):
         if not ended and (project / "one.backup").exists():  # it was killed after its work
             break
         assert (project / "one.backup").exists() is ended
@@ -423,7 +422,7 @@ def test_a_killed_backup_leaves_no_file_of_its_name(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
 def test_a_killed_restore_leaves_the_old_content_or_the_new(
-    kastra: Kastra, filled: Path, project: Path, environment: dict[str, str]
+    kastra: Kastra, filled: Path, project: Path, environment: dict[str, str], forks: Any
 ) -> None:
     kastra("store", "backup", "one.backup")
     assert kastra("delete", "widgets", "--all", "-o", "name").code == 0
@@ -436,7 +435,7 @@ def test_a_killed_restore_leaves_the_old_content_or_the_new(
         return any(path.name not in before for path in filled.parent.iterdir())
 
     kills = 0
-    for ended in killed(["store", "restore", "one.backup", "--yes"], project, environment, begun):
+    for ended in killed(forks, ["store", "restore", "one.backup", "--yes"], project, environment, begun):
         kills += not ended
         assert kastra("store", "check").code == 0
         found = names(kastra)
@@ -451,25 +450,25 @@ def test_a_killed_restore_leaves_the_old_content_or_the_new(
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by a signal")
 @pytest.mark.parametrize("command", [("migrate", "--to", "1", "--yes", "--no-backup"), ("compact",)])
 def test_a_killed_migration_or_compaction_loses_nothing(
-    kastra: Kastra, filled: Path, project: Path, environment: dict[str, str], command: tuple[str, ...]
+    kastra: Kastra, filled: Path, project: Path, environment: dict[str, str], command: tuple[str, ...], forks: Any
 ) -> None:
     wal = filled.with_name(filled.name + "-wal")
 
     def begun() -> bool:
         return wal.exists()
 
-    for _ in killed(["store", *command], project, environment, begun):
+    for _ in killed(forks, ["store", *command], project, environment, begun):
         done = kastra("store", "check")
         assert done.code == 0, done.out
         assert names(kastra) == EVERY
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are interrupted by a signal")
-def test_an_interrupted_backup_tidies_up(filled: Path, project: Path, environment: dict[str, str]) -> None:
+def test_an_interrupted_backup_tidies_up(filled: Path, project: Path, environment: dict[str, str], forks: Any) -> None:
     inflate(filled, 100)
     before = {path.name for path in project.iterdir()}
-    process = subprocess.Popen(
-        [*KASTRA, "store", "backup", "one.backup"], cwd=project, env=environment, stderr=subprocess.PIPE, text=True
+    process = forks.begin(
+        ["store", "backup", "one.backup"], cwd=project, env=environment, stderr=subprocess.PIPE, encoding="utf-8"
     )
     while process.poll() is None and before == {path.name for path in project.iterdir()}:
         time.sleep(0.002)
@@ -481,7 +480,7 @@ def test_an_interrupted_backup_tidies_up(filled: Path, project: Path, environmen
 
 @pytest.mark.skipif(sys.platform == "win32", reason="processes are interrupted by a signal")
 def test_an_interrupted_restore_says_whether_it_was_made(
-    kastra: Kastra, filled: Path, project: Path, environment: dict[str, str]
+    kastra: Kastra, filled: Path, project: Path, environment: dict[str, str], forks: Any
 ) -> None:
     """It is interrupted at ever later moments, until it ends by itself."""
     kastra("store", "backup", "one.backup")
@@ -491,13 +490,13 @@ def test_an_interrupted_restore_says_whether_it_was_made(
     few, delay_s, code = names(kastra), 0.0, 130
     while code == 130:
         before = {path.name for path in filled.parent.iterdir()}
-        process = subprocess.Popen(
-            [*KASTRA, "store", "restore", "one.backup", "--yes"],
+        process = forks.begin(
+            ["store", "restore", "one.backup", "--yes"],
             cwd=project,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",
         )
         while before == {path.name for path in filled.parent.iterdir()} and process.poll() is None:
             time.sleep(0.002)

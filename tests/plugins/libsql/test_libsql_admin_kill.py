@@ -85,7 +85,7 @@ def run_child(last):
 
 async def look(before, restored):
     copies = [file for file in place.iterdir() if file.name.endswith(".backup") or "before-restore" in file.name]
-    for file in (path, *(file for file in copies if not file.name.endswith(".part"))):
+    for file in (path, *(file for file in copies if ".part" not in file.name)):
         assert await problems_of(file) == (), file
     [[schema]] = rows(path, "PRAGMA user_version")
     now = await told_of(path)

@@ -15,7 +15,7 @@ import pytest
 
 from kastra_core.api.meta import ObjectMeta, Resource
 from kastra_core.api.selectors import LabelSelector
-from kastra_core.errors import ConflictError, SchemaVersionError
+from kastra_core.errors import ConflictError, NotFoundError, SchemaVersionError
 from kastra_core.protocols.store import (
     AppendMessages,
     AppendRecord,
@@ -24,8 +24,12 @@ from kastra_core.protocols.store import (
     DeleteResource,
     DeleteThread,
     DropJournal,
+    PutBlob,
+    SetState,
     Store,
     UpdateResource,
+    UpsertVectors,
+    thread_holder,
 )
 from kastra_plugin_libsql import _database, _resources, _writer
 from kastra_plugin_libsql.store import open_store
@@ -111,6 +115,27 @@ async def test_a_long_removal_in_a_commit_that_fails_leaves_all_in_place(tmp_pat
     with pytest.raises(ConflictError):
         await store.commit([DropJournal("run"), UpdateResource(made, expected="1000000")])
     assert len(await store.journal.records("run")) == ROWS
+    await store.aclose()
+
+
+@pytest.mark.parametrize("after", [[], [UpdateResource(resource("missing"))]])
+async def test_other_tasks_run_while_all_that_a_thread_holds_is_removed(
+    tmp_path: Path, short_slices: None, after: list[Any]
+) -> None:
+    store = await open_store(f"file:{tmp_path}/k.db", {})
+    holder = thread_holder("d", "thread")
+    await store.commit([SetState(f"{holder}/s", {f"k{n}": n for n in range(ROWS)})])
+    await store.commit([SetState(f"{holder}/{n}", {"k": n}) for n in range(ROWS)])
+    await store.commit([UpsertVectors("c", [(f"v{n}", [1.0, n], {}) for n in range(ROWS)], holder)])
+    await store.commit([PutBlob(f"{n}".encode(), holder) for n in range(ROWS)])
+    turns = Turns()
+    with turns.counted():
+        outcome = await asyncio.gather(store.commit([DeleteThread("d", "thread"), *after]), return_exceptions=True)
+    assert turns.count >= 6 * ROWS // 256  # values and tokens of state, vectors, blobs
+    assert isinstance(outcome[0], NotFoundError) if after else outcome == [[False]]
+    assert store.vectors is not None
+    assert len(await store.vectors.query("c", [1.0, 1.0], k=2 * ROWS)) == (ROWS if after else 0)
+    assert len(await store.state.get_state(f"{holder}/s")) == (ROWS if after else 0)
     await store.aclose()
 
 

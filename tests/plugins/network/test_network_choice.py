@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kastra_core.api.references import Reference
 from kastra_plugin_network.choice import Choice, ChoiceError, choice_schema, read_choice, read_object
-from kastra_plugin_network.members import Member, MisfitError
+from kastra_plugin_network.members import Member
 
 SCHEMA = {"type": "object", "properties": {"q": {"type": "string"}, "n": {"type": "integer"}}, "required": ["q"]}
 JSON = st.recursive(
@@ -35,11 +35,10 @@ def members() -> dict[str, Member]:
 def test_any_text_is_an_object_or_is_told_to_be_none(text: str) -> None:
     try:
         value = read_object(text)
-    except ChoiceError as error:
-        assert error.message
-    else:
-        assert isinstance(value, dict)
-        orjson.dumps(value)
+    except ChoiceError:
+        return
+    assert isinstance(value, dict)
+    orjson.dumps(value)
 
 
 @settings(max_examples=100)
@@ -52,8 +51,7 @@ def test_any_text_is_an_object_or_is_told_to_be_none(text: str) -> None:
 def test_any_object_is_a_choice_or_is_told_to_be_none(given_: dict[str, Any]) -> None:
     try:
         choice = read_choice(given_, members(), "the request")
-    except (ChoiceError, MisfitError) as error:
-        assert error.message
+    except ChoiceError:
         return
     assert isinstance(choice, Choice)
     assert isinstance(choice.asked, str)

@@ -167,6 +167,14 @@ async def test_when_nobody_fits_the_model_is_not_asked_again(stage: Stage, route
     assert len(stage.routed) == 1
 
 
+async def test_a_choice_of_nobody_is_told_as_one(stage: Stage, route: Route) -> None:
+    await stage.open()
+    network = await stage.network()
+    stage.script(route(None, reason="nobody sells flowers"))
+    [decision] = [event for event in await stage.events(network) if event["type"] == "decision"]
+    assert (decision["chosen"], decision["done"], decision["reason"]) == ("", False, "nobody sells flowers")
+
+
 async def test_when_nobody_fits_after_an_answer_the_failed_run_keeps_it(stage: Stage, route: Route) -> None:
     await stage.open()
     network = await stage.network()

@@ -167,6 +167,24 @@ async def test_the_end_of_an_inner_network_is_a_failure_of_the_member(stage: Sta
     assert "It failed: NoCandidate" in stage.routed[2].messages[1].text
 
 
+async def test_a_member_that_waits_suspends_the_network_and_nothing_is_asked_twice(stage: Stage, route: Route) -> None:
+    runtime = await stage.open()
+    ask = {"steps": [{"id": "ask", "suspend": {"message": "Well?"}}]}
+    await stage.apply("Workflow", "ask", ask)
+    await stage.agents("a")
+    network = await stage.network(agents=["a"], workflows=["ask"])
+    stage.script(route("a", "x"), route("ask", "y"), route(None, done=True))
+    run = await runtime.start_run(network.reference, "go")
+    await runtime.runs.drain()
+    runs = (await runtime.store.resources.list("mastra.ai", "Run")).items
+    assert {r.status["phase"] for r in runs if r.spec["target"]["kind"] != "Agent"} == {"Suspended"}
+    [waiting] = [r for r in runs if r.spec["target"]["kind"] == "Workflow"]
+    await runtime.runs.resume(waiting.key, "yes")
+    status = await run.status()
+    assert (status["reason"], status["output"]) == ("Completed", "yes")
+    assert (len(stage.routed), len(stage.asked("a"))) == (3, 1)
+
+
 async def test_members_with_names_and_descriptions_of_their_own(stage: Stage, route: Route) -> None:
     await stage.open()
     await stage.agents("a")

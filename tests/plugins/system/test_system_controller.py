@@ -276,3 +276,32 @@ async def test_another_process_that_opens_the_store_changes_nothing(stage: Any, 
     before = (await second.store.resources.list("", "")).items
     assert await second.controllers.settled(None, 20)
     assert (await second.store.resources.list("", "")).items == before
+
+
+async def test_a_resource_that_is_held_in_its_deletion_is_made_again_when_it_is_gone(
+    runtime: RuntimeManager, systems: Any
+) -> None:
+    held = {"apiVersion": "mastra.ai/v1", "kind": "Agent", "metadata": {"name": "a", "finalizers": ["x.example/held"]}}
+    spec = {"resources": [{**held, "spec": {"model": "fake/m"}}]}
+    await systems.apply(runtime, **spec)
+    first = await systems.get(runtime, "Agent", "a")
+    await runtime.client.delete(first.key)
+    system = await systems.settled(runtime)
+    assert systems.condition(system, "ResourcesApplied") == ("False", "Terminating")
+    assert systems.reasons(system) == {"a": "Terminating"}
+    await runtime.client.set_finalizers(await runtime.client.require(first.key), ())
+    system = await systems.settled(runtime)
+    assert systems.condition(system) == ("True", "Ready")
+    assert (await systems.get(runtime, "Agent", "a")).metadata.uid != first.metadata.uid
+
+
+async def test_what_becomes_unready_later_shows_in_the_system_at_once(
+    stage: Any, runtime: RuntimeManager, systems: Any
+) -> None:
+    await systems.apply(runtime, agents=[systems.agent("a", tools=["t"])])
+    tool = {"apiVersion": "mastra.ai/v1", "kind": "Tool", "metadata": {"name": "t"}}
+    system = await systems.settled(runtime)
+    assert systems.condition(system) == ("False", "ToolNotFound")
+    await runtime.apply([{**tool, "spec": {"type": "python", "python": {"function": "json:loads"}}}])
+    system = await systems.settled(runtime)
+    assert systems.reasons(system)["a"] != "ToolNotFound"

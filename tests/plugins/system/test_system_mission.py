@@ -74,10 +74,10 @@ def names(kastra: Kastra, *kinds: str) -> Sequence[str]:
     return [line.split(".mastra.ai/")[-1] for line in kastra("get", ",".join(kinds), "-o", "name").out.split()]
 
 
-def test_the_mission_s_system_from_apply_to_delete(kastra: Kastra, tmp_path: Path) -> None:
+def test_the_mission_s_system_from_apply_to_delete(kastra: Kastra, tmp_path: Path, mock_openai: Any) -> None:
     file = tmp_path / "system.yaml"
     file.write_text(MISSION, encoding="utf-8")
-    assert kastra("validate", "-f", "system.yaml").out == "1 resource is valid\n"
+    assert kastra("validate", "-f", "system.yaml").out == "1 resource is valid, with 3 inside\n"
     applied = kastra("apply", "-f", "system.yaml")
     assert applied.code == 0
     assert applied.out.startswith("system.mastra.ai/customer-support created (not ready: ModelMissingKey: ")
@@ -85,6 +85,11 @@ def test_the_mission_s_system_from_apply_to_delete(kastra: Kastra, tmp_path: Pat
     # the key of the one model is missing: a run that brings a model is not held up
     ran = kastra("run", "workflow/support-flow", "--model", "openai/gpt-4o", "我的订单在哪里", "-o", "json")
     assert ran.code == 0, ran.err
+    asked = mock_openai.last()
+    assert (asked["messages"][0]["content"], asked["messages"][-1]["content"]) == (
+        "你是客户支持代表...",
+        "我的订单在哪里",
+    )
     shown = kastra("get", "system/customer-support", "-o", "yaml").out
     assert "你是处理复杂问题的专家..." in shown
     assert "instructions: 你是客户支持代表..." in kastra("get", "agent/support-agent", "-o", "yaml").out
@@ -92,6 +97,9 @@ def test_the_mission_s_system_from_apply_to_delete(kastra: Kastra, tmp_path: Pat
     assert table[:5] == ["NAME", "RESOURCES", "READY", "REASON", "AGE"]
     assert table[7] == "False"
     assert kastra("diff", "-f", "system.yaml") == (0, "", "")
+    flow = kastra("graph", "-f", "system.yaml", "workflow/support-flow").out
+    assert flow == kastra("graph", "workflow/support-flow").out
+    assert "initial-response" in flow
     assert "system.mastra.ai/customer-support unchanged" in kastra("apply", "-f", "system.yaml").out
     # an entry less
     text = MISSION.replace("    - name: escalation-agent\n      spec:\n", "").replace(
@@ -124,6 +132,7 @@ def test_an_export_is_the_system_alone_and_applies_as_it_is(kastra: Kastra, tmp_
     picture = kastra("graph", "system/s").out
     assert picture == kastra("graph", "-f", "system.yaml").out
     assert "a" in picture
+    assert kastra("graph", "-f", "system.yaml", "system/s").out == picture
     # a file that is gone says so, and nothing is changed
     (tmp_path / "agent.yaml").rename(tmp_path / "agents.yaml")
     for command in ("apply", "validate", "diff"):

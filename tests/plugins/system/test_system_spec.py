@@ -204,7 +204,7 @@ def test_what_is_given_beside_a_system_that_has_it_too_is_refused(
     found = problems(registry, "app/system.yaml", "app/flows")
     assert [str(one) for one in found] == [
         "app/flows/flow.yaml:4:18: metadata.name: Workflow default/flow is there twice; "
-        "the first is at app/flows/flow.yaml:4"
+        "the first is at app/flows/flow.yaml:4; System default/shop brings it in: leave out one of the two"
     ]
 
 

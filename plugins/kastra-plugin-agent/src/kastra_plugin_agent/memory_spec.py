@@ -46,6 +46,7 @@ class WorkingMemorySpec:
     """An object that the agent keeps up to date itself, and always sees."""
 
     enabled: bool = True
+    """False: the agent neither sees nor changes it; what it holds stays."""
     scope: Literal["thread", "agent"] = "thread"
     """thread: one for each conversation. agent: one for all conversations with this agent."""
     schema: Mapping[str, Any] | None = None
@@ -70,8 +71,11 @@ class MemorySpec:
     max_tokens: int | None = None
     """Bound of all that memory adds to a request, by the estimate of :mod:`kastra_plugin_agent.tokens`."""
     summary: SummarySpec = attrs.field(factory=SummarySpec)
+    """Of type summary only."""
     recall: RecallSpec = attrs.field(factory=RecallSpec)
+    """Of type vector only."""
     working_memory: WorkingMemorySpec | None = None
+    """An object that the agent keeps itself, beside any type; without it there is none."""
 
     @property
     def works(self) -> WorkingMemorySpec | None:

@@ -127,7 +127,7 @@ class NetworkHandle(ResourceHandle):
         }
 
     async def _members(self, uid: str) -> tuple[str, ...]:
-        """The members that a run called, told by its journal; one that is being called twice is there twice."""
+        """The members that a run called, as its journal tells; one that was called twice is there twice."""
         records = await self.runtime.store.journal.records(uid)
         return tuple(
             name

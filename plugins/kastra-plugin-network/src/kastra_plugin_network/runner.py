@@ -129,6 +129,9 @@ class _Loop:
             found = self._fallback(nobody.message)
             if found is not None:
                 return found
+            if self.ctx.streaming:
+                refused = Choice(member=None, input=None, asked="", reason=nobody.message, router=self.way.type)
+                await self.ctx.emit(_decision(now.step, refused, self.plan))
             last = now.done[-1] if now.done else None
             if last is not None and last.error is not None:
                 told = f"{last.member} failed: {last.error['message']}; then {nobody.message}"

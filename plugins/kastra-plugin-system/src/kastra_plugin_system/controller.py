@@ -209,10 +209,10 @@ def _not_ready(unready: Sequence[tuple[ResourceKey, _Fault]]) -> Condition:
 
 def _foreign(system: Resource, live: Resource) -> _Fault | None:
     """Why a resource that is there is not to be touched; None: it is the System's, or was and nobody has it."""
+    if live.metadata.deletion_timestamp:
+        return _Fault("Terminating", "it is being deleted, and made again when it is gone")
     owner = next((owner for owner in live.metadata.owner_references if owner.controller), None)
     if owner is not None and owner.uid == system.metadata.uid:
-        if live.metadata.deletion_timestamp:
-            return _Fault("Terminating", "it is being deleted, and made again when it is gone")
         return None
     if owner is not None:
         told = f"it belongs to {owner.kind} {owner.name}; take it out of one of the two, or rename it"
