@@ -40,7 +40,7 @@ def decode_documents(
     out: list[Decoded] = []
     problems: list[Problem] = []
     first: dict[ResourceKey, tuple[Document, str, ResourceKey | None]] = {}
-    acyclic: dict[ResourceKey, tuple[Document, Callable[[str], str], Decoded]] = {}
+    acyclic: dict[ResourceKey, tuple[Document, Callable[[str], str], Decoded, Decoded]] = {}
     for given in documents:
         document, wrong, is_whole = _resolved(registry, given, limits)
         problems.extend(wrong)
@@ -62,7 +62,7 @@ def decode_documents(
                     hint = f"{hint}; {holder or twin[2]} brings it in: leave out one of the two"
                 twins.append(_placed(document, Problem(f"{key} is there twice", path, hint=hint)))
             if one.kind.acyclic:
-                acyclic[key] = (document, outer, one)
+                acyclic[key] = (document, outer, one, decoded)
         problems.extend(twins)
         if not twins:
             out.append(decoded)
@@ -72,17 +72,18 @@ def decode_documents(
     return out
 
 
-def _circles(acyclic: Mapping[ResourceKey, tuple[Document, Callable[[str], str], Decoded]]) -> list[Problem]:
+def _circles(acyclic: Mapping[ResourceKey, tuple[Document, Callable[[str], str], Decoded, Decoded]]) -> list[Problem]:
     """Circles of references within the documents."""
     if not acyclic:
         return []
     from kastra_core.api.circles import circles, own_references
 
-    edges = {key: own_references(one.kind, one.resource) for key, (_, _, one) in acyclic.items()}
+    edges = {key: own_references(one.kind, one.resource) for key, (_, _, one, _) in acyclic.items()}
     out = []
     for key, problem in circles(edges, lambda key: edges.get(key, ())):
-        document, outer, _ = acyclic[key]
-        out.append(_placed(document, problem.at(path=outer(problem.path))))
+        document, outer, _, whole = acyclic[key]
+        problem = problem.at(path=outer(problem.path), resource=str(whole.resource.key))
+        out.append(_placed(document, problem))
     return out
 
 

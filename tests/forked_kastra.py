@@ -197,6 +197,7 @@ class ForkServer:
         stderr: Stream = None,
         encoding: str | None = None,
         terminal: bool = False,
+        script: Path | None = None,
     ) -> Forked | subprocess.Popen[Any]:
         """Begin ``kastra ARGS``; the streams are as those of ``subprocess.Popen``.
 
@@ -205,10 +206,12 @@ class ForkServer:
         Args:
             encoding: of the streams that are pipes; default: they carry bytes.
             terminal: make stdin the process's controlling terminal, in a session of its own.
+            script: the program's file, as if it were that which is started; default: as if it were ``python -c``.
         """
         if _early(env) != _early(self._environment):
+            cold = COLD_ON_TERMINAL if terminal else (str(script),) if script else COLD
             return subprocess.Popen(
-                [*(COLD_ON_TERMINAL if terminal else COLD), *args],
+                [*cold, *args],
                 cwd=cwd,
                 env=env,
                 stdin=stdin,
@@ -234,7 +237,13 @@ class ForkServer:
             news, theirs = socket.socketpair()
             given.append(theirs.detach())
             passed.append(given[-1])
-            request = {"args": list(args), "cwd": str(cwd), "env": dict(env), "terminal": terminal}
+            request = {
+                "args": list(args),
+                "cwd": str(cwd),
+                "env": dict(env),
+                "terminal": terminal,
+                "script": script and str(script),
+            }
             body = json.dumps(request).encode()
             socket.send_fds(self._socket, [LENGTH.pack(len(body))], passed)
             self._socket.sendall(body)
@@ -244,7 +253,13 @@ class ForkServer:
         return Forked(("kastra", *args), news, ends, encoding)
 
     def run(
-        self, args: Sequence[str], *, cwd: Path | str, env: Mapping[str, str], input: str | None = None
+        self,
+        args: Sequence[str],
+        *,
+        cwd: Path | str,
+        env: Mapping[str, str],
+        input: str | None = None,
+        script: Path | None = None,
     ) -> tuple[int, str, str]:
         """Run ``kastra ARGS`` to its end.
 
@@ -262,6 +277,7 @@ class ForkServer:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             encoding="utf-8",
+            script=script,
         )
         try:
             out, err = process.communicate(input, timeout=120)
@@ -277,7 +293,7 @@ def _early(environment: Mapping[str, str]) -> dict[str, str]:
     return {
         name: value
         for name, value in environment.items()
-        if name.startswith(("PYTHON", "LC_", "LANG")) and name != "PYTHONPATH"
+        if name.startswith(("PYTHON", "LC_", "LANG")) and name not in ("PYTHONPATH", "PYTHONUNBUFFERED")
     }
 
 
@@ -362,8 +378,9 @@ def _become(request: dict[str, Any]) -> None:
     for name, stream in streams.items():
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    sys.argv = ["-c", *request["args"]]
-    sys.path[0] = ""
+    script = request["script"]
+    sys.argv = [script or "-c", *request["args"]]
+    sys.path[0] = os.path.realpath(os.path.dirname(script)) if script else ""  # noqa: PTH120
     sys.path[1:1] = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
     importlib.invalidate_caches()
 

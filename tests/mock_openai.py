@@ -9,7 +9,8 @@ Needs: aiohttp (uvloop is used when it is installed).  No model, no think time u
 
 Endpoints: POST /v1/chat/completions (stream or not), POST /v1/completions,
 POST /v1/responses (minimal), POST /v1/embeddings, GET /v1/models, GET /health,
-GET /__stats, POST|GET /__reset, GET /__last (last chat request body), GET /__last_headers (of the last request).
+GET /__stats, POST|GET /__reset, GET /__last (last chat or embedding request body), GET /__last_chat,
+GET /__last_headers (of the last request).
 
 The answer depends only on the request, never on time or on earlier requests.
 
@@ -332,7 +333,7 @@ class Mock:
     def __init__(self, latency=0.0, chunk_latency=0.0, dims=384):
         self.latency, self.chunk_latency, self.dims = latency, chunk_latency, dims
         self.stats = dict.fromkeys(STATS_KEYS, 0)
-        self.fails, self.last, self.headers = {}, None, {}
+        self.fails, self.last, self.last_chat, self.headers = {}, None, None, {}
 
     def app(self):
         app = web.Application(client_max_size=64 << 20)
@@ -345,6 +346,7 @@ class Mock:
         app.router.add_get("/health", self.health)
         app.router.add_get("/__stats", self.get_stats)
         app.router.add_get("/__last", self.get_last)
+        app.router.add_get("/__last_chat", self.get_last_chat)
         app.router.add_get("/__last_headers", self.get_last_headers)
         app.router.add_route("*", "/__reset", self.reset)
         return app
@@ -408,7 +410,7 @@ class Mock:
             body = await self.read(request, "chat")
         except ValueError:
             return self.error(400)
-        self.last = body
+        self.last = self.last_chat = body
         plan = make_plan(body, self.fails)
         if "x-mock-fail" in request.headers:
             plan.status = int(request.headers["x-mock-fail"])
@@ -665,12 +667,15 @@ class Mock:
     async def get_last(self, request):
         return web.json_response(self.last)
 
+    async def get_last_chat(self, request):
+        return web.json_response(self.last_chat)
+
     async def get_last_headers(self, request):
         return web.json_response(self.headers)
 
     def clear(self):
         self.stats = dict.fromkeys(STATS_KEYS, 0)
-        self.fails, self.last, self.headers = {}, None, {}
+        self.fails, self.last, self.last_chat, self.headers = {}, None, None, {}
 
     async def reset(self, request):
         self.clear()
@@ -718,6 +723,10 @@ class ThreadedServer:
     def last(self):
         """The body of the last chat or embedding request."""
         return self.mock.last
+
+    def last_chat(self):
+        """The body of the last chat request."""
+        return self.mock.last_chat
 
     def last_headers(self):
         """The headers of the last request, names in lower case."""

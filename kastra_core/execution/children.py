@@ -81,6 +81,7 @@ class Children:
         name = f"{above[:200].rstrip('-.')}-{uid.replace('-', '')[:12]}"
         key = ResourceKey(MAIN_GROUP, RUN_KIND, parent.key.namespace, name)
         parent.called = True
+        # The commit that begins it takes along what its parent has recorded so far.
         if self._manager.find(uid) is None:
             found = await self._manager.store.resources.get(key)
             if found is None and parent.epoch > 1 and await self._was_deleted(parent, uid):

@@ -159,7 +159,6 @@ class Context:
         if record is not None:
             return outcome_of(record)
         self._check()
-        await state.durable()
         uid = state.calls[path] = uid_of_child(state.uid, path)
         try:
             status = await state.manager.children.run(state, path, uid, reference, input, thread, shared or self.shared)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -116,7 +116,11 @@ class Starter:
         busy.add(uid)
         try:
             try:
-                results = await self._create(run, digest, data, journal)
+                if parent is not None:
+                    async with parent.state.handing_over() as before:
+                        results = await self._create(run, digest, data, journal, before)
+                else:
+                    results = await self._create(run, digest, data, journal)
             except AlreadyExistsError:
                 if options.name:
                     raise
@@ -164,17 +168,22 @@ class Starter:
             return target, (parent.state.resource.spec["pinned"], b"", given)
         return target, board.again(given)
 
-    async def _create(self, run: Resource, digest: str, data: bytes, journal: Mapping[str, Any]) -> list[Any]:
+    async def _create(
+        self, run: Resource, digest: str, data: bytes, journal: Mapping[str, Any], before: Sequence[Operation] = ()
+    ) -> list[Any]:
+        """Results of the run's creation and of its claim; ``before`` is committed with them."""
         uid = run.metadata.uid
         operations: list[Operation] = [CreateResource(run), ClaimRun(uid, run.key, self._manager.worker.id)]
         # A run that nobody had before is claimed in epoch 1.
         operations += [AppendRecord(uid, path, record, 1) for path, record in journal.items()]
-        if not data:
-            return await self._manager.store.commit([*operations, HoldBlob(digest, uid)])  # its parent holds them too
-        if self._manager.pins.was_kept(digest):
-            with contextlib.suppress(NotFoundError):  # all runs that held it are gone
-                return await self._manager.store.commit([*operations, HoldBlob(digest, uid)])
-        return await self._manager.store.commit([*operations, PutBlob(data, uid)])
+        if not data or self._manager.pins.was_kept(digest):
+            try:
+                results = await self._manager.store.commit([*operations, HoldBlob(digest, uid), *before])
+                return results[:2]
+            except NotFoundError:
+                if not data:  # its parent holds them too
+                    raise
+        return (await self._manager.store.commit([*operations, PutBlob(data, uid), *before]))[:2]
 
     async def _take_back(self, run: Resource, parent: Parent | None) -> None:
         operations: list[Operation] = [DropJournal(run.metadata.uid), DeleteResource(run.key, uid=run.metadata.uid)]

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -265,18 +266,40 @@ class RunState:
         except BaseException as error:
             self.lost = self.lost or error
         finally:
-            self._committing = False
-            if self._pending:
-                self._schedule_flush()
-            waiters, self._waiters = self._waiters, []
-            for waiter in waiters:
-                if not waiter.done():
-                    waiter.set_result(None)
+            self._over()
+
+    def _over(self) -> None:
+        """A commit is over, well or not."""
+        self._committing = False
+        if self._pending:
+            self._schedule_flush()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
 
     async def _commit_under_way(self) -> None:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
+
+    @asynccontextmanager
+    async def handing_over(self) -> AsyncIterator[list[Operation]]:
+        """What is pending, for a commit that the caller makes inside the block together with what else it has."""
+        while self._committing:
+            await self._commit_under_way()
+        if self.lost is not None:
+            raise self.lost
+        operations, self._pending = self._pending, []
+        self._committing = True
+        try:
+            yield operations
+        except BaseException:
+            # Done or not: records and signals may be handed over twice, the first one holds.
+            self._pending[:0] = operations
+            raise
+        finally:
+            self._over()
 
     def take_pending(self) -> list[Operation]:
         """What is not handed to the store yet; the caller commits it with the end of the run."""

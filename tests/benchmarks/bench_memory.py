@@ -117,12 +117,11 @@ async def turn(runtime: RuntimeManager, rows: Rows, session: Any, thread: str, n
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     tokens = 0
     if session is not None:
-        async with session.get("/__last") as answer:
+        async with session.get("/__last_chat") as answer:
             sent = await answer.json()
-        if sent and "messages" in sent:  # a vector's request is the last one in some turns
-            # The agent's instructions and the question are no part of the memory.
-            own = estimate([{"content": INSTRUCTIONS}, {"content": question(number)}])
-            tokens = estimate(sent["messages"]) - own
+        # The agent's instructions and the question are no part of the memory.
+        own = estimate([{"content": INSTRUCTIONS}, {"content": question(number)}])
+        tokens = estimate(sent["messages"]) - own
     return Sample(cpu * 1000, wall * 1000, rows.read, tokens)
 
 

@@ -98,11 +98,12 @@ class Kitchen:
     Args:
         path: of the project.
         environment: of commands; without keys and without a configuration of the user.
+        forks: begins processes that have everything imported; default: each starts from nothing.
     """
 
-    def __init__(self, path: Path, environment: Mapping[str, str]) -> None:
-        self.path, self.environment = path, dict(environment)
-        self._started: list[tuple[subprocess.Popen[str], threading.Timer]] = []
+    def __init__(self, path: Path, environment: Mapping[str, str], forks: Any = None) -> None:
+        self.path, self.environment, self._forks = path, dict(environment), forks
+        self._started: list[tuple[Any, threading.Timer]] = []
         for name, text in (("agent.yaml", AGENT), ("tool.yaml", TOOL), ("pantry_recipes.py", MODULE)):
             (path / name).write_text(text, encoding="utf-8")
         self.configure()
@@ -116,6 +117,14 @@ class Kitchen:
 
     def __call__(self, *arguments: str, **environment: str) -> Outcome:
         """Run ``kastra ARGUMENTS`` to its end."""
+        if self._forks is not None:
+            found = Outcome(
+                *self._forks.run(
+                    arguments, cwd=self.path, env={**self.environment, **environment}, input="", script=KASTRA
+                )
+            )
+            assert "Traceback" not in found.err, found.err
+            return found
         done = subprocess.run(
             [KASTRA, *arguments],
             cwd=self.path,
@@ -128,17 +137,24 @@ class Kitchen:
         assert "Traceback" not in done.stderr, done.stderr
         return Outcome(done.returncode, done.stdout, done.stderr)
 
-    def start(self, *arguments: str, timeout_s: float = 60.0, **environment: str) -> subprocess.Popen[str]:
-        """Start ``kastra ARGUMENTS``; it is ended with the test, or after ``timeout_s``, so that reading it ends."""
-        process = subprocess.Popen(
-            [KASTRA, *arguments],
-            cwd=self.path,
-            env={**self.environment, "PYTHONUNBUFFERED": "1", **environment},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
+    def start(self, *arguments: str, timeout_s: float = 60.0, **environment: str) -> Any:
+        """Start ``kastra ARGUMENTS``; it is ended with the test, or after ``timeout_s``, so that reading it ends.
+
+        It is used as a ``Popen`` with text.
+        """
+        options: dict[str, Any] = {
+            "cwd": self.path,
+            "env": {**self.environment, "PYTHONUNBUFFERED": "1", **environment},
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "encoding": "utf-8",
+        }
+        process: Any
+        if self._forks is not None:
+            process = self._forks.begin(arguments, script=KASTRA, **options)
+        else:
+            process = subprocess.Popen([KASTRA, *arguments], **options)
         watchdog = threading.Timer(timeout_s, process.kill)
         watchdog.start()
         self._started.append((process, watchdog))
@@ -185,11 +201,15 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 
 @pytest.fixture
-def kitchen(tmp_path: Path, environment: dict[str, str]) -> Iterator[Kitchen]:
-    """A project with the Agent, its Tool and the tool's module; nothing is applied."""
+def kitchen(request: pytest.FixtureRequest, tmp_path: Path, environment: dict[str, str]) -> Iterator[Kitchen]:
+    """A project with the Agent, its Tool and the tool's module; nothing is applied.
+
+    The missions are carried out as a user does it, with processes that start from nothing.
+    """
     path = tmp_path / "kitchen"
     path.mkdir()
-    made = Kitchen(path, environment)
+    forks = None if request.path.name.startswith("test_mission_") else request.getfixturevalue("forks")
+    made = Kitchen(path, environment, forks)
     yield made
     made.stop()
 

@@ -12,6 +12,19 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples" / "networks"
 THREAD = ("network/research-network", "--thread", "drinks")
 
+ROUTED = (
+    ("我的账单有问题，能帮我解决吗？", "billing"),
+    ("Why was I charged so much on invoice R-1002?", "billing"),
+    ("My router shows an error and the connection is broken.", "technical"),
+    ("你们的营业时间是几点？", "greeter"),
+)
+BEGINNINGS = {
+    "billing": "You answer questions about bills",
+    "technical": "You solve technical problems",
+    "greeter": "You welcome customers",
+}
+"""How the instructions of the agents begin."""
+
 
 def project(kitchen: Any, name: str, module: str, **settings: Any) -> Any:
     """The project of an example, applied."""
@@ -36,28 +49,17 @@ def to(server: Any) -> dict[str, Any]:
 @pytest.mark.model
 def test_support_network_asks_the_agent_that_the_question_is_for(kitchen: Any, mock_openai: Any) -> None:
     support = project(kitchen, "support", "invoices", **to(mock_openai))
-    for number, (ask, member) in enumerate(
-        [
-            ("我的账单有问题，能帮我解决吗？", "billing"),
-            ("Why is invoice R-1002 so high?", "billing"),
-            ("My router shows an error and the connection is broken.", "technical"),
-            ("你们的营业时间是几点？", "greeter"),
-        ]
-    ):
-        done = support("run", "network/customer-support", "--name", f"q{number}", "-o", "json", f"{ask} SAY(好)")
-        assert done.code == 0, done.err
-        assert json.loads(done.out)["output"] == "好"
-        explained = support("explain", f"run/q{number}").out
-        assert f"agent {member}" in explained or f"chose {member}" in explained or member in explained.split("Chosen")[0]
-        assert mock_openai.last()["messages"][0]["content"].startswith(
-            {"billing": "You answer questions", "technical": "You solve", "greeter": "You welcome"}[member]
-        )
+    for number, (ask, member) in enumerate(ROUTED):
+        done = support("run", "network/customer-support", "--name", f"q{number}", ask)
+        assert (done.code, done.out) == (0, "Hello from the mock.\n"), done.err
+        assert mock_openai.last_chat()["messages"][0]["content"].startswith(BEGINNINGS[member])
+    assert "billing" in support("explain", "run/q0").out
 
 
 @pytest.mark.model
 def test_billing_agent_looks_the_invoice_up(kitchen: Any, mock_openai: Any) -> None:
     support = project(kitchen, "support", "invoices", **to(mock_openai))
-    ask = 'My bill of April is wrong: CALL(invoice-lookup:{"number":"r-1002"}) SAY(79.80)'
+    ask = 'Why was I charged so much on my bill? CALL(invoice-lookup:{"number":"r-1002"}) SAY(79.80)'
     done = support("run", "network/customer-support", "-o", "json", ask)
     assert done.code == 0, done.err
     answer = json.loads(done.out)

@@ -10,8 +10,11 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from kastra_core.api.meta import ResourceKey
 from kastra_core.errors import StoreError
+from kastra_core.protocols.store import AppendRecord, ClaimRun, DeleteThread, ReleaseRun, UpsertVectors, thread_holder
 from kastra_plugin_libsql._remote.store import RemoteStore, open_remote
+from kastra_plugin_libsql.admin import open_admin
 
 pytest.importorskip("libsql_client", reason="the optional library libsql-client is not installed")
 
@@ -122,6 +125,38 @@ async def test_the_index_follows_all_writers(hrana: Any, tmp_path: Path, connect
         assert [match.id for match in await indexed.vectors.query("c", [0.1, 1.0])] == ["b", "a"]
         await plain.aclose()
         await indexed.aclose()
+
+
+async def test_the_index_follows_commits_threads_and_schemas(hrana: Any, tmp_path: Path, connect: Open) -> None:
+    held = "SELECT v.name FROM vector_index_1_2 i JOIN vectors v ON v.id = i.id ORDER BY 1"
+    holder = thread_holder("ns", "t")
+    async with hrana.HranaServer(tmp_path / "k.db", backend="libsql") as server:
+        store = await connect(server, vector_index=True)
+        write = UpsertVectors("c", [("a", [1.0, 0.0], {}), ("b", [0.0, 1.0], {})], holder)
+        await store.commit([ClaimRun("r", ResourceKey("t", "Run", "", "r"), "w")])
+        await store.commit([AppendRecord("r", "p", 1, 1, (write,)), UpsertVectors("c", [("c", [1.0, 1.0], {})])])
+        assert server.query(held) == [("a",), ("b",), ("c",)]
+        await store.commit([ReleaseRun("r", 1)])
+        await store.aclose()
+        for schema in (2, 3):
+            await open_admin(server.url("ws"), {}).migrate(schema, backup=False)
+        store = await connect(server, vector_index=True)
+        assert [match.id for match in await store.vectors.query("c", [1.0, 0.1], k=1)] == ["a"]
+        await store.commit([UpsertVectors("c", [("a", [1.0, 0.0], {})], holder)])
+        await store.commit([DeleteThread("ns", "t")])
+        assert server.query(held) == [("b",), ("c",)]
+        await store.aclose()
+
+
+async def test_a_commit_is_done_where_a_server_makes_no_index(
+    hrana: Any, tmp_path: Path, connect: Open, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with hrana.HranaServer(tmp_path / "k.db") as server:
+        store = await connect(server, vector_index=True)
+        assert await store.commit([UpsertVectors("c", [("a", [1.0, 0.0], {})])]) == [None]
+        assert "take the option vector_index out" in caplog.text
+        assert [match.id for match in await store.vectors.query("c", [1.0, 0.0])] == ["a"]
+        await store.aclose()
 
 
 async def test_a_server_without_vector_indexes_says_so(hrana: Any, tmp_path: Path, connect: Open) -> None:

@@ -130,9 +130,10 @@ async def test_other_tasks_run_while_all_that_a_thread_holds_is_removed(
     await store.commit([PutBlob(f"{n}".encode(), holder) for n in range(ROWS)])
     turns = Turns()
     with turns.counted():
-        outcome = await asyncio.gather(store.commit([DeleteThread("d", "thread"), *after]), return_exceptions=True)
+        outcomes = await asyncio.gather(store.commit([DeleteThread("d", "thread"), *after]), return_exceptions=True)
     assert turns.count >= 6 * ROWS // 256  # values and tokens of state, vectors, blobs
-    assert isinstance(outcome[0], NotFoundError) if after else outcome == [[False]]
+    outcome: Any = outcomes[0]
+    assert isinstance(outcome, NotFoundError) if after else outcome == [False]
     assert store.vectors is not None
     assert len(await store.vectors.query("c", [1.0, 1.0], k=2 * ROWS)) == (ROWS if after else 0)
     assert len(await store.state.get_state(f"{holder}/s")) == (ROWS if after else 0)

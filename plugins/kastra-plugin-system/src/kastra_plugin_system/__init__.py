@@ -1,3 +1,1 @@
 """Kind System: what makes up one application, as one resource."""
-
-__all__: list[str] = []
