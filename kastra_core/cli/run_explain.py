@@ -252,7 +252,8 @@ def _end_of_routing(run: Resource, rows: Sequence[StepRow]) -> Iterator[str]:
     """Why no further member was called."""
     status = run.status
     phase, reason = status.get("phase"), str(status.get("reason") or "")
-    called = plural(len(rows), "member") + (" was called" if len(rows) == 1 else " were called")
+    called = plural(len(rows), "member") if rows else "no member"
+    called += " were called" if len(rows) > 1 else " was called"
     if phase == "Succeeded":
         message = in_one_line(str(status.get("message") or ""))
         yield f"{reason or phase}: the router was done; {called}"

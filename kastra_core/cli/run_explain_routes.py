@@ -90,7 +90,7 @@ class Routes:
 
     def _choice(self, event: JsonObject) -> Iterator[str]:
         step, chosen = str(event.get("step")), in_one_line(str(event.get("chosen") or ""))
-        reason = in_one_line(str(event.get("reason") or ""))
+        reason = _short(str(event.get("reason") or ""))
         what = f"-> {chosen}" if chosen else "done" if event.get("done") else "no member fits"
         yield style(f"{step} {what}", bold=True) + (f": {reason}" if reason else "")
         if chosen:

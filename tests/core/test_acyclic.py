@@ -130,6 +130,14 @@ def test_a_circle_within_files_is_found_without_a_store(client: ResourceClient) 
     assert str(problem).startswith("rings.yaml:6:5: Ring default/a: spec.rings[0]: a circle of references: ")
 
 
+def test_a_circle_of_what_is_inside_is_placed_in_the_file_of_the_whole(client: ResourceClient) -> None:
+    text = "apiVersion: acme.example/v1\nkind: Other\nmetadata: {name: o}\nspec:\n  inside:\n    a: [b]\n    b: [a]\n"
+    with pytest.raises(ValidationError) as caught:
+        decode_documents(client.registry, parse(text, "whole.yaml"))
+    (problem,) = caught.value.problems
+    assert str(problem).startswith("whole.yaml:5:3: Other default/o: spec.inside[0].spec.rings[0]: a circle of ref")
+
+
 def _key(number: int) -> ResourceKey:
     return ResourceKey(GROUP, "Ring", "default", str(number))
 

@@ -88,7 +88,7 @@ class ScriptedServer:
         if part and part == self.hold:
             self.held.set()
             await asyncio.Event().wait()
-        answer = self._answer(part, body)
+        answer: Any = self._answer(part, body)
         if isinstance(answer, int):
             return _json({"error": {"message": f"scripted error {answer}", "type": "server_error"}}, answer)
         if answer is None:

@@ -54,8 +54,8 @@ CASES = {
         "billing tech sales report ",
         40,
     ),
-    "nearest": Case("invoices, coins, payment", "<billing-done> log was ''", "billing ", 10),
-    "mixed": Case("invoices, coins, payment", "<tech-done> log was ''", "tech ", 10),
+    "nearest": Case("invoices, coins, payment", "<billing-done> log was ''", "billing ", 8),
+    "mixed": Case("invoices, coins, payment", "<tech-done> log was ''", "tech ", 8),
 }
 
 

@@ -7,7 +7,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
+
+from kastra_core import load_from_string
+from kastra_core.config import Config, ProviderSettings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples" / "networks"
 THREAD = ("network/research-network", "--thread", "drinks")
@@ -91,6 +95,19 @@ def test_research_network_is_drawn(kitchen: Any) -> None:
     assert done.code == 0, done.err
     for member in ("search-agent", "analysis-agent", "summary-agent"):
         assert member in done.out
+
+
+@pytest.mark.model
+async def test_quick_start_of_the_guide_finds_the_right_agent(mock_openai: Any, here: None) -> None:
+    text = (EXAMPLES.parents[1] / "guide" / "networks.md").read_text(encoding="utf-8")
+    _, _, quick_start = text.partition("## Quick start")
+    manifests = quick_start.partition("```yaml\n")[2].partition("```")[0]
+    providers = {"openai": ProviderSettings(api_base=mock_openai.base_url)}
+    config = attrs.evolve(Config.load(Path.cwd()), providers=providers, default_model="openai/m")
+    async with await load_from_string(manifests, config=config) as runtime:
+        network = runtime.get_network("support")
+        for ask, member in (*ROUTED[:1], *ROUTED[2:3]):
+            assert tuple((await network.generate(ask)).members) == (member,)
 
 
 @pytest.mark.model_slow

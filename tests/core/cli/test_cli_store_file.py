@@ -163,7 +163,7 @@ def test_a_restore_shows_both_sides(kastra: Kastra, filled: Path) -> None:
     assert done.code == 0, done.err
     shown = [line.split() for line in done.out.splitlines()]
     assert ["NOW", "BACKUP"] in shown
-    assert ["Schema", "2", "2"] in shown
+    assert ["Schema", "3", "3"] in shown
     [row] = [line for line in shown if line[:1] == ["resources"]]
     assert int(row[2]) - int(row[1]) == 2
     assert names(kastra) == EVERY
@@ -319,7 +319,7 @@ def test_a_newer_schema_is_described_and_left_as_it_is(kastra: Kastra, filled: P
         assert done.code in (1, 4), args
         assert "99" in done.err
         assert "Traceback" not in done.err
-    pragma(filled, "PRAGMA user_version = 2")
+    pragma(filled, "PRAGMA user_version = 3")
     assert names(kastra) == EVERY
 
 
@@ -346,7 +346,7 @@ def test_a_locked_store_is_told_and_not_waited_for_without_end(kastra: Kastra, s
 def test_a_store_goes_down_and_up_again_with_all_that_it_holds(kastra: Kastra, filled: Path) -> None:
     planned = kastra("store", "migrate", "--to", "1", "--dry-run")
     assert planned.code == 0
-    assert "down from 2" in planned.out
+    assert "down from 3" in planned.out
     assert kastra("store", "migrate", "--to", "1").code == 1  # it gives something up, and nobody can be asked
     done = kastra("store", "migrate", "--to", "1", "--yes")
     assert done.code == 0, done.err
@@ -355,11 +355,11 @@ def test_a_store_goes_down_and_up_again_with_all_that_it_holds(kastra: Kastra, f
     assert Path(backup[1]).is_file()
     looked = kastra("store", "status")
     assert looked.code == 0, looked.out
-    assert "1 (this program's newest is 2" in looked.out
+    assert "1 (this program's newest is 3" in looked.out
     assert kastra("store", "check").code == 0
     done = kastra("store", "migrate", "-o", "json")
     assert done.code == 0, done.err
-    assert orjson.loads(done.out)["after"] == 2
+    assert orjson.loads(done.out)["after"] == 3
     assert names(kastra) == EVERY
     assert kastra("store", "check").code == 0
 

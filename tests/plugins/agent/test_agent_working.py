@@ -209,3 +209,14 @@ async def test_a_tool_of_the_agent_wins_over_one_of_the_shared_state_and_a_note_
     }
     assert results(stage.model.requests[-1])[0].response == "my own"
     assert [tool.name for tool in stage.model.requests[0].tools] == ["state_get", "state_set"]
+
+
+async def test_what_an_agent_noted_for_all_its_threads_goes_with_the_agent(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    agent = await stage.agent(runtime, memory={"workingMemory": {"scope": "agent"}})
+    stage.script(note({"name": "Ann"}), "ok")
+    await agent.generate("I am Ann", thread="t")
+    assert await state(runtime, OF_AGENT) == {"name": "Ann"}
+    await agent.delete()
+    assert await state(runtime, OF_AGENT) == {}
+    assert await runtime.store.threads.last_seq("default", "t") > 0

@@ -14,9 +14,10 @@ from kastra_core.config import Config
 
 PROMPTS = Path(__file__).with_name("routing_prompts.yaml")
 LANGUAGES = ("en", "zh")
-FLOOR = 0.0
-"""Share of right choices; what was measured, less a good margin, as other processors may round differently."""
-HELD_OUT_FLOOR = 0.0
+FLOOR = 0.57
+"""Share of right choices: measured were 63 of 96, less 8 points, as other processors may round differently."""
+HELD_OUT_FLOOR = 0.83
+"""As ``FLOOR``, of the network that was written last and routed once: 22 of 24."""
 
 
 class Case(NamedTuple):

@@ -33,6 +33,7 @@ def kastra_resource_kinds() -> Iterable[ResourceKind]:
         ),
         runner="kastra_plugin_agent.runner:AgentRunner",
         handle="kastra_plugin_agent.handle:AgentHandle",
+        deletion="kastra_plugin_agent.working:deletion",
     )
 
 
