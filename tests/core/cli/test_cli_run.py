@@ -193,13 +193,13 @@ def test_what_is_not_ready_is_not_run(kitchen: Any) -> None:
 def test_a_condition_that_is_amiss_is_told_on_stderr(kitchen: Any) -> None:
     (kitchen.path / "vec.yaml").write_text(
         "apiVersion: mastra.ai/v1\nkind: Agent\nmetadata: {name: vec}\n"
-        "spec: {model: openai/mock, memory: {type: vector}}\n",
+        "spec: {model: openai/mock, memory: {type: vector, recall: {embeddings: nowhere/m}}}\n",
         encoding="utf-8",
     )
     assert kitchen("apply", "-f", "vec.yaml").code == 0
     done = kitchen("run", "agent/vec", "SAY(yes)")
     assert (done.code, done.out) == (0, "yes\n")
-    assert "note: MemoryReady is False (VectorMemoryNotAvailable): " in done.err
+    assert "note: MemoryReady is False (EmbeddingsUnknownProvider): " in done.err
 
 
 def test_what_is_not_there_is_said_where_it_is(kitchen: Any) -> None:
@@ -209,7 +209,7 @@ def test_what_is_not_there_is_said_where_it_is(kitchen: Any) -> None:
     assert "did you mean 'Agent default/plain'" in kitchen("run", "agent/plian", "hi").err
     assert "write KIND/NAME, here is agent/plain" in kitchen("run", "plain", "hi").err
     assert "did you mean 'agent'" in kitchen("run", "agnt/plain", "hi").err
-    assert "cannot be run; kinds that can: agents, tools" in kitchen("run", "event/x", "hi").err
+    assert "cannot be run; kinds that can: agents, networks, tools" in kitchen("run", "event/x", "hi").err
 
 
 def test_a_kind_without_a_name_is_told_apart_from_a_name_without_a_kind(kitchen: Any) -> None:
