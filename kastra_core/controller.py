@@ -228,8 +228,8 @@ class AbstractController(ABC):
         if (before.get("status"), before.get("reason")) == (after.get("status"), after.get("reason")):
             return
         good = after.get("status") == "True"
-        if good and not before:
-            return  # ready from the start is no news
+        if (good and not before) or after.get("status") == "Unknown":
+            return  # ready from the start is no news, nor is what is not told yet
         waited = events.record(new, "Normal" if good else "Warning", after.get("reason", ""), after.get("message", ""))
         if hasattr(waited, "__await__"):
             await waited

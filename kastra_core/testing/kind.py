@@ -166,6 +166,8 @@ class KindConformance:
             "check_signal",
             "graph",
             "deletion",
+            "resolve",
+            "embedded",
         ):
             target = getattr(kind, field)
             assert target is None or callable(load(target)), f"{field} is not callable"

@@ -16,6 +16,7 @@ import attrs
 import pytest
 
 from kastra_core import MemoryStore, PluginManager, ResourceClient, hookspecs, manifests
+from kastra_core.includes import decode_documents
 from kastra_core.runtime import registry_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -111,8 +112,7 @@ def test_manifests_in_pages_are_valid(block: Block, client: ResourceClient) -> N
 def test_examples_are_valid(path: Path, client: ResourceClient) -> None:
     documents = manifests.read_sources([str(path)])
     assert documents
-    for document in documents:
-        client.decode(document.data, namespace="default")
+    decode_documents(client.registry, documents, namespace="default")
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=str)

@@ -131,7 +131,9 @@ def _message(answer: Any) -> tuple[dict[str, Any], str]:
     return {"role": "assistant", "content": text}, "stop"
 
 
-async def _stream(request: web.Request, message: dict[str, Any], finish: str, usage: dict[str, int]) -> Any:
+async def _stream(
+    request: web.Request, message: dict[str, Any], finish: str, usage: dict[str, int]
+) -> web.StreamResponse:
     response = web.StreamResponse(headers={"content-type": "text/event-stream"})
     await response.prepare(request)
     words = (message["content"] or "").split(" ")

@@ -351,7 +351,11 @@ CASES: list[tuple[str, str, str]] = [
     ('agent: x, retry: {"on": [InvalidInput]}', "retry.on[0]", "InvalidInput is never tried again"),
     ("agent: x, retry: {except: ['']}", "retry.except[0]", "'' is no reason"),
     ("set: '{{ workflow.input. }}'", "set", "does not fit here (column 20 of '{{ workflow.input. }}')"),
-    ("set: {b: [1, 'x {{ foo }}']}", "set.b[1]", "'foo' is not known here; in sight are: data, input, state, steps, workflow"),
+    (
+        "set: {b: [1, 'x {{ foo }}']}",
+        "set.b[1]",
+        "'foo' is not known here; in sight are: data, input, state, steps, workflow",
+    ),
     ("set: {'{{ x }}': 1}", "set", "an expression cannot be a key"),
     ("branch: [{when: '{{ true }}', next: END}]", "branch[0].when", "a condition is written without {{ and }}"),
 ]

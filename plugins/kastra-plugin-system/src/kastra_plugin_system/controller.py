@@ -11,7 +11,7 @@ from kastra_core.api.kind import Embedded
 from kastra_core.api.meta import Condition, JsonObject, OwnerReference, Resource, ResourceKey, condition_of
 from kastra_core.api.references import Reference
 from kastra_core.controller import AbstractController, ready_status
-from kastra_core.errors import NotFoundError, UserError, ValidationError
+from kastra_core.errors import UserError, ValidationError
 from kastra_core.resources import Decoded
 from kastra_plugin_system.rules import LABEL, members
 
@@ -52,16 +52,6 @@ class SystemController(AbstractController):
     """
 
     kind = "System"
-
-    async def write_status(self, resource: Resource, status: JsonObject) -> Resource | None:
-        """As every controller's, but without an Event about resources that were just made."""
-        ready: JsonObject = next((one for one in status["conditions"] if one["type"] == "Ready"), {})
-        if ready.get("status") != "Unknown" or status == resource.status:
-            return await super().write_status(resource, status)
-        try:
-            return await self.runtime.client.update_status(resource, status)
-        except NotFoundError:
-            return None
 
     async def get_desired_state(self, resource: Resource) -> JsonObject:
         wanted = [reference for _, reference in members(resource)]
