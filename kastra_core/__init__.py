@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from kastra_core.events import EventBus
     from kastra_core.hookspecs import hookimpl
     from kastra_core.memory_store import MemoryStore
+    from kastra_core.model_spec import ModelSpec, chosen_model
     from kastra_core.plugins import PluginManager
     from kastra_core.protocols.controller import Request, Result
     from kastra_core.protocols.migrator import MigrationResult, MigrationRow, Migrator, SourceDocument
@@ -85,6 +86,7 @@ _HOMES = {
     "ModelError": "errors",
     "ModelProvider": "protocols.model",
     "ModelProviderRegistration": "registrations",
+    "ModelSpec": "model_spec",
     "NotFoundError": "errors",
     "NotReadyError": "errors",
     "ObjectMeta": "api.meta",
@@ -117,6 +119,7 @@ _HOMES = {
     "TerminalError": "errors",
     "UserError": "errors",
     "ValidationError": "errors",
+    "chosen_model": "model_spec",
     "hookimpl": "hookspecs",
     "load_from_path": "runtime",
     "load_from_string": "runtime",
@@ -147,6 +150,7 @@ __all__ = [
     "ModelError",
     "ModelProvider",
     "ModelProviderRegistration",
+    "ModelSpec",
     "NotFoundError",
     "NotReadyError",
     "ObjectMeta",
@@ -180,6 +184,7 @@ __all__ = [
     "UserError",
     "ValidationError",
     "__version__",
+    "chosen_model",
     "hookimpl",
     "load_from_path",
     "load_from_string",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from kastra_core.api.kind import MAIN_GROUP, ResourceKind
 from kastra_core.api.meta import Resource, ResourceKey, is_true
-from kastra_core.controller_pool import ControllerPool
+from kastra_core.controller_pool import ControllerPool, worth_a_look
 from kastra_core.errors import ConflictError, KastraError, PluginLoadError, StoreError
 from kastra_core.informer import Informer, ReferenceIndex
 from kastra_core.protocols.controller import Reconciler, Request
@@ -205,15 +205,19 @@ class ControllerManager:
             for pool in pools:
                 if pool.wants(old, new):
                     pool.add(request)
-        if _matters_to_others(old, new):
+        matters = _matters_to_others(old, new)
+        if matters:
             for referrer in self.index.referrers(key):
                 if referrer != key:
                     self._enqueue(referrer)
+        # An owner cares for labels and annotations of what it made too, and for what was taken away from it.
+        if matters or worth_a_look(old, new):
             owners = resource.metadata.owner_references
-            if owners:
-                for owner in owners:
-                    if owner.controller:
-                        self._enqueue_owner(owner.api_version.rpartition("/")[0], owner.kind, key.namespace, owner.name)
+            if old is not None and old.metadata.owner_references != owners:
+                owners = (*old.metadata.owner_references, *owners)
+            for owner in owners:
+                if owner.controller:
+                    self._enqueue_owner(owner.api_version.rpartition("/")[0], owner.kind, key.namespace, owner.name)
         self.progressed()
 
     def _enqueue(self, key: ResourceKey) -> None:

@@ -23,6 +23,10 @@ from kastra_core.manifests import DEFAULT_LIMITS, Document, Limits, Origin, json
 
 __all__ = ["decode_documents", "resolve_document"]
 
+_DEEPEST = 32
+"""Files that bring each other in, one below the other: as deep as manifests within each other can be written in one
+file (:attr:`Limits.depth`; each takes three levels)."""
+
 
 def decode_documents(
     registry: KindRegistry,
@@ -140,6 +144,8 @@ class _Resolving:
         self.registry, self.limits = registry, limits
         self.problems: list[Problem] = []
         self.files = 0
+        self.is_full = False
+        """Whether more files were named than a manifest may bring in; that is told once."""
         self.is_whole = True
 
     def resolve(self, kind: ResourceKind, document: Document, above: tuple[str, ...]) -> Document:
@@ -163,10 +169,18 @@ class _Resolving:
 
     def read(self, document: Document, path: str, into: str, above: tuple[str, ...]) -> Sequence[Document]:
         """The documents of a path, themselves resolved."""
+        if self.is_full:
+            return []
         here = os.path.realpath(document.file)
-        left = attrs.evolve(self.limits, included_files=max(0, self.limits.included_files - self.files))
-        found = read_below(document.directory or "", path, omit=document.file, limits=left)
+        chain = (*above, here)
+        if len(chain) > _DEEPEST:
+            hint = "include some of them from one file"
+            told = Problem(f"more than {_DEEPEST} files include each other one below the other", into, hint=hint)
+            self.problems.append(document.place(told))
+            return []
+        found = read_below(document.directory or "", path, omit=document.file, limits=self.limits, used=self.files)
         self.files += found.files
+        self.is_full = found.is_full
         self.problems.extend(document.place(problem.at(path=into)) for problem in found.own)
         self.problems.extend(found.problems)
         if not (found.documents or found.own or found.problems):
@@ -175,7 +189,6 @@ class _Resolving:
             )
             self.problems.append(document.place(told))
         out = []
-        chain = (*above, here)
         for one in found.documents:
             if os.path.realpath(one.file) in chain:
                 self.circle(document, one.file, into, chain)

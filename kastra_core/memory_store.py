@@ -172,7 +172,8 @@ class MemoryStore:
         """and what a holder holds."""
         self._lease_epoch = 0
         self._undo: list[Callable[[], object]] = []
-        self._bell = _Bell()
+        self._bell, self._signal_bell, self._state_bell = _Bell(), _Bell(), _Bell()
+        """One for who watches resources, signals, state: a commit wakes nobody else."""
         self.resources = _Resources(self)
         self.journal = _Journal(self)
         self.leases = _Leases(self)
@@ -199,13 +200,17 @@ class MemoryStore:
             drop = len(self._log) - self._history
             del self._log[:drop]
             self._horizon += drop
-        if operations:
+        if self._pending:
             self._bell.ring()
+        if self._signal_seq != signal_seq:
+            self._signal_bell.ring()
+        self._state_bell.ring()
         return results
 
     async def aclose(self) -> None:
         self.closed = True
-        self._bell.ring()
+        for bell in (self._bell, self._signal_bell, self._state_bell):
+            bell.ring()
 
     # ------------------------------------------------------------------------------------------------- helpers
 
@@ -538,11 +543,15 @@ class _Journal:
 
         def pull() -> list[Signal]:
             nonlocal position
-            found = [signal for signal in store._sent if signal.seq > position]
+            found: list[Signal] = []
+            for signal in reversed(store._sent):
+                if signal.seq <= position:
+                    break
+                found.append(signal)
             position = store._signal_seq
-            return found
+            return found[::-1]
 
-        return _Watch(store, store._bell, pull)
+        return _Watch(store, store._signal_bell, pull)
 
 
 class _Leases:
@@ -615,7 +624,7 @@ class _State:
             seen = versions.get(scope)
             return [self._now(scope)]
 
-        return _Watch(self._store, self._store._bell, pull)
+        return _Watch(self._store, self._store._state_bell, pull)
 
 
 @attrs.frozen

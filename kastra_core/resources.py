@@ -416,20 +416,21 @@ class ResourceClient:
     async def _delete(self, live: Resource, propagation: str, under_way: set[str]) -> Resource:
         meta = live.metadata
         finalizers = meta.finalizers
+        leaving: Sequence[Operation] | None = None
         if propagation == "orphan":
-            await self._orphan(live)
+            leaving = [_disowned(child, {meta.uid}) for child in await self._dependents(live)]
         elif propagation == "foreground" and await self._dependents(live):
             finalizers = tuple(dict.fromkeys((*finalizers, FOREGROUND)))
         if not finalizers:
-            await self._remove(live, expected=meta.resource_version, orphan=propagation == "orphan")
+            await self._remove(live, expected=meta.resource_version, leaving=leaving)
             return live
-        if not meta.deletion_timestamp or finalizers != meta.finalizers:
+        if not meta.deletion_timestamp or finalizers != meta.finalizers or leaving:
             marked = live.evolve(
                 deletion_timestamp=meta.deletion_timestamp or rfc3339(self._clock()),
                 finalizers=finalizers,
                 managed_fields=self._spelled_out(live),
             )
-            live = (await self.store.commit([UpdateResource(marked, meta.resource_version)]))[0]
+            live = (await self.store.commit([UpdateResource(marked, meta.resource_version), *(leaving or ())]))[0]
         if FOREGROUND in finalizers and meta.uid not in under_way:
             under_way.add(meta.uid)
             for child in await self._dependents(live):
@@ -473,23 +474,23 @@ class ResourceClient:
     async def _dependents(self, owner: Resource) -> tuple[Resource, ...]:
         return (await self.store.resources.list("", "", owner_uid=owner.metadata.uid)).items
 
-    async def _orphan(self, owner: Resource) -> None:
-        for child in await self._dependents(owner):
-            await self.store.commit([_disowned(child, {owner.metadata.uid})])
-
     async def _free(self, resource: Resource) -> None:
         """Remove a deleted resource whose last finalizer was just taken away."""
         meta = resource.metadata
         if meta.deletion_timestamp and not meta.finalizers:
             await self._remove(resource, expected=meta.resource_version)
 
-    async def _remove(self, resource: Resource, *, expected: str, orphan: bool = False) -> None:
-        """Remove a resource and, in the same commit, what it alone owns; what has finalizers is marked."""
+    async def _remove(self, resource: Resource, *, expected: str, leaving: Sequence[Operation] | None = None) -> None:
+        """Remove a resource and, in the same commit, what it alone owns; what has finalizers is marked.
+
+        ``leaving``: instead of that, the writes that let its dependents go. In one commit, or a controller of the owner
+        would take them back between the two.
+        """
         gone: dict[str, tuple[Resource, str]] = {resource.metadata.uid: (resource, expected)}
         staying: dict[str, Resource] = {}
         queue = [resource]
         for current in queue:
-            for child in () if orphan else await self._dependents(current):
+            for child in () if leaving is not None else await self._dependents(current):
                 meta = child.metadata
                 if meta.uid in gone:
                     continue
@@ -500,7 +501,7 @@ class ResourceClient:
                 staying.pop(meta.uid, None)
                 gone[meta.uid] = (child, meta.resource_version)
                 queue.append(child)
-        operations: MutableSequence[Operation] = []
+        operations: MutableSequence[Operation] = [*(leaving or ())]
         owners: MutableSequence[ResourceKey] = []
         for current, version in gone.values():
             operations.append(DeleteResource(current.key, current.metadata.uid, version))

@@ -65,6 +65,8 @@ def _pytest(marks: str, *arguments: str) -> Callable[[Path], list[str]]:
 
 
 SOURCES = ("kastra_core", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("plugins/*/src")), "tests")
+WORKERS = (os.cpu_count() or 1) + 1
+"""Processes of the tests: one more than there are processors, for a third of their time they wait."""
 SECOND_TRIES = 3
 """So many failed tests of a stage may be tried again: some look at terminals and signals of processes, by the clock."""
 MODEL_TESTS = {"KASTRA_REQUIRE_MODELS": "1"}
@@ -77,7 +79,13 @@ STAGES = (
     Stage(
         "tests",
         "pytest, without models and packaging",
-        _pytest("not model and not model_slow and not packaging and not benchmark", "-n", "2", "--dist", "worksteal"),
+        _pytest(
+            "not model and not model_slow and not packaging and not benchmark",
+            "-n",
+            str(WORKERS),
+            "--dist",
+            "worksteal",
+        ),
         tests=True,
     ),
     Stage(
@@ -127,7 +135,8 @@ def prepare() -> Path:
     if fresh:
         groups: dict[str, list[str]] = tomllib.loads(projects[0].read_text(encoding="utf-8"))["dependency-groups"]
         editable = [word for path in projects for word in ("--editable", str(path.parent))]
-        quickstart.pip_install(python, "-c", str(constraints), *editable, *groups["dev"])
+        # What is used is compiled when it is used first: that is less than half of what is installed.
+        quickstart.pip_install(python, "--no-compile", "-c", str(constraints), *editable, *groups["dev"])
         stamp.write_text(digest.hexdigest(), encoding="utf-8")
     return python
 
@@ -228,6 +237,8 @@ def main() -> int:
         if (stage.name in options.stage if options.stage else stage.default and (stage.fast or not options.fast))
     ]
     os.environ.setdefault("PYTHONUTF8", "1")
+    # The tests start more than a thousand processes: compiling everything in each is half of their work.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     outcomes: list[Outcome] = []
     started = time.monotonic()
     print(f"=== environment: {VENV.relative_to(ROOT)}", flush=True)

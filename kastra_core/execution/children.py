@@ -120,6 +120,7 @@ class Children:
             raise OperationError(f"the name {key.name} of the child run is taken by another run", reason="NameTaken")
         if run.status.get("phase") in FINISHED:
             return run.status
+        parent.learn(uid, run.status.get("usage") or {})
         parent.waits[path] = (child_signal(uid), None)
         raise Suspend(None)
 
@@ -128,20 +129,20 @@ class Children:
         operations = end_of_child(run)
         if phase == "Succeeded" or not may_have_children:
             return operations
-        operations += [SendSignal(uid, CANCEL_SIGNAL, None, "cancel") for _, uid in await self.unfinished(run)]
+        operations += [
+            SendSignal(child.metadata.uid, CANCEL_SIGNAL, None, "cancel")
+            for _, child in await self.of(run)
+            if child.status.get("phase") not in FINISHED
+        ]
         return operations
 
-    async def unfinished(self, run: Resource) -> list[tuple[str, str]]:
-        """(path of the call, uid) of the runs that a run called and that are not over."""
+    async def of(self, run: Resource) -> list[tuple[str, Resource]]:
+        """(path of the call, Run) of the runs that a run called."""
         meta = run.metadata
         found = await self._manager.store.resources.list(
             MAIN_GROUP, RUN_KIND, namespace=meta.namespace, owner_uid=meta.uid
         )
-        return [
-            (str((child.spec.get("parent") or {}).get("path")), child.metadata.uid)
-            for child in found.items
-            if child.status.get("phase") not in FINISHED
-        ]
+        return [(str((child.spec.get("parent") or {}).get("path")), child) for child in found.items]
 
 
 def forward(parent: RunState, child: RunState) -> Callable[[JsonObject], None]:

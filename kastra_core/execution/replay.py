@@ -28,7 +28,7 @@ from kastra_core.execution.replay_context import (
     TraceEntry,
 )
 from kastra_core.execution.run_status import FINISHED
-from kastra_core.execution.state import copy_of
+from kastra_core.execution.state import REFUSAL_PATH, copy_of
 from kastra_core.protocols.runner import Outcome
 from kastra_core.protocols.store import Record
 
@@ -92,6 +92,9 @@ async def replay(
     state = Replay(runtime, run, pins, records, stop)
     top = ReplayContext(state, "", _began_s(run, records), _limit_of(run, runtime.clock()))
     trace = await _carry_out(state, top, runner, target)
+    refusal = state.find(REFUSAL_PATH)
+    if as_it_was and trace.end == "finished" and refusal is not None:
+        trace = attrs.evolve(trace, end="failed", output=None, error=refusal[0].get("e"))
     return _as_it_ended(trace, run) if as_it_was else trace
 
 

@@ -42,7 +42,7 @@ from kastra_core.execution.run_status import (
 )
 from kastra_core.execution.scheduler import Scheduler, Ticket
 from kastra_core.execution.starting import Starter, key_of_target
-from kastra_core.execution.state import RunState
+from kastra_core.execution.state import REFUSAL_PATH, RunState, is_refusal, without_writes
 from kastra_core.execution.worker import LEASE_TTL_S, Worker
 from kastra_core.protocols.runner import OperationHandler, Outcome
 from kastra_core.protocols.store import (
@@ -167,15 +167,13 @@ class RunManager:
     async def commit(self, operations: Sequence[Operation]) -> list[Any]:
         """Commit operations of a run; a store that does not answer is asked again for some 1.3 s.
 
-        Raises: as the store.
+        Raises: as the store; at once what it would say again.
         """
         for wait_s in _RETRY_S:
             try:
                 return await self.store.commit(operations)
-            except FencedError:
-                raise
             except StoreError as error:
-                if self.closing:
+                if self.closing or isinstance(error, FencedError) or is_refusal(error):
                     raise
                 log.warning("a commit failed and is tried again: %s", error)
                 await asyncio.sleep(wait_s)
@@ -352,6 +350,10 @@ class RunManager:
         state = active.state
         active.ending = True
         await state.settle()
+        refused = state.take_refusal()
+        if refused is not None:
+            end = _refused(end, refused, "what an operation wanted to be written with its result was refused")
+            _record_refusal(state, end)
         if state.lost is None:
             try:
                 status = await self._write_end(state, end)
@@ -367,22 +369,33 @@ class RunManager:
     async def _write_end(self, state: RunState, end: _End) -> JsonObject:
         run = state.resource
         operations: list[Operation] = state.take_pending()
-        operations += await self.children.at_end(run, end.phase, may_have_children=state.called or state.epoch > 1)
+        may_have_children = state.called or state.epoch > 1
+        told = await self.children.at_end(run, end.phase, may_have_children=may_have_children)
         release = ReleaseRun(state.uid, state.epoch)
         messages: list[Operation] = []
         if end.phase == "Succeeded":
             messages = [operation for kept in state.at_end.values() for operation in kept]
         if end.phase == "Succeeded" and state.remembered:
             thread = str(run.spec.get("thread"))
-            told = tuple(message for part in state.remembered.values() for message in part)
-            messages.append(AppendMessages(state.key.namespace, thread, told, run=state.uid))
+            said = tuple(message for part in state.remembered.values() for message in part)
+            messages.append(AppendMessages(state.key.namespace, thread, said, run=state.uid))
         usage = state.usage.to_json()
         try:
-            return await self._write(state, lambda r: self._ended(r, end, usage), [*operations, *messages], release)
-        except TypeError as error:
-            message = f"what the runner gave back cannot be kept as JSON: {error}"
-            failed = _End("Failed", None, "RunnerBug", message)
-            return await self._write(state, lambda r: self._ended(r, failed, usage), operations, release)
+            return await self._write(
+                state, lambda r: self._ended(r, end, usage), [*operations, *told, *messages], release
+            )
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            what = "what the run wanted to be written with its end was refused"
+            if isinstance(error, TypeError):
+                what = "what the runner gave back cannot be kept as JSON"
+            failed = _refused(end, error, what)
+        if end.phase == "Succeeded":  # its children are to be told that it failed
+            told = await self.children.at_end(run, failed.phase, may_have_children=may_have_children)
+        _record_refusal(state, failed)
+        operations = [*without_writes(operations), *state.take_pending(), *told]
+        return await self._write(state, lambda r: self._ended(r, failed, usage), operations, release)
 
     def _ended(self, run: Resource, end: _End, usage: JsonObject | None) -> JsonObject:
         return final_status(
@@ -403,7 +416,9 @@ class RunManager:
             update = UpdateResource(attrs.evolve(run, status=status), run.metadata.resource_version)
             try:
                 results = await self.commit([*operations, update, release])
-            except (ConflictError, FencedError) as error:
+            except Exception as error:
+                if not (isinstance(error, FencedError) or is_refusal(error)):
+                    raise
                 again = await self.store.resources.get(state.key)
                 if again is None or again.metadata.uid != state.uid:
                     raise FencedError(str(state.key)) from None
@@ -411,14 +426,15 @@ class RunManager:
                     # A commit that was reported as failed had been done all the same.
                     state.resource = again
                     return status
-                if isinstance(error, FencedError):
+                changed = again.metadata.resource_version != run.metadata.resource_version
+                if not (changed and isinstance(error, ConflictError)):
                     raise
                 # Somebody changed labels or the like of the Run; its status is ours.
                 run = again
                 continue
             state.resource = results[len(operations)]
             return status
-        raise ConflictError(str(state.key))
+        raise StoreError(f"{state.key} is changed by others faster than this worker can write its status")
 
     async def end_unstarted(self, run: Resource, epoch: int, phase: str, reason: str, message: str) -> None:
         """End a claimed run that is not executed any more. Raises: StoreError."""
@@ -445,15 +461,24 @@ class RunManager:
         if state.lost is None:
             waits_for, awaiting, usage = state.waits_for, state.awaiting, state.usage.to_json()
             release = ReleaseRun(state.uid, state.epoch, finished=False, wake_at_s=wake_at_s)
+            pending = state.take_pending()
             try:
                 status = await self._write(
                     state,
                     lambda run: suspended_status(run, self.clock(), wake_at_s, waits_for, awaiting, usage),
-                    state.take_pending(),
+                    pending,
                     release,
                 )
-            except (StoreError, NotFoundError, ConflictError) as error:
-                state.lost = error
+            except Exception as error:
+                if is_refusal(error):
+                    state.refuse(error, pending)
+                elif isinstance(error, StoreError):
+                    state.lost = error
+                else:
+                    raise
+        if state.refused is not None:
+            await self._finish(active, _End("Failed"))
+            return
         if state.lost is not None:
             self._leave_lost(active)
             return
@@ -639,6 +664,20 @@ class RunManager:
     @property
     def active(self) -> list[ResourceKey]:
         return [active.state.key for active in self._active.values()]
+
+
+def _refused(end: _End, error: Exception, what: str) -> _End:
+    """The end of a run of which the store does not take something; why it failed or was cancelled stays."""
+    message = f"{what}: {error}".encode("utf-8", "backslashreplace").decode()
+    if end.phase != "Succeeded" and end.reason:
+        said = end.message.encode("utf-8", "backslashreplace").decode()
+        return _End(end.phase, None, end.reason, f"{said}; {message}")
+    return _End("Failed", None, error.reason if isinstance(error, KastraError) else "RunnerBug", message)
+
+
+def _record_refusal(state: RunState, end: _End) -> None:
+    """So that a replay, which writes nothing, ends as the run did."""
+    state.record(REFUSAL_PATH, {"e": {"reason": end.reason, "message": end.message}})
 
 
 def _succeeded(output: JsonValue | Outcome) -> _End:

@@ -174,16 +174,18 @@ class Starter:
         """Results of the run's creation and of its claim; ``before`` is committed with them."""
         uid = run.metadata.uid
         operations: list[Operation] = [CreateResource(run), ClaimRun(uid, run.key, self._manager.worker.id)]
+        # A child's commit may be repeated: its uid and its name follow from its parent. Others get new ones.
+        commit = self._manager.commit if run.spec.get("parent") else self._manager.store.commit
         # A run that nobody had before is claimed in epoch 1.
         operations += [AppendRecord(uid, path, record, 1) for path, record in journal.items()]
         if not data or self._manager.pins.was_kept(digest):
             try:
-                results = await self._manager.store.commit([*operations, HoldBlob(digest, uid), *before])
+                results = await commit([*operations, HoldBlob(digest, uid), *before])
                 return results[:2]
             except NotFoundError:
                 if not data:  # its parent holds them too
                     raise
-        return (await self._manager.store.commit([*operations, PutBlob(data, uid), *before]))[:2]
+        return (await commit([*operations, PutBlob(data, uid), *before]))[:2]
 
     async def _take_back(self, run: Resource, parent: Parent | None) -> None:
         operations: list[Operation] = [DropJournal(run.metadata.uid), DeleteResource(run.key, uid=run.metadata.uid)]

@@ -14,14 +14,37 @@ import attrs
 import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource, ResourceKey
-from kastra_core.errors import LimitExceededError, OperationError, RunCancelledError, RunFailedError, StoreError
+from kastra_core.errors import (
+    LimitExceededError,
+    OperationError,
+    RunCancelledError,
+    RunFailedError,
+    StoreError,
+    UserError,
+    VectorLengthError,
+)
 from kastra_core.protocols.runner import SharedState
 from kastra_core.protocols.store import AppendRecord, Operation, Signal
 
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
 
-__all__ = ["RunState", "RunUsage", "copy_of", "error_of", "outcome_of", "shared_of", "uid_of_child", "used_signals"]
+__all__ = [
+    "REFUSAL_PATH",
+    "RunState",
+    "RunUsage",
+    "copy_of",
+    "error_of",
+    "is_refusal",
+    "outcome_of",
+    "shared_of",
+    "uid_of_child",
+    "used_signals",
+    "without_writes",
+]
+
+REFUSAL_PATH = "/refused!"
+"""Journal path at which a run says that the store refused what it wanted to be written."""
 
 log = logging.getLogger("kastra.runs")
 
@@ -94,6 +117,7 @@ class RunState:
 
     __slots__ = (
         "_committing",
+        "_ended",
         "_flush_scheduled",
         "_flusher",
         "_heard",
@@ -120,6 +144,7 @@ class RunState:
         "parked",
         "pins",
         "records",
+        "refused",
         "remembered",
         "resource",
         "started",
@@ -175,6 +200,8 @@ class RunState:
         """Scope of a branch that waits while others work -> what lets it look again."""
         self._heard: dict[str, int] = {}
         """Name of a signal -> ``news`` when one came last; "" = when any may have come."""
+        self._ended: set[str] = set()
+        """uids of the children whose calls were ended: what they used is in the record that says so."""
         self._inbox: dict[str, deque[Signal]] | None = None
         """Signals by name, None = to be read anew; those that were taken are skipped."""
         self._reading = asyncio.Lock()
@@ -184,6 +211,8 @@ class RunState:
         self.cancelled = False
         self.lost: BaseException | None = None
         """Why this process can write nothing more of the run; the run itself is not over."""
+        self.refused: Exception | None = None
+        """What an operation wanted to be written cannot be stored: the run fails with it."""
         self.deadline_s: float | None = None
         """Unix seconds at which timeoutS ends it."""
         self._pending: list[Operation] = []
@@ -263,6 +292,11 @@ class RunState:
             # Done or not: records and signals may be handed over twice, the first one holds.
             self._pending[:0] = operations
             raise
+        except Exception as error:
+            if is_refusal(error):
+                self.refuse(error, operations)
+                error = StoreError(f"the store refused what is to be written with a record: {error}")
+            self.lost = self.lost or error
         except BaseException as error:
             self.lost = self.lost or error
         finally:
@@ -285,11 +319,19 @@ class RunState:
 
     @asynccontextmanager
     async def handing_over(self) -> AsyncIterator[list[Operation]]:
-        """What is pending, for a commit that the caller makes inside the block together with what else it has."""
+        """What is pending, for a commit that the caller makes inside the block together with what else it has.
+
+        Raises: as :meth:`durable`.
+        """
         while self._committing:
             await self._commit_under_way()
+        if any(isinstance(operation, AppendRecord) and operation.writes for operation in self._pending):
+            await self.durable()  # so that nobody takes their refusal for one of the caller's own
         if self.lost is not None:
             raise self.lost
+        if not self._pending:
+            yield []  # of branches that begin at once, one takes along what all have recorded; none waits for another
+            return
         operations, self._pending = self._pending, []
         self._committing = True
         try:
@@ -300,6 +342,18 @@ class RunState:
             raise
         finally:
             self._over()
+
+    def refuse(self, error: Exception, operations: Iterable[Operation]) -> None:
+        """The store will not take operations, ever: those that are no more than records go with the end of the run."""
+        self._pending[:0] = without_writes(operations)
+        self.refused = self.refused or error
+
+    def take_refusal(self) -> Exception | None:
+        """What ends the run, when the store refused what it wrote; from here on it can be written again."""
+        refused, self.refused = self.refused, None
+        if refused is not None:
+            self.lost = None
+        return refused
 
     def take_pending(self) -> list[Operation]:
         """What is not handed to the store yet; the caller commits it with the end of the run."""
@@ -390,7 +444,7 @@ class RunState:
 
     def attach(self, child: RunState) -> None:
         """Count what a child run uses here from now on, and what it used before."""
-        if child.above is self:
+        if child.above is self or child.uid in self._ended:
             return
         known = self.below.get(child.uid)
         counted = known._used() if isinstance(known, RunState) else known
@@ -398,6 +452,13 @@ class RunState:
         now = child._used()
         self._count_up(now, counted or _NOTHING)
         child.above = self
+
+    def learn(self, uid: str, usage: JsonObject) -> None:
+        """Count what a child run had used that is not in memory here, as its status says."""
+        known = self.below.get(uid, _NOTHING)
+        if isinstance(known, Used):
+            now = self.below[uid] = Used(usage, usage.get("modelCalls", 0), usage.get("toolCalls", 0))
+            self._count_up(now, known)
 
     def _count_up(self, now: Used, counted: Used) -> None:
         """Add what is used ``now`` less what was counted already."""
@@ -469,20 +530,26 @@ class RunState:
     # ------------------------------------------------------------------------------------ branches
 
     async def recall(self) -> None:
-        """Learn of the runs that this run called in an earlier process and that are not over.
+        """Learn of the runs that this run called in an earlier process and whose calls are not over.
 
         Before branches are ended: one of them need not have come to its call again, and what it called must not be
         left behind.
         """
         if self.epoch > 1 and not self._recalled:
             try:
-                unfinished = await self.manager.children.unfinished(self.resource)
+                children = await self.manager.children.of(self.resource)
             except StoreError as error:
                 self.lose(error)
                 raise
-            for path, uid in unfinished:
+            for path, child in children:
                 if path not in self.records:
+                    uid = child.metadata.uid
                     self.calls.setdefault(path, uid)
+                    active = self.manager.find(uid)
+                    if active is not None:
+                        self.attach(active.state)
+                    else:
+                        self.learn(uid, child.status.get("usage") or {})
             self._recalled = True
 
     def end_branches(self, path: str, record: JsonObject, *, below: Callable[[str], bool]) -> None:
@@ -499,6 +566,7 @@ class RunState:
         spent = RunUsage()
         for call in [call for call in self.calls if below(call)]:
             uid = self.calls.pop(call)
+            self._ended.add(uid)  # it may wake once more before it is told
             self._pending.append(self.manager.cancelling(uid))
             spent.add(self._let_go(uid).usage)
         if spent != RunUsage():
@@ -619,6 +687,16 @@ def error_of(error: JsonObject) -> OperationError | RunFailedError | LimitExceed
         retryable=error.get("retryable", False),
         details=error.get("details"),
     )
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether a store that works says no to what it was given, and would say so again."""
+    return isinstance(error, (UserError, VectorLengthError, TypeError, ValueError))
+
+
+def without_writes(operations: Iterable[Operation]) -> list[Operation]:
+    """Operations without the records that want something to be written with them."""
+    return [each for each in operations if not (isinstance(each, AppendRecord) and each.writes)]
 
 
 def shared_of(run: Resource) -> SharedState | None:

@@ -53,19 +53,24 @@ class Below(NamedTuple):
     """What is wrong with the path itself, without a place."""
     files: int
     """How many were read."""
+    is_full: bool
+    """Whether there are more than may be included, which is one of ``own``."""
 
 
-def read_below(directory: str, source: str, *, omit: str = "", limits: Limits = DEFAULT_LIMITS) -> Below:
+def read_below(
+    directory: str, source: str, *, omit: str = "", limits: Limits = DEFAULT_LIMITS, used: int = 0
+) -> Below:
     """Read what another manifest names: a file, a directory or a glob below the directory of its file.
 
     Args:
         directory: which nothing may lead out of: no absolute path, no "..", no link.
         source: relative to it.
         omit: a file that a directory or a glob does not stand for: the one that names them.
+        used: files that were included before; they count for ``limits.included_files``.
     """
-    reading = _Below(directory, omit, limits)
+    reading = _Below(directory, omit, limits, used)
     reading.read_below(source)
-    return Below(reading.documents, reading.problems, reading.own, len(reading.seen))
+    return Below(reading.documents, reading.problems, reading.own, len(reading.seen), reading.is_full)
 
 
 class _Sources:
@@ -198,9 +203,9 @@ class _Below(_Sources):
     deeper_hint = "subdirectories do: write for example dir/**/*.yaml"
     pipes = False
 
-    def __init__(self, directory: str, omit: str, limits: Limits) -> None:
+    def __init__(self, directory: str, omit: str, limits: Limits, used: int) -> None:
         super().__init__(False, None, limits)
-        self.directory = directory
+        self.directory, self.used, self.is_full = directory, used, False
         self.root = os.path.realpath(directory or os.curdir)
         self.omitted = os.path.realpath(omit) if omit else ""
         self.own: list[Problem] = []
@@ -239,6 +244,8 @@ class _Below(_Sources):
             self.read_directory(full)
         elif _exists(full):
             self.read_file(full, named=True)
+        elif "\\" in source:
+            self.problem(full, "no such file or directory", "write / between directories, on every system")
         else:
             self.missing(full)
 
@@ -247,9 +254,10 @@ class _Below(_Sources):
             return
         if not self.is_inside(file):
             self.leads_out(file)
-        elif len(self.seen) < self.limits.included_files:
+        elif self.used + len(self.seen) < self.limits.included_files:
             super().read_file(file, named=named)
-        elif not self.own:
+        elif not self.is_full:
+            self.is_full = True
             self.own.append(
                 Problem(
                     f"more than {self.limits.included_files} files would be included",

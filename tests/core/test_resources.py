@@ -432,6 +432,15 @@ async def test_orphans_stay_without_the_owner(client: ResourceClient) -> None:
     assert [owner.name for owner in (await stored(client, "b")).metadata.owner_references] == ["other"]
 
 
+async def test_an_orphaning_deletion_is_one_commit(client: ResourceClient, store: SlowStore) -> None:
+    a = await made(client, "a")
+    for number in range(3):
+        await made(client, f"b{number}", a)
+    commits = len(store.commits)
+    await client.delete(key("a"), propagation="orphan")
+    assert len(store.commits) == commits + 1
+
+
 @pytest.mark.parametrize("propagation", ["background", "foreground"])
 async def test_a_dependent_goes_with_its_last_owner(client: ResourceClient, propagation: str) -> None:
     a, b = await made(client, "a"), await made(client, "b")

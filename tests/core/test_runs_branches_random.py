@@ -30,6 +30,8 @@ Node = dict[str, Any]
 
 NEVER = "never"
 """A signal that nobody sends."""
+LIMITS = (0, 1, 2, 4, 7)
+"""``maxToolCalls`` of the jobs that are called with a limit."""
 ROUNDS = 400
 """Looks of the driver until a run that does not end counts as stuck."""
 
@@ -45,20 +47,39 @@ def leaves() -> st.SearchStrategy[Node]:
         st.fixed_dictionaries({"is": st.just("wait")}),
         st.fixed_dictionaries({"is": st.just("shared")}),
         st.fixed_dictionaries({"is": st.just("late"), "seconds": st.sampled_from([0.0, 7.0])}),
+        st.fixed_dictionaries({"is": st.just("effect"), "turns": st.integers(0, 2)}),
+        st.fixed_dictionaries({"is": st.just("end")}),
     )
+
+
+def calm(parts: st.SearchStrategy[Node], concurrency: st.SearchStrategy[int | None]) -> list[st.SearchStrategy[Node]]:
+    several = st.lists(parts, min_size=1, max_size=4)
+    return [
+        st.fixed_dictionaries({"is": st.just("seq"), "parts": several}),
+        st.fixed_dictionaries({"is": st.just("all"), "parts": several, "concurrency": concurrency}),
+        st.fixed_dictionaries({"is": st.just("within"), "part": parts}),
+    ]
 
 
 def inner(parts: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
     several = st.lists(parts, min_size=1, max_size=4)
     return st.one_of(
-        st.fixed_dictionaries({"is": st.just("seq"), "parts": several}),
-        st.fixed_dictionaries({"is": st.just("all"), "parts": several, "concurrency": st.sampled_from([None, 1, 2])}),
-        st.fixed_dictionaries({"is": st.just("all"), "parts": several, "concurrency": st.none()}),
+        *calm(parts, st.sampled_from([None, 1, 2])),
+        *calm(parts, st.none())[1:2],
         st.fixed_dictionaries({"is": st.just("stop"), "parts": several, "before": parts, "at": st.integers(0, 4)}),
         st.fixed_dictionaries({"is": st.just("timeout"), "seconds": st.sampled_from([0.0, 3.0, 40.0]), "part": parts}),
-        st.fixed_dictionaries({"is": st.just("within"), "part": parts}),
         st.fixed_dictionaries({"is": st.just("call"), "part": parts}),
     )
+
+
+def limited(concurrency: st.SearchStrategy[int | None]) -> st.SearchStrategy[Node]:
+    """Programs whose calls may do only so much, without what ends branches at a moment that nobody can tell."""
+
+    def parts(parts: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
+        call = {"is": st.just("call"), "part": parts, "limit": st.sampled_from([None, *LIMITS])}
+        return st.one_of(*calm(parts, concurrency), st.fixed_dictionaries(call), st.fixed_dictionaries(call))
+
+    return st.recursive(leaves(), parts, max_leaves=20).map(copied).map(numbered)
 
 
 def numbered(node: Node) -> Node:
@@ -98,15 +119,65 @@ class FailedError(Exception):
     """A failure of a part, by its reason."""
 
 
-def meaning(node: Node, did: Counter[str]) -> Any:
-    """What a program gives back; ``did`` counts the operations that it carries out."""
+class OverError(Exception):
+    """A limit is reached: it ends the run."""
+
+
+class Did:
+    """What a run did, and those above it with it.
+
+    Args:
+        limit: tool calls that it may make.
+    """
+
+    def __init__(self, limit: float = math.inf, above: Did | None = None) -> None:
+        self.limit = limit if above is None else min(limit, above.limit - above.count["op"])
+        self.above = above
+        self.count: Counter[str] = Counter()
+        self.ends: list[str] = []
+        """Of this run: what is to be there when it has succeeded."""
+        self.written: list[str] = above.written if above is not None else []
+
+    def runs(self) -> Iterator[Did]:
+        run: Did | None = self
+        while run is not None:
+            yield run
+            run = run.above
+
+    def over(self) -> bool:
+        return any(run.count["op"] >= run.limit for run in self.runs())
+
+    def op(self) -> None:
+        for run in self.runs():
+            run.count["step"] += 1
+        if self.over():
+            raise OverError
+        for run in self.runs():
+            run.count["op"] += 1
+
+
+def whole(node: Node, did: Did) -> Any:
+    """What a run of a program gives back."""
+    out = meaning(node, did)
+    did.written += did.ends
+    return out
+
+
+def meaning(node: Node, did: Did) -> Any:
+    """What a part of a program gives back, when its branches are carried out one after another."""
     match node["is"]:
         case "op":
-            did["op"] += 1
+            did.op()
             return node["id"]
         case "fail":
-            did["op"] += 1
+            did.op()
             raise FailedError("Broken")
+        case "effect":
+            did.written.append(node["id"])
+            return None
+        case "end":
+            did.ends.append(node["id"])
+            return None
         case "sleep":
             return "slept"
         case "wait":
@@ -123,11 +194,19 @@ def meaning(node: Node, did: Counter[str]) -> Any:
             return "Stop"
         case "timeout":
             raise FailedError("Timeout")
-        case _:
+        case "within":
             return meaning(node["part"], did)
+        case _:
+            limit = node.get("limit")
+            try:
+                return whole(node["part"], Did(math.inf if limit is None else limit, did))
+            except OverError:
+                if did.over():
+                    raise  # it had what was left
+                raise FailedError("LimitExceeded") from None
 
 
-def told(node: Node, did: Counter[str]) -> Any:
+def told(node: Node, did: Did) -> Any:
     try:
         return meaning(node, did)
     except FailedError as error:
@@ -149,7 +228,6 @@ class Busy(World):
         super().__init__()
         self.over: list[str] = []
         self.late: list[str] = []
-        self.payloads: list[Any] = []
 
     async def note(self, ctx: OperationContext, arguments: dict[str, Any]) -> Any:
         self.late += [scope for scope in self.over if f"{ctx.run_id}{ctx.path}".startswith(scope)]
@@ -158,7 +236,14 @@ class Busy(World):
             await asyncio.sleep(0)
         if arguments.get("fail"):
             raise OperationError("it broke", reason="Broken")
+        if "write" in arguments:
+            ctx.write(written(arguments["write"]))
+            return None
         return arguments.get("name")
+
+
+def written(what: str) -> AppendMessages:
+    return AppendMessages("default", "written", [{"role": "user", "what": what}])
 
 
 def branch_of(world: Busy, runtime: Callable[[], RuntimeManager], node: Node) -> Callable[[RunContext], Awaitable[Any]]:
@@ -183,6 +268,12 @@ async def carry_out(world: Busy, runtime: Callable[[], RuntimeManager], ctx: Run
             return await ctx.perform(
                 "use", {"name": name, "turns": node["turns"], "fail": node["is"] == "fail"}, name=name
             )
+        case "effect":
+            await ctx.perform("note", {"write": f"{ctx.run_id} {name}", "turns": node["turns"]}, name=name)
+            return None
+        case "end":
+            ctx.at_end(written(f"{ctx.run_id} {name}"))
+            return None
         case "sleep":
             await ctx.sleep(node["seconds"], name=name)
             return "slept"
@@ -228,7 +319,9 @@ async def carry_out(world: Busy, runtime: Callable[[], RuntimeManager], ctx: Run
         case "within":
             return await ctx.within(1e9, branch_of(world, runtime, node["part"]), name=name)
         case _:
-            return await ctx.call(runtime().reference("jobs/job"), node["part"], name=name)
+            limit = node.get("limit")
+            job = "job" if limit is None else f"job{limit}"
+            return await ctx.call(runtime().reference(f"jobs/{job}"), node["part"], name=name)
 
 
 def shown(value: Any) -> Any:
@@ -256,7 +349,7 @@ class Slow:
 class Drive:
     """One run of a program, and what happens to it."""
 
-    def __init__(self, project: Path, program: Node, seed: int) -> None:
+    def __init__(self, project: Path, program: Node, seed: int, faults: float) -> None:
         self.lab, self.program = Lab(project), program
         self.world = self.lab.world = Busy()
         self.rng = random.Random(seed)
@@ -264,8 +357,11 @@ class Drive:
         self.crashes = 0
         self.sent: set[tuple[str, str]] = set()
         self.shared = 0
+        self.faults, self.failed = 0.0, 0
+        """How likely a commit fails, before or after it was done, from the run's beginning on; how many did."""
+        self._faults = faults
         store = self.lab.store
-        store.commit = self.slow(store.commit)  # type: ignore[method-assign,assignment]
+        store.commit = self.slow(self.faulty(store.commit))  # type: ignore[method-assign,assignment]
         store.journal = Slow(store.journal, self.slow)  # type: ignore[assignment]
         store.resources = Slow(store.resources, self.slow)  # type: ignore[assignment]
 
@@ -277,6 +373,19 @@ class Drive:
             return out
 
         return slowly
+
+    def faulty(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+        async def faultily(*args: Any) -> Any:
+            before, after = self.rng.random() < self.faults, self.rng.random() < self.faults
+            self.failed += before or after
+            if before:
+                raise StoreUnavailableError("not done")
+            out = await method(*args)
+            if after:
+                raise StoreUnavailableError("done all the same")
+            return out
+
+        return faultily
 
     @staticmethod
     async def turns(count: int) -> None:
@@ -338,9 +447,14 @@ class Drive:
 
         self.world.program = program
         self.runtimes.append(await self.lab.runtime())
-        job = {**JOB, "spec": {"jobs": ["job"], "limits": {"maxSteps": 1000}}}
-        await self.runtime.apply([job], wait=False)
-        return (await self.runtime.start_run("jobs/job", self.program)).key
+        names = ["job", *(f"job{limit}" for limit in LIMITS)]
+        for name in names:
+            limits = {"maxSteps": 1000} if name == "job" else {"maxSteps": 1000, "maxToolCalls": int(name[3:])}
+            job = {**JOB, "metadata": {"name": name}, "spec": {"jobs": names, "limits": limits}}
+            await self.runtime.apply([job], wait=False)
+        key = (await self.runtime.start_run("jobs/job", self.program)).key
+        self.faults = self._faults
+        return key
 
     async def finish(self, key: Any) -> Resource:
         """Let signals come and time pass until all runs are over."""

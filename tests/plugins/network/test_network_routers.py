@@ -310,7 +310,7 @@ async def test_a_router_of_a_plugin_gets_all_that_it_may_need(stage: Stage) -> N
 @pytest.mark.parametrize(
     ("result", "reason", "told"),
     [
-        ("a", "BadRouter", "router mine: its result is no object"),
+        ("a", "NoCandidate", "router mine: its result is string 'a', expected an object"),
         ({"agent": "z"}, "NoCandidate", "there is no member 'z'"),
         ({"agent": None, "reason": "no one"}, "NoCandidate", "no one"),
     ],

@@ -11,6 +11,7 @@ import pytest
 from kastra_core import RuntimeManager
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import JsonObject, OwnerReference, condition_of
+from kastra_core.controller import failed_status
 from kastra_core.protocols.controller import Request
 from kastra_core.testing.controller import ControllerConformance, MiniRuntime
 from kastra_plugin_agent.hooks import kastra_resource_kinds as agent_kinds
@@ -245,6 +246,94 @@ async def test_what_is_made_while_the_system_is_deleted_does_not_stay(systems: A
     runtime.client.apply = apply  # type: ignore[method-assign]
     await controller.reconcile(Request("default", "shop"))
     assert (await runtime.store.resources.list("", "")).items == ()
+
+
+async def test_what_was_orphaned_meanwhile_is_not_deleted(systems: Any) -> None:
+    runtime = MiniRuntime.of(*system_kinds(), *agent_kinds())
+    (system,) = await runtime.apply([systems.manifest(agents=[systems.agent("a")])])
+    controller = SystemController(runtime)
+    await controller.reconcile(Request("default", "shop"))
+    original = runtime.client.apply
+
+    async def apply(*args: Any, **options: Any) -> Any:
+        await runtime.client.delete(system.key, propagation="orphan")
+        return await original(*args, **options)
+
+    runtime.client.apply = apply  # type: ignore[method-assign]
+    await controller.reconcile(Request("default", "shop"))
+    agent = await runtime.client.require(systems.key("Agent", "a"))
+    assert agent.metadata.owner_references == ()
+
+
+def _left_over(systems: Any, name: str, *, uid: str = "dead", more: Sequence[OwnerReference] = ()) -> JsonObject:
+    """An Agent of a System that was deleted."""
+    owner = OwnerReference(api_version="mastra.ai/v1", kind="System", name="shop", uid=uid, controller=True)
+    owners = [one.to_manifest() for one in (owner, *more)]
+    metadata = {"name": name, "labels": {LABEL: "shop"}, "ownerReferences": owners}
+    return {"apiVersion": "mastra.ai/v1", "kind": "Agent", "metadata": metadata, "spec": {"model": "fake/m"}}
+
+
+async def test_what_a_killed_process_made_for_a_deleted_system_is_collected_at_the_next_start(
+    stage: Any, systems: Any, tmp_path: Any
+) -> None:
+    url = f"file:{tmp_path}/k.db"
+    first = await stage.runtime(url)
+    other = OwnerReference(api_version="mastra.ai/v1", kind="Agent", name="b", uid="alive")
+    await first.apply([_left_over(systems, "a"), _left_over(systems, "kept", more=[other])], wait=False)
+    await first.aclose()
+    second = await stage.runtime(url, controllers=True)
+    assert await second.controllers.settled(None, 20)
+    assert await systems.get(second, "Agent", "a") is None
+    assert await systems.get(second, "Agent", "kept") is not None, "another owner holds it"
+
+
+async def test_what_an_earlier_system_of_the_name_left_goes_and_is_made_anew(
+    runtime: RuntimeManager, systems: Any
+) -> None:
+    await runtime.controllers.stop()
+    await runtime.apply([_left_over(systems, "a"), _left_over(systems, "b")], wait=False)
+    left = await systems.get(runtime, "Agent", "a")
+    await runtime.apply([systems.manifest(agents=[systems.agent("a")])], wait=False)
+    await runtime.controllers.start()
+    system = await systems.settled(runtime)
+    assert systems.condition(system) == ("True", "Ready")
+    assert (await systems.get(runtime, "Agent", "a")).metadata.uid != left.metadata.uid
+    assert await systems.get(runtime, "Agent", "b") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"labels": {}}, id="label"),
+        pytest.param({"annotations": {"note": "other"}}, id="annotation"),
+        pytest.param({"owner_references": ()}, id="owner"),
+        pytest.param({"labels": {}, "annotations": {}, "owner_references": ()}, id="all"),
+    ],
+)
+async def test_label_annotation_and_owner_that_somebody_took_off_are_set_back(
+    runtime: RuntimeManager, systems: Any, change: dict[str, Any]
+) -> None:
+    system = await systems.apply(runtime, agents=[{**systems.agent("a"), "annotations": {"note": "ours"}}])
+    agent = await systems.get(runtime, "Agent", "a")
+    await runtime.client.update(agent.evolve(**change))
+    await systems.settled(runtime)
+    meta = (await systems.get(runtime, "Agent", "a")).metadata
+    assert (meta.labels, meta.annotations) == ({LABEL: "shop"}, {"note": "ours"})
+    assert [owner.uid for owner in meta.owner_references] == [system.metadata.uid]
+
+
+async def test_while_a_resource_was_not_looked_at_yet_the_system_warns_of_nothing(systems: Any) -> None:
+    runtime = MiniRuntime.of(*system_kinds(), *agent_kinds(), *workflow_kinds())
+    (system,) = await runtime.apply([systems.manifest(agents=[systems.agent("a")], workflows=[systems.flow("w", "a")])])
+    controller = SystemController(runtime)
+    await controller.reconcile(Request("default", "shop"))
+    flow = await runtime.client.require(systems.key("Workflow", "w"))
+    told = failed_status(flow, "AgentNotReady", "Agent default/a was not reconciled yet", terminal=False)
+    await runtime.client.update_status(flow, told)
+    await controller.reconcile(Request("default", "shop"))
+    after = condition_of(await runtime.client.require(system.key), "Ready")
+    assert after is not None
+    assert (after["status"], after["reason"]) == ("Unknown", "Pending")
 
 
 async def test_a_kind_that_is_gone_makes_one_resource_wrong_and_no_other(systems: Any) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 
 from kastra_core.api.meta import Condition, JsonObject, Resource, condition_of
 from kastra_core.controller import AbstractController, ready_status
+from kastra_core.model_spec import chosen_model
 from kastra_core.protocols.controller import Result
 from kastra_core.protocols.model import ModelCheck
 from kastra_core.serde import typed
 from kastra_plugin_agent.rules import references
-from kastra_plugin_agent.runner import chosen_model
 from kastra_plugin_agent.spec import AgentSpec, ModelSpec
 
 __all__ = ["AgentController"]
@@ -101,7 +101,7 @@ class AgentController(AbstractController):
     def _model(self, spec: AgentSpec) -> tuple[Condition, str]:
         models, config = self.runtime.models, self.runtime.config  # type: ignore[attr-defined]
         default = config.default_model or _keyless(models)
-        model, why = chosen_model(spec, config.model, default)
+        model, why = chosen_model(spec.model, config.model, default)
         if model is None:
             message = (
                 "spec.model is missing and there is no default; name a model, set defaultModel in the configuration, "

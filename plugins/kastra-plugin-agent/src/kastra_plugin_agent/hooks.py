@@ -47,5 +47,8 @@ def kastra_operations() -> Iterable[OperationRegistration]:
     recall = "kastra_plugin_agent.memory_recall"
     yield OperationRegistration(name="memory.recall", handler=f"{recall}:recall", counts_as="embedding")
     yield OperationRegistration(name="memory.embed", handler=f"{recall}:embed", counts_as="embedding")
-    yield OperationRegistration(name="memory.transcript", handler="kastra_plugin_agent.memory_summary:transcript")
+    summary = "kastra_plugin_agent.memory_summary"
+    yield OperationRegistration(name="memory.summary", handler=f"{summary}:present")
+    yield OperationRegistration(name="memory.summarised", handler=f"{summary}:keep")
+    yield OperationRegistration(name="memory.transcript", handler=f"{summary}:transcript")
     yield OperationRegistration(name="memory.update", handler="kastra_plugin_agent.working:update")

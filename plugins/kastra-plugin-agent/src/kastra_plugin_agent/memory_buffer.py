@@ -10,7 +10,7 @@ from kastra_core.api.meta import JsonObject
 from kastra_core.protocols.store import StoredMessage
 from kastra_plugin_agent.tokens import MESSAGE_TOKENS, cut_text, estimate_text, estimate_tokens
 
-__all__ = ["Buffer", "buffered", "text_of"]
+__all__ = ["Buffer", "asks", "buffered", "text_of"]
 
 
 @attrs.frozen
@@ -30,6 +30,11 @@ def text_of(message: JsonObject) -> str:
     return "".join(part["content"] for part in message["parts"] if part["type"] == "text")
 
 
+def asks(messages: Sequence[StoredMessage]) -> bool:
+    """A turn begins among them."""
+    return any(stored.message["role"] == "user" for stored in messages)
+
+
 def buffered(messages: Sequence[StoredMessage], *, max_messages: int, max_tokens: int | None = None) -> Buffer:
     """Return the newest whole turns within both bounds.
 
@@ -42,22 +47,16 @@ def buffered(messages: Sequence[StoredMessage], *, max_messages: int, max_tokens
         max_tokens: by :func:`~kastra_plugin_agent.tokens.estimate_tokens`; None = any number.
     """
     count = len(messages)
-    start, tokens, newest = count, 0, None
-    for at in range(count - 1, -1, -1):
-        message = messages[at].message
-        if max_tokens is not None:
-            tokens += estimate_tokens(message)
-        beyond = count - at > max_messages or (max_tokens is not None and tokens > max_tokens)
-        if beyond and newest is not None:
-            break
-        if message["role"] == "user":
-            if newest is None:
-                newest = at
-            if beyond:
-                break
-            start = at
+    least = max(0, count - max_messages)
+    if max_tokens is not None:
+        tokens, at = 0, count
+        while at > least and (tokens := tokens + estimate_tokens(messages[at - 1].message)) <= max_tokens:
+            at -= 1
+        least = at
+    start = next((at for at in range(least, count) if messages[at].message["role"] == "user"), count)
     if start < count:
-        return Buffer(tuple(stored.message for stored in messages[start:]), start)
+        return Buffer(tuple([stored.message for stored in messages[start:]]), start)
+    newest = next((at for at in range(least - 1, -1, -1) if messages[at].message["role"] == "user"), None)
     if newest is None:
         return Buffer(start=count)
     short = _shortened([stored.message for stored in messages[newest:]], max_messages, max_tokens)

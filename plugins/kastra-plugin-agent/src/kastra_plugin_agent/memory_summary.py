@@ -6,7 +6,9 @@ condensed until three fourths of the bound are left, so each summary takes in so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import attrs
 import orjson
@@ -14,18 +16,24 @@ import orjson
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import OperationError
 from kastra_core.protocols.runner import OperationContext, RunContext
-from kastra_core.protocols.store import StoredMessage
-from kastra_plugin_agent.memory_buffer import Buffer, buffered, text_of
+from kastra_core.protocols.store import SetState, StoredMessage
+from kastra_plugin_agent.memory_buffer import Buffer, asks, buffered, text_of
 from kastra_plugin_agent.memory_spec import MemorySpec
 from kastra_plugin_agent.model_spec import ModelSpec
 from kastra_plugin_agent.tokens import cut_text, estimate_text, inert
 
-__all__ = ["Summarised", "note", "summarised", "transcript"]
+__all__ = ["Summarised", "keep", "note", "present", "summarised", "transcript"]
 
 PORTION_TOKENS = 6000
 """A model is given so much of the conversation to condense at once, or half of the buffer's bound if that is more."""
 PORTION_ROWS = 400
-"""Messages read for it at most."""
+"""Messages read for it at most,"""
+PAGE_ROWS = 50
+"""so many at a time, as what they hold may be long."""
+LEAST_PORTION_TOKENS = 200
+"""A limit of the run that leaves less room than this makes no summary."""
+LEAST_SUMMARY_TOKENS = 20
+"""Neither does a bound of memory that leaves less for the summary itself."""
 TEXT_TOKENS = 400
 """Of a longer message the model is given the beginning,"""
 TOOL_TOKENS = 80
@@ -50,6 +58,10 @@ class Summarised:
     text: str
     """ "" = there is none."""
     buffer: Buffer
+    up_to: int = 0
+    """Sequence number of the last message that is in the summary."""
+    made: bool = False
+    """It was made in this turn."""
     failure: str = ""
     """Why what falls out of the buffer could not be condensed in this turn."""
 
@@ -68,6 +80,7 @@ async def summarised(
     max_tokens: int | None,
     summary_tokens: int,
     model: ModelSpec,
+    calls: int,
 ) -> Summarised:
     """Return the summary of a thread and its newest messages; a new summary is made when there is too much since.
 
@@ -77,17 +90,17 @@ async def summarised(
         max_tokens: bound of the buffer, None = none.
         summary_tokens: bound of the summary.
         model: who condenses.
+        calls: of a model that the answer needs at least.
     """
-    kept = await ctx.perform("state.get", {"scope": scope}, name="summary_get")
-    up_to, text = int(kept.get("upTo") or 0), str(kept.get("text") or "")
-    if up_to > rows[-1].seq:
-        # Of an earlier thread of this name, written by a run that outlived it.
-        up_to, text = 0, ""
+    place: JsonObject = {"scope": scope, "namespace": ctx.namespace, "thread": ctx.thread}
+    kept = await ctx.perform("memory.summary", place, name="summary_get")
+    up_to, text = kept["upTo"], inert(kept["text"])
     since = [row for row in rows if row.seq > up_to]
     buffer = buffered(since, max_messages=spec.max_messages, max_tokens=max_tokens)
+    before = Summarised(cut_text(text, summary_tokens), buffer, up_to)
     missing = rows[0].seq > up_to + 1
-    if not missing and (buffer.start == 0 or not since):
-        return Summarised(cut_text(text, summary_tokens), buffer)
+    if not missing and not asks(since[: buffer.start]):
+        return before
     fewer = buffered(
         since,
         max_messages=max(1, spec.max_messages * 3 // 4),
@@ -95,8 +108,12 @@ async def summarised(
     )
     first = since[fewer.start].seq if fewer.messages else rows[-1].seq + 1
     if first - 1 <= up_to:
-        return Summarised(cut_text(text, summary_tokens), buffer)
+        return before
+    portion_tokens = max(PORTION_TOKENS, (max_tokens or 0) // 2)
     try:
+        if summary_tokens < LEAST_SUMMARY_TOKENS:
+            raise OperationError("memory.maxTokens leaves no room for a summary", reason="NoRoom")
+        portion_tokens = min(portion_tokens, _affordable(ctx.spec.get("limits") or {}, calls, summary_tokens))
         portion = await ctx.perform(
             "memory.transcript",
             {
@@ -104,17 +121,39 @@ async def summarised(
                 "thread": ctx.thread,
                 "after": up_to,
                 "upTo": first - 1,
-                "maxTokens": max(PORTION_TOKENS, (max_tokens or 0) // 2),
+                "maxTokens": portion_tokens,
             },
             name="summary_transcript",
         )
         text = await _condensed(ctx, spec, text, portion["text"], summary_tokens, model)
         up_to = portion["upTo"]
-        await ctx.perform("state.update", {"scope": scope, "values": {"upTo": up_to, "text": text}}, name="summary_set")
+        await ctx.perform("memory.summarised", {**place, "upTo": up_to, "text": text}, name="summary_set")
     except OperationError as error:
-        return Summarised(cut_text(text, summary_tokens), buffer, f"{error.reason}: {error.message}")
+        return attrs.evolve(before, failure=f"{error.reason}: {error.message}")
     since = [row for row in rows if row.seq > up_to]
-    return Summarised(text, buffered(since, max_messages=spec.max_messages, max_tokens=max_tokens))
+    return Summarised(text, buffered(since, max_messages=spec.max_messages, max_tokens=max_tokens), up_to, True)
+
+
+def _affordable(limits: Mapping[str, Any], calls: int, summary_tokens: int) -> int:
+    """Tokens of conversation that may be condensed so that the limits of the run leave what the answer needs.
+
+    Half of ``maxTokens`` is the answer's. Raises: OperationError when it is too little.
+    """
+    model_calls, tokens = limits.get("maxModelCalls"), limits.get("maxTokens")
+    if model_calls is not None and model_calls <= calls:
+        raise OperationError(
+            f"the limit maxModelCalls={model_calls:g} leaves none for a summary beside the answer",
+            reason="LimitExceeded",
+        )
+    if tokens is None:
+        return sys.maxsize
+    # The summary is read and written; what is asked around it takes some 150.
+    room = int(tokens) // 2 - 2 * summary_tokens - 150
+    if room < LEAST_PORTION_TOKENS:
+        raise OperationError(
+            f"the limit maxTokens={tokens:g} leaves too few for a summary beside the answer", reason="LimitExceeded"
+        )
+    return room
 
 
 async def _condensed(
@@ -124,7 +163,10 @@ async def _condensed(
     # English has some 0.75 words a token, and the estimate is above the truth.
     order = f"Write at most {summary_tokens // 2} words, and nothing but the summary."
     instructions = f"{spec.summary.instructions or _INSTRUCTIONS}\n{order}"
-    asked = f"<summary>\n{inert(text) or '(none yet)'}\n</summary>\n<conversation>\n{inert(portion)}\n</conversation>"
+    asked = f"<summary>\n{text or '(none yet)'}\n</summary>\n<conversation>\n{inert(portion)}\n</conversation>"
+    parameters = model.all_parameters()
+    # The bound of an answer is not that of a summary; a model that thinks first needs the larger one.
+    parameters["maxTokens"] = max(summary_tokens, parameters.get("maxTokens") or 0)
     request: JsonObject = {
         "provider": model.provider,
         "model": model.name,
@@ -132,7 +174,7 @@ async def _condensed(
             {"role": "system", "parts": [{"type": "text", "content": instructions}]},
             {"role": "user", "parts": [{"type": "text", "content": asked}]},
         ],
-        "parameters": {"maxTokens": summary_tokens, **model.all_parameters()},
+        "parameters": parameters,
         "show": False,
     }
     if settings := model.settings():
@@ -143,7 +185,36 @@ async def _condensed(
     answer = text_of(response["message"]).strip()
     if not answer:
         raise OperationError("the model wrote no summary", reason="EmptySummary")
-    return cut_text(answer, summary_tokens)
+    return cut_text(inert(answer), summary_tokens)
+
+
+async def present(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
+    """Operation ``memory.summary``: what was condensed of a thread so far.
+
+    Arguments: ``scope``, ``namespace``, ``thread``. Result: ``text`` ("" = nothing yet) and ``upTo``, the last message
+    that is in it.
+    """
+    store = ctx.runtime.store
+    kept = await store.state.get_state(arguments["scope"])
+    up_to = int(kept.get("upTo") or 0)
+    if up_to > await store.threads.last_seq(arguments["namespace"], arguments["thread"]):
+        # Of an earlier thread of this name.
+        return {"upTo": 0, "text": ""}
+    return {"upTo": up_to, "text": str(kept.get("text") or "")}
+
+
+async def keep(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
+    """Operation ``memory.summarised``: keep a summary, with the record of it or not at all.
+
+    Arguments: those of ``memory.summary``, ``upTo``, ``text``. Result: whether it is kept. It is not when the thread
+    was deleted meanwhile, nor when another run got further.
+    """
+    now = await present(ctx, arguments)
+    last = await ctx.runtime.store.threads.last_seq(arguments["namespace"], arguments["thread"])
+    kept = now["upTo"] < arguments["upTo"] <= last
+    if kept:
+        ctx.write(SetState(arguments["scope"], {"upTo": arguments["upTo"], "text": arguments["text"]}))
+    return kept
 
 
 async def transcript(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
@@ -152,26 +223,30 @@ async def transcript(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     Arguments: ``namespace``, ``thread``, ``after``, ``upTo`` (sequence numbers), ``maxTokens``. Result: ``text`` and
     ``upTo``, the last message that is in it.
     """
-    after, up_to = arguments["after"], arguments["upTo"]
-    rows = await ctx.runtime.store.threads.messages(
-        arguments["namespace"], arguments["thread"], up_to=min(up_to, after + PORTION_ROWS), after=after
-    )
+    up_to, most = arguments["upTo"], arguments["maxTokens"]
+    end, last = arguments["after"], min(up_to, arguments["after"] + PORTION_ROWS)
     lines: list[str] = []
-    tokens, turn = 0, 0
-    for at, row in enumerate(rows):
-        if row.message["role"] == "user":
-            turn = at
-        line = _line(row.message)
-        tokens += estimate_text(line) + 1
-        if tokens > arguments["maxTokens"] and lines:
+    tokens, turn, end_before = 0, 0, end
+    while end < last and tokens <= most:
+        rows = await ctx.runtime.store.threads.messages(
+            arguments["namespace"], arguments["thread"], up_to=min(last, end + PAGE_ROWS), after=end
+        )
+        if not rows:
             break
-        lines.append(line)
-    whole = len(lines) == len(rows) and (not rows or rows[-1].seq >= up_to)
-    if not whole and 0 < turn < len(lines):
-        # The last turn may go on in what was not read.
+        for row in rows:
+            line = _line(row.message)
+            tokens += estimate_text(line) + 1
+            if row.message["role"] == "user":
+                turn, end_before = len(lines), end
+            if tokens > most and lines:
+                break
+            lines.append(line)
+            end = row.seq
+    if end < up_to and turn:
+        # The last turn may go on in what is left.
         del lines[turn:]
-    end = rows[len(lines) - 1].seq if lines else up_to
-    return {"text": "\n".join(line for line in lines if line), "upTo": end}
+        end = end_before
+    return {"text": "\n".join(line for line in lines if line), "upTo": end if lines else up_to}
 
 
 def _line(message: JsonObject) -> str:

@@ -11,18 +11,18 @@ import orjson
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
 from kastra_core.errors import OperationError, RunFailedError
+from kastra_core.model_spec import chosen_model
 from kastra_core.protocols.runner import RunContext
 from kastra_core.serde import typed
 from kastra_plugin_agent.input import asked, question_of, user_message
 from kastra_plugin_agent.memory import Memory, Remembered
 from kastra_plugin_agent.memory_buffer import text_of
-from kastra_plugin_agent.model_spec import ModelSpec
 from kastra_plugin_agent.own_tools import OwnTool, state_tools
 from kastra_plugin_agent.rules import references, tool_name
 from kastra_plugin_agent.schemas import schema_validator
 from kastra_plugin_agent.spec import AgentSpec
 
-__all__ = ["AgentRunner", "chosen_model"]
+__all__ = ["AgentRunner"]
 
 _ASK_AS_TEXT = {
     "type": "object",
@@ -31,27 +31,6 @@ _ASK_AS_TEXT = {
 }
 _PLANS = 256
 _NOTHING = Remembered()
-
-
-def chosen_model(spec: AgentSpec, override: str | None, default: str | None) -> tuple[ModelSpec | None, str]:
-    """Return (model that answers, why it is not the agent's own or "").
-
-    An override keeps the agent's parameters but not its address and key, which belong to its own provider.
-    """
-    own = spec.model
-    if override:
-        provider, _, name = override.partition("/")
-        if own is not None and (own.provider, own.name) == (provider, name):
-            return own, ""
-        model = ModelSpec(provider=provider, name=name, parameters=own.all_parameters() if own else {})
-        place = f" in place of {own.provider}/{own.name}" if own else ""
-        return model, f"{override} answers{place}, as the configuration or --model says"
-    if own is not None:
-        return own, ""
-    if default:
-        provider, _, name = default.partition("/")
-        return ModelSpec(provider=provider, name=name), f"spec.model is missing; the default {default} answers"
-    return None, ""
 
 
 @attrs.frozen
@@ -90,7 +69,7 @@ class AgentRunner:
     async def run(self, ctx: RunContext, target: Resource, input: JsonValue) -> JsonValue:
         plan = self._plan(ctx, target)
         spec = plan.spec
-        model, _ = chosen_model(spec, ctx.spec.get("model"), ctx.spec.get("defaultModel"))
+        model, _ = chosen_model(spec.model, ctx.spec.get("model"), ctx.spec.get("defaultModel"))
         if model is None:
             raise RunFailedError("the agent names no model and there is no default", reason="ModelMissing")
         turn = asked(input)
@@ -99,7 +78,7 @@ class AgentRunner:
         if memory is not None and (ctx.thread or memory.outlives_threads):
             remembered = await memory.remembered(ctx, question, model)
         own = await _own_tools(ctx, plan, remembered) if ctx.shared is not None or remembered.tools else {}
-        request: JsonObject = {"provider": model.provider, "model": model.name}
+        request = model.request()
         if plan.tools or own:
             request["tools"] = [*(t.definition for t in plan.tools.values()), *(t.definition for t in own.values())]
             choice = spec.tool_choice
@@ -107,11 +86,6 @@ class AgentRunner:
                 request["tool_choice"] = choice if choice in ("required", "none") else tool_name(choice)
         if spec.output is not None:
             request["response_schema"] = dict(spec.output.schema)
-        parameters, settings = model.all_parameters(), model.settings()
-        if parameters:
-            request["parameters"] = parameters
-        if settings:
-            request["settings"] = settings
         before = (*_head(spec, remembered.notes), *remembered.messages)
         repairs = spec.output.max_repairs if spec.output is not None else 0
         repaired: list[JsonObject] = []

@@ -21,6 +21,8 @@ _NOBODY = ("", "null", "none", "nobody")
 _MOST_TRIES = 20
 """Braces at which an object may begin: each try may read all the rest."""
 _DECODER = json.JSONDecoder()
+_THOUGHT = "</think>"
+"""What comes before it is no answer: some models show what they think."""
 
 
 class ChoiceError(Exception):
@@ -81,20 +83,37 @@ def read_object(text: str) -> JsonObject:
     >>> read_object('Sure: ```json\\n{"agent": "a"}\\n```')
     {'agent': 'a'}
     """
+    text = text.rpartition(_THOUGHT)[2]
+    if not text.strip():
+        raise ChoiceError("it is empty")
     try:
-        value = orjson.loads(text)
+        return _object(orjson.loads(text))
     except orjson.JSONDecodeError as error:
-        at, tries = text.find("{"), 0
-        while at >= 0 and tries < _MOST_TRIES:
-            tries += 1
-            try:
-                # Only to find its end: what else this decoder takes (NaN, numbers of any length) is no JSON.
-                _, end = _DECODER.raw_decode(text, at)
-                return _object(orjson.loads(text[at:end]))
-            except (ValueError, RecursionError):
-                at = text.find("{", at + 1)
-        raise ChoiceError(f"it is not JSON ({error})") from error
-    return _object(value)
+        found = _within(text)
+        if found is None:
+            raise ChoiceError(f"it is not JSON ({error})") from error
+        return found
+
+
+def _within(text: str) -> JsonObject | None:
+    """The first object in a text that names an agent, else the first one."""
+    first: JsonObject | None = None
+    at = text.find("{")
+    for _ in range(_MOST_TRIES):
+        if at < 0:
+            break
+        try:
+            # Only to find its end: what else this decoder takes (NaN, numbers of any length) is no JSON.
+            _, end = _DECODER.raw_decode(text, at)
+            found = _object(orjson.loads(text[at:end]))
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            if "agent" in found:
+                return found
+            first = first or found
+        at = text.find("{", end)
+    return first
 
 
 def _object(value: Any) -> JsonObject:
@@ -113,7 +132,7 @@ def read_choice(given: Mapping[str, Any], members: Mapping[str, Member], request
     """
     if "agent" not in given:
         raise ChoiceError(f"agent is missing; it is the name of a member ({_names(members)}) or null")
-    done = given.get("done", False)
+    done = given.get("done") or False
     if isinstance(done, str) and done.lower() in ("true", "false"):
         done = done.lower() == "true"
     if not isinstance(done, bool):

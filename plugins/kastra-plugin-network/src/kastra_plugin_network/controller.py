@@ -10,13 +10,14 @@ from kastra_core.api.meta import Condition, JsonObject, Resource, condition_of
 from kastra_core.api.references import Reference
 from kastra_core.controller import AbstractController, ready_status
 from kastra_core.errors import nearest
+from kastra_core.model_spec import ModelSpec
 from kastra_core.protocols.controller import Result
 from kastra_core.protocols.model import ModelCheck
 from kastra_core.serde import typed
 from kastra_plugin_network.operations import is_keyless
-from kastra_plugin_network.routers import chosen_model
+from kastra_plugin_network.routers import model_of
 from kastra_plugin_network.rules import ROUTER_TYPES, references
-from kastra_plugin_network.spec import ModelSpec, NetworkSpec
+from kastra_plugin_network.spec import NetworkSpec
 
 __all__ = ["NetworkController"]
 
@@ -181,7 +182,7 @@ class NetworkController(AbstractController):
         models, config = self.runtime.models, self.runtime.config  # type: ignore[attr-defined]
         keyless = models.keyless()
         default = config.default_model or (f"{keyless}/auto" if keyless else None)
-        model, why = chosen_model(spec, config.model, default)
+        model, why = model_of(spec, config.model, default)
         router = spec.router
         embeddings = router.embeddings or models.embeddings()
         kind, notes = router.type, [why] if why else []

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
+import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.errors import OperationError, RunFailedError
+from kastra_core.model_spec import ModelSpec, chosen_model
 from kastra_core.protocols.runner import RunContext
+from kastra_core.serde import type_word
 from kastra_plugin_network.choice import Choice, ChoiceError, read_choice, read_object
 from kastra_plugin_network.members import Member, MisfitError
-from kastra_plugin_network.prompts import Done, message, repair_text, situation, text_of
-from kastra_plugin_network.spec import ModelSpec, NetworkSpec
+from kastra_plugin_network.prompts import RESULT_CHARS, Done, cut, message, repair_text, situation, text_of
+from kastra_plugin_network.spec import NetworkSpec
 
-__all__ = ["NoCandidateError", "Pass", "Plan", "Way", "choose", "chosen_model", "way_of"]
+__all__ = ["NoCandidateError", "Pass", "Plan", "Way", "choose", "model_of", "way_of"]
 
 _ROUTE = "route"
 """Step of the journal path of a choice."""
@@ -32,6 +36,10 @@ class NoCandidateError(Exception):
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+class UnusableError(NoCandidateError):
+    """What the model answers is no choice, whatever it was told."""
 
 
 @attrs.frozen(eq=False)
@@ -94,25 +102,9 @@ class Pass:
 # ------------------------------------------------------------------------------------------------ the way
 
 
-def chosen_model(spec: NetworkSpec, override: str | None, default: str | None) -> tuple[ModelSpec | None, str]:
-    """Return (model that routes, why it is not the network's own or "").
-
-    An override keeps the parameters but not address and key, which belong to their own provider.
-    """
-    own = spec.router.model
-    if override:
-        provider, _, name = override.partition("/")
-        if own is not None and (own.provider, own.name) == (provider, name):
-            return own, ""
-        model = ModelSpec(provider=provider, name=name, parameters=own.all_parameters() if own else {})
-        place = f" in place of {own}" if own else ""
-        return model, f"{override} routes{place}, as the configuration or --model says"
-    if own is not None:
-        return own, ""
-    if default:
-        provider, _, name = default.partition("/")
-        return ModelSpec(provider=provider, name=name), f"spec.router.model is missing; the default {default} routes"
-    return None, ""
+def model_of(spec: NetworkSpec, override: str | None, default: str | None) -> tuple[ModelSpec | None, str]:
+    """Return (model that routes, why it is not the network's own or "")."""
+    return chosen_model(spec.router.model, override, default, field="spec.router.model", does="routes")
 
 
 async def way_of(ctx: RunContext, spec: NetworkSpec) -> Way:
@@ -121,7 +113,7 @@ async def way_of(ctx: RunContext, spec: NetworkSpec) -> Way:
     Raises: RunFailedError (ModelMissing).
     """
     router = spec.router
-    model, why = chosen_model(spec, ctx.spec.get("model"), ctx.spec.get("defaultModel"))
+    model, why = model_of(spec, ctx.spec.get("model"), ctx.spec.get("defaultModel"))
     kind, weak = router.type, False
     if kind == "auto" or (kind is None and (model is None or model is not router.model)):
         asked = {"type": kind, "model": str(model) if model else None, "embeddings": router.embeddings}
@@ -137,17 +129,7 @@ async def way_of(ctx: RunContext, spec: NetworkSpec) -> Way:
         raise RunFailedError(
             "the network names no model (spec.router.model) and there is no default", reason="ModelMissing"
         )
-    return Way(type=kind, request=_request(model) if model is not None else None, weak=weak, why=why)
-
-
-def _request(model: ModelSpec) -> JsonObject:
-    request: JsonObject = {"provider": model.provider, "model": model.name}
-    parameters, settings = model.all_parameters(), model.settings()
-    if parameters:
-        request["parameters"] = parameters
-    if settings:
-        request["settings"] = settings
-    return request
+    return Way(type=kind, request=model.request() if model is not None else None, weak=weak, why=why)
 
 
 # ------------------------------------------------------------------------------------------------ choosing
@@ -177,7 +159,7 @@ async def _by_model(
     repaired = 0
     while True:
         response = await ctx.perform("model.chat", {**request, "messages": messages}, name=_ROUTE)
-        text = _answer_of(response)
+        text, wrong = _answer_of(response), ""
         try:
             choice = read_choice(
                 read_object(text), plan.members, now.request, router="model", repaired=repaired, scores=scores or {}
@@ -185,6 +167,8 @@ async def _by_model(
             _sensible(choice, plan, now)
         except ChoiceError as error:
             wrong = error.message
+            if response.get("finish_reason") == "length":
+                wrong = f"it was cut at the model's limit of output tokens ({wrong})"
         else:
             if choice.member is None and not choice.done:
                 raise NoCandidateError(choice.reason or "the router says that no member fits")
@@ -192,9 +176,11 @@ async def _by_model(
         if ctx.streaming:
             await ctx.emit({"type": "note", "message": f"the router's choice cannot be carried out: {wrong}"})
         if repaired >= plan.spec.router.max_repairs:
-            raise NoCandidateError(f"the router's choice cannot be carried out: {wrong}")
+            raise UnusableError(f"the router's choice cannot be carried out: {wrong}")
         repaired += 1
-        messages += [response["message"], message("user", repair_text(wrong))]
+        # Its text alone: a call of a tool that nobody offered would have to be answered.
+        said = cut(text, RESULT_CHARS) if text.strip() else "(nothing)"
+        messages += [message("assistant", said), message("user", repair_text(wrong))]
 
 
 def _answer_of(response: Any) -> str:
@@ -266,7 +252,7 @@ async def _auto(ctx: RunContext, plan: Plan, way: Way, now: Pass) -> Choice:
         if way.weak:
             return await _pick(ctx, plan, way, now, nearest, limit)
         return await _by_model(ctx, plan, way, now, nearest.scores)
-    except OperationError as error:
+    except (OperationError, UnusableError) as error:
         if ctx.streaming:
             told = f"the model could not decide ({error}); the nearest member is taken"
             await ctx.emit({"type": "note", "message": told})
@@ -323,13 +309,21 @@ async def _pick(ctx: RunContext, plan: Plan, way: Way, now: Pass, nearest: Choic
 
 async def _by_plugin(ctx: RunContext, plan: Plan, way: Way, now: Pass) -> Choice:
     arguments = _arguments(plan, now, await now.state(ctx), dict(plan.spec.router.options))
-    found = await ctx.perform(f"router.{way.type}", arguments, name=_ROUTE)
-    if not isinstance(found, dict):
-        raise RunFailedError(f"router {way.type}: its result is no object", reason="BadRouter")
-    scores = found.get("scores")
-    known = {name: score for name, score in scores.items() if name in plan.members} if isinstance(scores, dict) else {}
+    # A copy: what it does to its arguments stays there.
+    arguments = orjson.loads(orjson.dumps(arguments))
+    timeout_s = plan.spec.router.timeout
     try:
-        choice = read_choice(found, plan.members, now.request, router=way.type, scores=known)
+        # Not recorded: when the process ends meanwhile, the router has its whole time again.
+        async with asyncio.timeout(timeout_s):
+            found = await ctx.perform(f"router.{way.type}", arguments, name=_ROUTE)
+    except TimeoutError as late:
+        told = f"router {way.type} made no choice within {timeout_s:g} s (spec.router.timeout)"
+        raise RunFailedError(told, reason="RouterTimeout") from late
+    try:
+        if not isinstance(found, dict):
+            raise ChoiceError(f"its result is {type_word(found)}, expected an object")
+        scores = _scores(found.get("scores"), plan.members)
+        choice = read_choice(found, plan.members, now.request, router=way.type, scores=scores)
         _sensible(choice, plan, now)
     except ChoiceError as error:
         raise NoCandidateError(f"router {way.type}: {error.message}") from error
@@ -341,6 +335,17 @@ async def _by_plugin(ctx: RunContext, plan: Plan, way: Way, now: Pass) -> Choice
         if same:
             raise NoCandidateError(f"router {way.type} chose {last.member} again, which has just failed")
     return choice
+
+
+def _scores(given: JsonValue, members: Mapping[str, Member]) -> dict[str, float]:
+    """Those that are numbers, of members."""
+    if not isinstance(given, dict):
+        return {}
+    return {
+        name: score
+        for name, score in given.items()
+        if name in members and isinstance(score, int | float) and not isinstance(score, bool)
+    }
 
 
 def _arguments(plan: Plan, now: Pass, state: JsonObject | None, options: JsonObject) -> JsonObject:

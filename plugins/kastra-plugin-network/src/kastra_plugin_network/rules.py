@@ -103,6 +103,8 @@ def _router_problems(router: RouterSpec, names: list[str]) -> Iterable[Problem]:
         yield Problem(f"expected 1 or more, found {router.max_steps}", "spec.router.maxSteps", hint=hint)
     if router.max_repairs < 0:
         yield Problem(f"expected 0 or more, found {router.max_repairs}", "spec.router.maxRepairs")
+    if router.timeout <= 0:
+        yield Problem("expected more than 0 seconds", "spec.router.timeout")
     if router.fallback is not None and router.fallback not in names:
         near = nearest(router.fallback, names)
         hint = f"did you mean {near!r}?" if near else f"members are {', '.join(names) or 'none'}"

@@ -14,7 +14,17 @@ from kastra_core.serde import typed
 from kastra_plugin_network import routers
 from kastra_plugin_network.choice import Choice, choice_schema
 from kastra_plugin_network.members import Member, MisfitError, call_member, members_of
-from kastra_plugin_network.prompts import Done, answer_messages, message, shown, so_far, system_text, text_of
+from kastra_plugin_network.prompts import (
+    SAID_CHARS,
+    Done,
+    answer_messages,
+    cut,
+    message,
+    shown,
+    so_far,
+    system_text,
+    text_of,
+)
 from kastra_plugin_network.routers import NoCandidateError, Pass, Plan, Way
 from kastra_plugin_network.spec import NetworkSpec
 from kastra_plugin_network.state import shared_by, state_scope
@@ -22,6 +32,7 @@ from kastra_plugin_network.state import shared_by, state_scope
 __all__ = ["NetworkRunner"]
 
 _PLANS = 256
+_ROLES = ("system", "user", "assistant", "tool")
 
 
 class NetworkRunner:
@@ -82,7 +93,11 @@ class _Loop:
         if self.way.why and ctx.streaming:
             await ctx.emit({"type": "note", "message": self.way.why})
         shared = shared_by(ctx, plan.target, spec)
-        conversation = [*await self._history(), *self.asked[:-1]]
+        conversation = [
+            message(said["role"], cut(text, SAID_CHARS))
+            for said in (*await self._history(), *self.asked[:-1])
+            if said["role"] != "tool" and (text := text_of(said))
+        ]
         seen = shared or ctx.shared
         self.now = Pass(
             request=text_of(self.asked[-1]), conversation=conversation, scope=seen.scope if seen is not None else None
@@ -91,7 +106,9 @@ class _Loop:
         if spec.router.answer == "router":
             self.output = await self._worded(choice)
         if ctx.thread and spec.memory.enabled:
-            await ctx.remember([*self.asked, message("assistant", shown(self.output))])
+            # What the caller says as system holds for this run.
+            said = [given for given in self.asked if given["role"] in ("user", "assistant")]
+            await ctx.remember([*said, message("assistant", shown(self.output))])
         return Outcome(output=self.output, reason="Completed", message=self.way.why)
 
     async def _until_done(self, shared: SharedState | None) -> Choice:
@@ -261,7 +278,7 @@ def _asked(input: JsonValue) -> list[JsonObject]:
     if isinstance(input, Mapping):
         messages = input.get("messages")
         if isinstance(messages, list) and messages:
-            asked = [_message(given) for given in messages]
+            asked = [_message(given, f"input.messages[{at}]") for at, given in enumerate(messages)]
             if asked[-1]["role"] != "user":
                 raise RunFailedError("the last of input.messages must have the role user", reason="InvalidInput")
             return asked
@@ -272,11 +289,19 @@ def _asked(input: JsonValue) -> list[JsonObject]:
     return [message("user", orjson.dumps(input).decode())]
 
 
-def _message(given: Any) -> JsonObject:
-    """A message of the input: with ``parts``, or as the model APIs write it, with ``content``."""
-    if isinstance(given, Mapping) and isinstance(given.get("role"), str):
-        if isinstance(given.get("parts"), list):
-            return dict(given)
-        if isinstance(given.get("content"), str):
-            return message(given["role"], given["content"])
-    raise RunFailedError("each of input.messages needs role and content (or parts)", reason="InvalidInput")
+def _message(given: Any, place: str) -> JsonObject:
+    """A message of the input: with ``parts``, or as the model APIs write it, with ``content``. Its text is kept.
+
+    Raises: RunFailedError (InvalidInput).
+    """
+    if not isinstance(given, Mapping) or given.get("role") not in _ROLES:
+        raise RunFailedError(f"{place} needs a role: one of {', '.join(_ROLES)}", reason="InvalidInput")
+    if isinstance(given.get("content"), str):
+        return message(given["role"], given["content"])
+    parts = given.get("parts")
+    if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
+        raise RunFailedError(f"{place} needs content (a text) or parts (a list of objects)", reason="InvalidInput")
+    texts = [part.get("content") for part in parts if part.get("type") == "text"]
+    if not all(isinstance(text, str) for text in texts):
+        raise RunFailedError(f"{place} has a part of type text without a text as content", reason="InvalidInput")
+    return message(given["role"], "".join(texts))

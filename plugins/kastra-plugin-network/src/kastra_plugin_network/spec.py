@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 import attrs
 
 from kastra_core.api.limits import LimitsSpec, ScalingSpec
-from kastra_core.config import SecretRef
 from kastra_core.durations import Duration
+from kastra_core.model_spec import ModelSpec
 from kastra_core.serde import FieldError, converter, structure_object, type_word
 
 __all__ = [
@@ -24,55 +24,7 @@ __all__ = [
 
 LISTS: Mapping[str, str] = {"agents": "Agent", "workflows": "Workflow", "tools": "Tool", "networks": "Network"}
 """Lists of members in their order -> the kind that an entry means when it names none."""
-
-
-@attrs.frozen(kw_only=True)
-class ModelSpec:
-    """Which model answers. In a manifest also the text ``provider/name``."""
-
-    provider: str
-    """Name of a provider that a plugin serves: openai, anthropic, ollama, local ..."""
-    name: str
-    """The provider's name of the model; ``auto`` where the provider can choose."""
-    parameters: Mapping[str, Any] = attrs.field(factory=dict)
-    """temperature, topP, maxTokens, seed, stop; all others go to the provider as they are."""
-    temperature: float | None = None
-    """Short for parameters.temperature."""
-    max_tokens: int | None = None
-    """Short for parameters.maxTokens."""
-    api_base: str | None = None
-    """Address of the endpoint, when it is not the provider's usual one."""
-    api_key: SecretRef | None = None
-    """The key, by reference: {valueFrom: {env: NAME}} or {valueFrom: {file: path}}."""
-    timeout_s: float | None = None
-    """Seconds for one answer."""
-    options: Mapping[str, Any] = attrs.field(factory=dict)
-    """Settings of the plugin that serves the provider."""
-
-    def __str__(self) -> str:
-        return f"{self.provider}/{self.name}"
-
-    def settings(self) -> dict[str, Any]:
-        """What ``model.chat`` takes as ``settings``: JSON, the key still by reference."""
-        out: dict[str, Any] = {}
-        if self.api_base:
-            out["apiBase"] = self.api_base
-        if self.api_key is not None:
-            out["apiKey"] = converter().unstructure(self.api_key)
-        if self.timeout_s is not None:
-            out["timeoutS"] = self.timeout_s
-        if self.options:
-            out["options"] = dict(self.options)
-        return out
-
-    def all_parameters(self) -> dict[str, Any]:
-        """``parameters`` with those that have a short form."""
-        out = dict(self.parameters)
-        if self.temperature is not None:
-            out["temperature"] = self.temperature
-        if self.max_tokens is not None:
-            out["maxTokens"] = self.max_tokens
-        return out
+_CHOICE_S = Duration(60)
 
 
 @attrs.frozen(kw_only=True)
@@ -121,6 +73,8 @@ class RouterSpec:
     """auto: the model decides when the cosines of the best two differ by less."""
     options: Mapping[str, Any] = attrs.field(factory=dict)
     """For router types of plugins."""
+    timeout: Duration = _CHOICE_S
+    """How long a router of a plugin may take for a choice; a model has its own ``timeoutS``."""
 
 
 @attrs.frozen(kw_only=True)
@@ -180,15 +134,6 @@ class NetworkSpec:
 _MEMBER_FIELDS = ("description", "kind", "name", "namespace", "ref", "refName")
 
 
-def _model(value: Any, _: Any) -> ModelSpec:
-    if isinstance(value, str):
-        provider, slash, name = value.partition("/")
-        if not (slash and provider and name):
-            raise FieldError(f"expected PROVIDER/NAME or an object, found {type_word(value)}")
-        return ModelSpec(provider=provider, name=name)
-    return structure_object(value, ModelSpec)
-
-
 def _state(value: Any, _: Any) -> StateSpec:
     if value is True:
         return StateSpec()
@@ -224,6 +169,5 @@ def _last(reference: str) -> str:
     return tail if "/" in text else tail.partition(".")[2] or tail
 
 
-converter().register_structure_hook(ModelSpec, _model)
 converter().register_structure_hook(StateSpec, _state)
 converter().register_structure_hook(MemberUse, _member)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -10,9 +10,11 @@ import attrs
 from kastra_core.api.kind import Embedded
 from kastra_core.api.meta import Condition, JsonObject, OwnerReference, Resource, ResourceKey, condition_of
 from kastra_core.api.references import Reference
+from kastra_core.api.selectors import LabelSelector, Requirement
 from kastra_core.controller import AbstractController, ready_status
 from kastra_core.errors import UserError, ValidationError
-from kastra_core.resources import Decoded
+from kastra_core.protocols.controller import Request, Result
+from kastra_core.resources import Applied, Decoded
 from kastra_plugin_system.rules import LABEL, members
 
 __all__ = ["SystemController", "manager_of"]
@@ -53,12 +55,16 @@ class SystemController(AbstractController):
 
     kind = "System"
 
+    async def reconcile(self, request: Request) -> Result:
+        await self._collect(request)
+        return await super().reconcile(request)
+
     async def get_desired_state(self, resource: Resource) -> JsonObject:
         wanted = [reference for _, reference in members(resource)]
         decoded, faults = self._decoded(resource)
-        await self._apply(resource, decoded, faults)
+        done = await self._apply(resource, decoded, faults)
         await self._prune(resource, {reference.key for reference in wanted})
-        await self._take_back(resource)
+        await self._take_back(resource, {one.resource.key for one in done if one.outcome == "created"})
         now = await self.runtime.store.resources.get_many([reference.key for reference in wanted])
         return self._status(resource, wanted, now, faults)
 
@@ -91,28 +97,32 @@ class SystemController(AbstractController):
         metadata["ownerReferences"] = [owner.to_manifest()]
         return {**one.manifest, "metadata": metadata}
 
-    async def _apply(self, system: Resource, wanted: Sequence[Decoded], faults: dict[ResourceKey, _Fault]) -> None:
+    async def _apply(
+        self, system: Resource, wanted: Sequence[Decoded], faults: dict[ResourceKey, _Fault]
+    ) -> Sequence[Applied]:
         """Apply what is free or the System's own; the others get a fault."""
         try:
-            await self._write(system, wanted)
+            return await self._write(system, wanted)
         except UserError:
             # One is in the way of all: each by itself, so that the others are there.
+            done: list[Applied] = []
             for one in wanted:
                 try:
-                    await self._write(system, [one])
+                    done.extend(await self._write(system, [one]))
                 except _NotOursError as error:
                     faults[one.resource.key] = error.fault
                 except ValidationError as error:
                     faults[one.resource.key] = _Fault("Invalid", str(error))
+            return done
 
-    async def _write(self, system: Resource, items: Sequence[Decoded]) -> None:
+    async def _write(self, system: Resource, items: Sequence[Decoded]) -> Sequence[Applied]:
         def guard(live: Resource) -> None:
             fault = _foreign(system, live)
             if fault is not None:
                 raise _NotOursError(fault)
 
         # What the System says of its own resources holds, as with every controller.
-        await self.runtime.client.apply(items, manager=manager_of(system), force=True, guard=guard)
+        return await self.runtime.client.apply(items, manager=manager_of(system), force=True, guard=guard)
 
     async def _prune(self, system: Resource, named: Iterable[ResourceKey]) -> None:
         """Delete what the System made and names no more."""
@@ -120,14 +130,43 @@ class SystemController(AbstractController):
             if child.key not in named and not child.metadata.deletion_timestamp and _made_by(system, child):
                 await self.runtime.client.delete(child.key, uid=child.metadata.uid)
 
-    async def _take_back(self, system: Resource) -> None:
-        """Delete what was made for a System that was deleted at the same moment."""
-        live = await self.runtime.client.get(system.key)
-        if live is not None and live.metadata.uid == system.metadata.uid and not live.metadata.deletion_timestamp:
+    async def _take_back(self, system: Resource, created: Container[ResourceKey]) -> None:
+        """Delete what was made for a System that was deleted at the same moment; what was orphaned stays so."""
+        client, uid = self.runtime.client, system.metadata.uid
+        live = await client.get(system.key)
+        if live is not None and live.metadata.uid == uid and not live.metadata.deletion_timestamp:
             return
         for child in await self._owned_by(system):
-            if _made_by(system, child) and all(o.uid == system.metadata.uid for o in child.metadata.owner_references):
-                await self.runtime.client.delete(child.key, uid=child.metadata.uid)
+            owners = child.metadata.owner_references
+            if not _made_by(system, child):
+                continue
+            if child.key in created and all(owner.uid == uid for owner in owners):
+                await client.delete(child.key, uid=child.metadata.uid)
+            elif live is None:
+                await client.update(child.evolve(owner_references=tuple(o for o in owners if o.uid != uid)))
+
+    async def _collect(self, request: Request) -> None:
+        """Delete what a System of the name that is gone still owns: a process that was killed could not take it back.
+
+        Every change of such a resource, and every start of controllers, leads here: the owner's name is looked at.
+        """
+        client, key = self.runtime.client, ResourceKey(self.group, self.kind, *request)
+        system = await client.get(key)
+        if system is not None and system.status:
+            return
+        ours = LabelSelector((Requirement(LABEL, "in", frozenset({request.name})),))
+        found = await self.runtime.store.resources.list("", "", namespace=request.namespace, labels=ours)
+        # Looked up after the list: whoever owns something of it and is not there now is gone for good.
+        system = await client.get(key)
+        for child in found.items:
+            owners = child.metadata.owner_references
+            if (
+                len(owners) == 1
+                and (owners[0].kind, owners[0].name, owners[0].controller) == (self.kind, request.name, True)
+                and (system is None or owners[0].uid != system.metadata.uid)
+                and not child.metadata.deletion_timestamp
+            ):
+                await client.delete(child.key, uid=child.metadata.uid)
 
     async def _owned_by(self, system: Resource) -> Sequence[Resource]:
         found = await self.runtime.store.resources.list("", "", owner_uid=system.metadata.uid)
@@ -189,7 +228,8 @@ class SystemController(AbstractController):
 
 def _not_ready(unready: Sequence[tuple[ResourceKey, _Fault]]) -> Condition:
     """The first with all that it says: what is wrong with it is often what is wrong with the others."""
-    pending = all(fault.reason == _PENDING for _, fault in unready)
+    # What refers to a resource that nobody looked at yet is not Ready either, and no news a moment later.
+    pending = any(fault.reason == _PENDING for _, fault in unready)
     (key, first), *others = unready
     text = f"{key}: {first.text}"
     if others:
