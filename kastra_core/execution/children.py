@@ -124,14 +124,20 @@ class Children:
         parent.waits[path] = (child_signal(uid), None)
         raise Suspend(None)
 
-    async def at_end(self, run: Resource, phase: str, *, may_have_children: bool) -> list[Operation]:
-        """What the commit of a run's end takes along: news for its parent, and the cancelling of its children."""
+    async def at_end(self, run: Resource, phase: str, state: RunState | None = None) -> list[Operation]:
+        """What the commit of a run's end takes along: news for its parent, and the cancelling of its children.
+
+        ``state``, of a run that was executed here, learns what those had used.
+        """
         operations = end_of_child(run)
-        if phase == "Succeeded" or not may_have_children:
+        if phase == "Succeeded" or not (state is None or state.called or state.epoch > 1):
             return operations
+        children = await self.of(run)
+        if state is not None:
+            state.know(children)
         operations += [
             SendSignal(child.metadata.uid, CANCEL_SIGNAL, None, "cancel")
-            for _, child in await self.of(run)
+            for _, child in children
             if child.status.get("phase") not in FINISHED
         ]
         return operations

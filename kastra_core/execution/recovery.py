@@ -304,7 +304,10 @@ class Recovery:
         if not news and uid not in self._unheard:
             return False
         found = await self._has_news(claim)
-        self._unheard.discard(uid)
+        if found:
+            self._unheard.add(uid)  # until it is taken: that may fail
+        else:
+            self._unheard.discard(uid)
         return found
 
     def lost(self, uid: str) -> None:

@@ -352,8 +352,8 @@ class RunManager:
         await state.settle()
         refused = state.take_refusal()
         if refused is not None:
-            end = _refused(end, refused, "what an operation wanted to be written with its result was refused")
-            _record_refusal(state, end)
+            what = "what an operation wanted to be written with its result was refused"
+            end = _refused(state, end, refused, what)
         if state.lost is None:
             try:
                 status = await self._write_end(state, end)
@@ -369,8 +369,7 @@ class RunManager:
     async def _write_end(self, state: RunState, end: _End) -> JsonObject:
         run = state.resource
         operations: list[Operation] = state.take_pending()
-        may_have_children = state.called or state.epoch > 1
-        told = await self.children.at_end(run, end.phase, may_have_children=may_have_children)
+        told = await self.children.at_end(run, end.phase, state)
         release = ReleaseRun(state.uid, state.epoch)
         messages: list[Operation] = []
         if end.phase == "Succeeded":
@@ -390,10 +389,9 @@ class RunManager:
             what = "what the run wanted to be written with its end was refused"
             if isinstance(error, TypeError):
                 what = "what the runner gave back cannot be kept as JSON"
-            failed = _refused(end, error, what)
+            failed = _refused(state, end, error, what)
         if end.phase == "Succeeded":  # its children are to be told that it failed
-            told = await self.children.at_end(run, failed.phase, may_have_children=may_have_children)
-        _record_refusal(state, failed)
+            told = await self.children.at_end(run, failed.phase, state)
         operations = [*without_writes(operations), *state.take_pending(), *told]
         return await self._write(state, lambda r: self._ended(r, failed, usage), operations, release)
 
@@ -440,7 +438,7 @@ class RunManager:
         """End a claimed run that is not executed any more. Raises: StoreError."""
         state = RunState(self, run, epoch, {}, {})
         end = _End(phase, None, reason, message)
-        operations = await self.children.at_end(run, phase, may_have_children=True)
+        operations = await self.children.at_end(run, phase)
         usage = run.status.get("usage")
         try:
             status = await self._write(
@@ -488,7 +486,8 @@ class RunManager:
             self.recovery.sleep_until(state.uid, wake_at_s)
         if state.cancelled:
             # It was cancelled while its suspension was being written.
-            await self.commit([self.cancelling(state.uid)])
+            with contextlib.suppress(StoreError):  # whoever cancelled it has most likely sent it
+                await self.commit([self.cancelling(state.uid)])
         # A signal may have come between the last look and the release.
         await self.recovery.look_for_news(state)
 
@@ -666,18 +665,16 @@ class RunManager:
         return [active.state.key for active in self._active.values()]
 
 
-def _refused(end: _End, error: Exception, what: str) -> _End:
+def _refused(state: RunState, end: _End, error: Exception, what: str) -> _End:
     """The end of a run of which the store does not take something; why it failed or was cancelled stays."""
     message = f"{what}: {error}".encode("utf-8", "backslashreplace").decode()
     if end.phase != "Succeeded" and end.reason:
         said = end.message.encode("utf-8", "backslashreplace").decode()
         return _End(end.phase, None, end.reason, f"{said}; {message}")
-    return _End("Failed", None, error.reason if isinstance(error, KastraError) else "RunnerBug", message)
-
-
-def _record_refusal(state: RunState, end: _End) -> None:
-    """So that a replay, which writes nothing, ends as the run did."""
-    state.record(REFUSAL_PATH, {"e": {"reason": end.reason, "message": end.message}})
+    reason = error.reason if isinstance(error, KastraError) else "RunnerBug"
+    # So that a replay, which writes nothing, ends as the run did.
+    state.record(REFUSAL_PATH, {"e": {"reason": reason, "message": message}})
+    return _End("Failed", None, reason, message)
 
 
 def _succeeded(output: JsonValue | Outcome) -> _End:

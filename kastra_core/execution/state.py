@@ -541,16 +541,21 @@ class RunState:
             except StoreError as error:
                 self.lose(error)
                 raise
-            for path, child in children:
-                if path not in self.records:
-                    uid = child.metadata.uid
-                    self.calls.setdefault(path, uid)
-                    active = self.manager.find(uid)
-                    if active is not None:
-                        self.attach(active.state)
-                    else:
-                        self.learn(uid, child.status.get("usage") or {})
+            self.know(children)
             self._recalled = True
+
+    def know(self, children: Iterable[tuple[str, Resource]]) -> None:
+        """Count what the children used whose calls are not over: (journal path of the call, Run)."""
+        for path, child in children:
+            uid = child.metadata.uid
+            if path in self.records or uid in self._ended:
+                continue
+            self.calls.setdefault(path, uid)
+            active = self.manager.find(uid)
+            if active is not None:
+                self.attach(active.state)
+            else:
+                self.learn(uid, child.status.get("usage") or {})
 
     def end_branches(self, path: str, record: JsonObject, *, below: Callable[[str], bool]) -> None:
         """Record that branches were ended before they were done, and cancel the runs that they called.

@@ -57,9 +57,7 @@ class Below(NamedTuple):
     """Whether there are more than may be included, which is one of ``own``."""
 
 
-def read_below(
-    directory: str, source: str, *, omit: str = "", limits: Limits = DEFAULT_LIMITS, used: int = 0
-) -> Below:
+def read_below(directory: str, source: str, *, omit: str = "", limits: Limits = DEFAULT_LIMITS, used: int = 0) -> Below:
     """Read what another manifest names: a file, a directory or a glob below the directory of its file.
 
     Args:

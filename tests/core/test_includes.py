@@ -196,6 +196,7 @@ def test_all_problems_of_all_files_are_told_at_once(registry: KindRegistry, writ
         ("parts/b.yaml", "did you mean 'parts/a.yaml'?"),
         ('"*.jsn"', "the pattern matches no"),
         ("nothing", "the directory holds no"),
+        (r"parts\a.yaml", "write / between directories"),
     ],
 )
 def test_a_path_that_leads_elsewhere_or_nowhere_is_refused_where_it_is_said(
@@ -297,7 +298,17 @@ def test_the_number_of_files_is_bounded_even_when_few_name_many(
     texts = {f"b{n}": bundle(f"b{n + 1}.yaml", f"./b{n + 1}.yaml", name=f"b{n}") for n in range(12)}
     write(**texts, b12=note("n"))
     found = problems(registry, "b0.yaml", limits=Limits(included_files=50))
-    assert any("more than" in str(one) and "files would be included" in str(one) for one in found)
+    assert sum("more than 50 files would be included" in str(one) for one in found) == 1
+    assert not any("more than 0" in str(one) for one in found)
+
+
+def test_files_below_each_other_are_bounded(registry: KindRegistry, write: Callable[..., None]) -> None:
+    count = 40
+    write(**{f"b{n}": bundle(f"b{n + 1}.yaml", name=f"b{n}") for n in range(count)}, **{f"b{count}": note("n")})
+    (found,) = problems(registry, "b0.yaml")
+    assert "more than 32 files include each other" in str(found)
+    assert (found.file, found.line) == ("b32.yaml", 6)
+    assert len(decode_documents(registry, read_sources(["b9.yaml"]))) == 1
 
 
 def test_the_size_of_the_whole_is_bounded(registry: KindRegistry, write: Callable[..., None]) -> None:

@@ -189,6 +189,12 @@ async def test_applying_the_same_agent_again_writes_nothing(stage: Stage) -> Non
         ({"memory": {"type": "magic"}}, "spec.memory.type", "expected one of buffer, summary, vector"),
         ({"memory": {"maxMessages": 0}}, "spec.memory.maxMessages", "expected 1 or more"),
         ({"memory": {"maxTokens": 20}}, "spec.memory.maxTokens", "expected 100 or more"),
+        ({"memory": {"type": "vector", "maxTokens": 150}}, "spec.memory.maxTokens", "expected 300 or more"),
+        (
+            {"memory": {"type": "summary"}, "limits": {"maxModelCalls": 1}},
+            "spec.limits.maxModelCalls",
+            "the one call is the answer's",
+        ),
         ({"memory": {"recall": {"topK": 3}}}, "spec.memory.recall", "set memory.type to vector"),
         ({"memory": {"type": "vector", "summary": {}}}, "spec.memory.summary", "set memory.type to summary"),
         ({"memory": {"type": "vector", "recall": {"topK": 0}}}, "spec.memory.recall.topK", "expected 1 to 50, found 0"),

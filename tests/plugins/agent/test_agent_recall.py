@@ -304,6 +304,11 @@ async def test_real_embeddings_recall_a_fact_that_is_told_in_other_words(stage: 
         "Thank you.",
     ):
         await agent.generate(text, thread="t")
-    for question, fact in (("Which food must I avoid?", "peanuts"), ("我的宠物叫什么名字？", "旺财")):
+    questions = (
+        ("Which food must I avoid?", "peanuts"),
+        ("我的宠物叫什么名字？", "旺财"),
+        ("What is the name of my dog?", "旺财"),
+    )
+    for question, fact in questions:
         await agent.generate(question, thread="t")
         assert fact in recalled(stage.model.requests[-1])

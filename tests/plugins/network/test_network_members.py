@@ -185,6 +185,22 @@ async def test_a_member_that_waits_suspends_the_network_and_nothing_is_asked_twi
     assert (len(stage.routed), len(stage.asked("a"))) == (3, 1)
 
 
+async def test_a_stream_over_a_member_that_waits_ends_with_the_whole(stage: Stage, route: Route) -> None:
+    runtime = await stage.open()
+    await stage.apply("Workflow", "ask", {"steps": [{"id": "ask", "suspend": {"message": "Well?"}}]})
+    await stage.agents("a")
+    network = await stage.network(agents=["a"], workflows=["ask"])
+    stage.script(route("ask", "y"), route("a", "x", done=True))
+    events = network.stream("go")
+    assert [(await anext(events))["type"] for _ in range(2)] == ["decision", "step_started"]
+    await runtime.runs.drain()
+    runs = (await runtime.store.resources.list("mastra.ai", "Run")).items
+    [waiting] = [run for run in runs if run.spec["target"]["kind"] == "Workflow"]
+    await runtime.runs.resume(waiting.key, "yes")
+    last = [event async for event in events][-1]
+    assert (last["type"], last["output"], last["members"]) == ("completed", "a: x", ["ask", "a"])
+
+
 async def test_members_with_names_and_descriptions_of_their_own(stage: Stage, route: Route) -> None:
     await stage.open()
     await stage.agents("a")

@@ -11,7 +11,16 @@ from hypothesis import strategies as st
 
 from kastra_core.api.meta import ResourceKey, condition_of
 from kastra_core.memory_store import MemoryStore
-from kastra_core.protocols.store import AppendMessages, ClaimRun, Operation, PutBlob, UpdateResource
+from kastra_core.protocols.store import (
+    AppendMessages,
+    ClaimRun,
+    Operation,
+    PutBlob,
+    SetState,
+    UpdateResource,
+    UpsertVectors,
+    thread_holder,
+)
 from kastra_plugin_retention.enforcement import Pass
 
 DAY_S = 86400.0
@@ -185,6 +194,35 @@ async def test_threads_go_with_their_messages_when_they_are_old_or_too_many(worl
     assert await world.threads() == ["t0", "t1"]
     assert list(await world.store.threads.messages("default", "t4")) == []
     assert status["remaining"] == {"threads": 2}
+
+
+async def test_a_thread_goes_with_its_state_vectors_and_blobs_and_leaves_those_of_others(world: Any) -> None:
+    store, digests = world.store, {}
+    for name, age_s in (("old", 99 * DAY_S), ("new", 0.0)):
+        await world.thread(name, age_s=age_s)
+        holder = thread_holder("default", name)
+        digests[name] = (
+            await store.commit(
+                [
+                    PutBlob(name.encode(), holder),
+                    SetState(f"{holder}/network/default/n", {"k": name}),
+                    UpsertVectors("memory/p/m", ((name, (1.0, 0.0), {"thread": name}),), holder),
+                ]
+            )
+        )[0]
+    await world.enforce(threads={"ttl": "90d"})
+    assert [match.id for match in await store.vectors.query("memory/p/m", (1.0, 0.0))] == ["new"]
+    assert [await store.blobs.has(digests[name]) for name in ("old", "new")] == [False, True]
+    states = [await store.state.get_state(f"{thread_holder('default', n)}/network/default/n") for n in ("old", "new")]
+    assert states == [{}, {"k": "new"}]
+
+
+async def test_a_run_goes_with_the_state_that_it_shared(world: Any) -> None:
+    run = await world.run("a", age_s=99 * DAY_S)
+    scope = f"run/{run.metadata.uid}"
+    await world.store.state.set_value(scope, "k", 1)
+    await world.enforce(runs=[{"ttl": "90d"}])
+    assert await world.store.state.get_state(scope) == {}
 
 
 async def test_a_thread_that_an_unfinished_run_names_stays(world: Any) -> None:

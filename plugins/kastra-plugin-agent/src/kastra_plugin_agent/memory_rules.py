@@ -15,12 +15,19 @@ __all__ = ["memory_problems"]
 _PLACE = "spec.memory"
 _OF_TYPE = {"summary": "summary", "recall": "vector"}
 """Fields that one type of memory only reads."""
-LEAST_TOKENS = 100
-"""Below this a question and its answer have no room beside what is said about them."""
+LEAST_TOKENS = {"buffer": 100, "summary": 200, "vector": 300}
+"""Below this a question and its answer, or what the type adds, have no room beside what is said about them."""
 
 
-def memory_problems(spec: MemorySpec, written: Mapping[str, Any]) -> Iterable[Problem]:
-    """Problems of a memory that has the right structure; ``written`` is what the manifest says."""
+def memory_problems(
+    spec: MemorySpec, written: Mapping[str, Any], *, max_model_calls: int | None = None
+) -> Iterable[Problem]:
+    """Problems of a memory that has the right structure.
+
+    Args:
+        written: what the manifest says.
+        max_model_calls: of ``spec.limits``.
+    """
     for field, type_ in _OF_TYPE.items():
         if written.get(field) is not None and spec.type != type_:
             yield Problem(
@@ -28,8 +35,14 @@ def memory_problems(spec: MemorySpec, written: Mapping[str, Any]) -> Iterable[Pr
             )
     yield from _range(spec.max_messages, "maxMessages", 1)
     if spec.max_tokens is not None:
-        yield from _range(spec.max_tokens, "maxTokens", LEAST_TOKENS)
+        yield from _range(spec.max_tokens, "maxTokens", LEAST_TOKENS[spec.type])
     yield from _range(spec.summary.max_tokens, "summary.maxTokens", 50)
+    if spec.enabled and spec.type == "summary" and max_model_calls == 1:
+        yield Problem(
+            "the one call is the answer's, and memory of type summary needs another now and then",
+            "spec.limits.maxModelCalls",
+            hint="allow 2 or more, or set memory.type to buffer",
+        )
     recall = spec.recall
     yield from _range(recall.top_k, "recall.topK", 1, 50)
     yield from _range(recall.min_score, "recall.minScore", -1, 1)

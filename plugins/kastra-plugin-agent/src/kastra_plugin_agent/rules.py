@@ -94,7 +94,8 @@ def validate(resource: Resource) -> Iterable[Problem]:
             f"expected at least {max(1, scaling.min_replicas)}, found {scaling.max_replicas}",
             "spec.scaling.maxReplicas",
         )
-    yield from memory_problems(spec.memory, resource.spec.get("memory") or {})
+    calls = spec.limits.max_model_calls
+    yield from memory_problems(spec.memory, resource.spec.get("memory") or {}, max_model_calls=calls)
     for name, value in (resource.spec.get("limits") or {}).items():
         if value is not None and value < 0:
             yield Problem(f"expected 0 or more, found {value}", f"spec.limits.{name}")

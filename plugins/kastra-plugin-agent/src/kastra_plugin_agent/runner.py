@@ -14,7 +14,7 @@ from kastra_core.errors import OperationError, RunFailedError
 from kastra_core.model_spec import chosen_model
 from kastra_core.protocols.runner import RunContext
 from kastra_core.serde import typed
-from kastra_plugin_agent.input import asked, question_of, user_message
+from kastra_plugin_agent.input import asked, user_message
 from kastra_plugin_agent.memory import Memory, Remembered
 from kastra_plugin_agent.memory_buffer import text_of
 from kastra_plugin_agent.own_tools import OwnTool, state_tools
@@ -60,7 +60,7 @@ class AgentRunner:
 
     Output: the answer's text, or with ``spec.output`` the JSON that fits its schema.
     Events: ``text`` {text}, ``tool_call`` {id, name, arguments}, ``tool_result`` {id, name, response, is_error},
-    ``model_retry``, ``note`` {message}.
+    ``model_retry``, ``note`` {message}, ``memory`` (:mod:`kastra_plugin_agent.memory`).
     """
 
     def __init__(self) -> None:
@@ -73,17 +73,16 @@ class AgentRunner:
         if model is None:
             raise RunFailedError("the agent names no model and there is no default", reason="ModelMissing")
         turn = asked(input)
-        question = question_of(turn)
         memory, remembered = plan.memory, _NOTHING
         if memory is not None and (ctx.thread or memory.outlives_threads):
-            remembered = await memory.remembered(ctx, question, model)
+            remembered = await memory.remembered(ctx, turn, model)
         own = await _own_tools(ctx, plan, remembered) if ctx.shared is not None or remembered.tools else {}
         request = model.request()
         if plan.tools or own:
             request["tools"] = [*(t.definition for t in plan.tools.values()), *(t.definition for t in own.values())]
-            choice = spec.tool_choice
-            if choice != "auto":
-                request["tool_choice"] = choice if choice in ("required", "none") else tool_name(choice)
+            choice = spec.tool_choice if spec.tool_choice in ("required", "none") else tool_name(spec.tool_choice)
+            if choice in ("required", "none", *plan.tools, *own):
+                request["tool_choice"] = choice
         if spec.output is not None:
             request["response_schema"] = dict(spec.output.schema)
         before = (*_head(spec, remembered.notes), *remembered.messages)
@@ -118,7 +117,7 @@ class AgentRunner:
         if ctx.thread and memory is not None:
             # What the caller says as system holds for this run, and what was not valid is of no use later.
             kept = [said for said in (*turn, message) if said["role"] != "system"]
-            await memory.keep(ctx, kept, question, text)
+            await memory.keep(ctx, kept, text)
         return output
 
     def _plan(self, ctx: RunContext, target: Resource) -> _Plan:

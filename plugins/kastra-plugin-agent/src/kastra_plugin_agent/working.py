@@ -14,7 +14,7 @@ from kastra_core.protocols.store import ClearState, Operation, SetState
 from kastra_plugin_agent.memory_spec import WORKING_MEMORY_TOOL, WorkingMemorySpec
 from kastra_plugin_agent.own_tools import OwnTool
 from kastra_plugin_agent.schemas import schema_validator
-from kastra_plugin_agent.tokens import BYTES_PER_TOKEN
+from kastra_plugin_agent.tokens import BYTES_PER_TOKEN, cut_text, estimate_text
 
 __all__ = ["bytes_allowed", "deletion", "note", "update", "working_tool"]
 
@@ -23,16 +23,24 @@ _NOTE = (
     f"later, or something of it changed, call {WORKING_MEMORY_TOOL} at once."
 )
 
+_FRAME = "<working_memory>\n{kept}\n</working_memory>\n{about}"
+_FRAME_TOKENS = estimate_text(_FRAME)
+
 
 def bytes_allowed(spec: WorkingMemorySpec, max_tokens: int | None) -> int:
     """Bytes that its JSON may have: ``maxBytes``, and at most half of what all memory may add to a request."""
     return spec.max_bytes if max_tokens is None else min(spec.max_bytes, max_tokens * BYTES_PER_TOKEN // 2)
 
 
-def note(spec: WorkingMemorySpec, values: JsonObject) -> str:
-    """What the system message says of it."""
-    text = f"<working_memory>\n{_json(values)}\n</working_memory>\n{_NOTE}"
-    return f"{text}\nWhat to keep in it:\n{spec.template}" if spec.template else text
+def note(spec: WorkingMemorySpec, values: JsonObject, max_tokens: int | None = None) -> str:
+    """What the system message says of it, within a bound that leaves room for its tags; what it holds comes first."""
+    kept, about = _json(values), _NOTE
+    if spec.template:
+        about = f"{about}\nWhat to keep in it:\n{spec.template}"
+    if max_tokens is not None:
+        kept = cut_text(kept, max_tokens - _FRAME_TOKENS)
+        about = cut_text(about, max_tokens - _FRAME_TOKENS - estimate_text(kept))
+    return _FRAME.format(kept=kept, about=about)
 
 
 def _json(values: JsonObject) -> str:
@@ -80,7 +88,8 @@ async def update(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     if wrong:
         raise OperationError(f"nothing was changed: {'; '.join(wrong[:5])}", reason="WorkingMemoryInvalid")
     size, allowed = len(orjson.dumps(merged)), arguments["maxBytes"]
-    if size > allowed:
+    # What is too large already, as the bound was another one, may shrink step by step.
+    if size > allowed and size >= len(orjson.dumps(present)):
         raise OperationError(
             f"nothing was changed: it would be {size} bytes of JSON and {allowed} are allowed; shorten values, or "
             "remove keys by null",

@@ -95,27 +95,24 @@ class NetworkHandle(ResourceHandle):
         Events: ``decision`` {step, router, chosen, candidates, input, reason, done}, ``step_started``,
         ``step_finished``, and those of members with ``member``, its name ("sales/billing" within a network):
         ``text`` {text, member}, ``tool_call``, ``tool_result``, ``note`` ... ``child`` is one of what a member called.
+        While a member waits (for a person, a signal) nothing comes; of what follows only ``completed`` may.
         Leaving the loop early cancels the run. Raises: as :meth:`generate`.
         """
-        queue: asyncio.Queue[JsonObject] = asyncio.Queue()
+        queue: asyncio.Queue[JsonObject | None] = asyncio.Queue()
         run = await self.runtime.start_run(self.reference, input, listener=queue.put_nowait, thread=thread, **options)
-        finished = False
-        members: list[str] = []
+        # A run that waited for long is over without a word to who listened before.
+        end = asyncio.ensure_future(run.status())
+        end.add_done_callback(lambda _: queue.put_nowait(None))
         try:
-            while not finished:
-                event = await queue.get()
-                if event["type"] == "finished":
-                    finished = True
-                    continue
-                if event["type"] == "step_started":
-                    members.append(event["name"])
-                shown = _flat(event)
+            while (event := await queue.get()) is not None:
+                shown = _flat(event) if event["type"] != "finished" else None
                 if shown is not None:
                     yield shown
+            status = end.result()
         finally:
-            if not finished:
+            if not end.done():
                 await run.cancel()
-        status = await run.status()
+                end.cancel()
         _raise_for(status, run.name)
         yield {
             "type": "completed",
@@ -123,7 +120,7 @@ class NetworkHandle(ResourceHandle):
             "usage": status.get("usage") or {},
             "run": run.name,
             "reason": status.get("reason") or "",
-            "members": members,
+            "members": list(await self._members(run.uid)),
         }
 
     async def _members(self, uid: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from kastra_core.model_spec import ModelSpec
 from kastra_core.serde import FieldError, converter, structure_object, type_word
 
 __all__ = [
+    "CHOICE_S",
     "LISTS",
     "MemberUse",
     "MemorySpec",
@@ -24,7 +25,8 @@ __all__ = [
 
 LISTS: Mapping[str, str] = {"agents": "Agent", "workflows": "Workflow", "tools": "Tool", "networks": "Network"}
 """Lists of members in their order -> the kind that an entry means when it names none."""
-_CHOICE_S = Duration(60)
+CHOICE_S = Duration(60)
+"""How long a router of a plugin may take by default."""
 
 
 @attrs.frozen(kw_only=True)
@@ -73,7 +75,7 @@ class RouterSpec:
     """auto: the model decides when the cosines of the best two differ by less."""
     options: Mapping[str, Any] = attrs.field(factory=dict)
     """For router types of plugins."""
-    timeout: Duration = _CHOICE_S
+    timeout: Duration = CHOICE_S
     """How long a router of a plugin may take for a choice; a model has its own ``timeoutS``."""
 
 

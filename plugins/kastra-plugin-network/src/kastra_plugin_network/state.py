@@ -16,7 +16,7 @@ from kastra_core.errors import UserError
 from kastra_core.protocols.runner import RunContext, SharedState
 from kastra_core.protocols.store import ClearState, Operation, thread_holder
 from kastra_core.serde import typed
-from kastra_plugin_network.spec import NetworkSpec
+from kastra_plugin_network.spec import NetworkSpec, StateSpec
 
 __all__ = [
     "NetworkState",
@@ -83,8 +83,14 @@ class StateSubscription:
                 print(state)
     """
 
-    def __init__(self, open_watch: Callable[[], AsyncIterator[JsonObject]], handler: Handler | None, name: str) -> None:
-        self._open = open_watch
+    def __init__(
+        self,
+        open_watch: Callable[[], AsyncIterator[JsonObject]],
+        handler: Handler | None,
+        name: str,
+        check: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._open, self._check = open_watch, check
         self._watch: AsyncIterator[JsonObject] | None = None
         self._closed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -125,6 +131,7 @@ class StateSubscription:
         """The whole state after each change."""
         watch, self._watch = self._watch or self._open(), None
         try:
+            await self._check()
             while not self.closed:
                 state = await self._next(watch)
                 if state is None:
@@ -148,6 +155,7 @@ class StateSubscription:
 
     async def _serve(self, watch: AsyncIterator[JsonObject], handler: Handler) -> None:
         try:
+            await self._check()
             async for state in watch:
                 try:
                     waited = handler(state)
@@ -238,10 +246,17 @@ class NetworkStateStore:
             network: need not exist yet.
             handler: called with each state, a coroutine function is awaited; what it raises is logged. Without one
                 iterate over what is returned.
+        Raises: UserError, by the iteration: the network's state belongs to single runs. With a handler it is logged.
         """
         reference = self._reference(network)
         scope = state_scope(reference.namespace, reference.name, thread)
-        return StateSubscription(lambda: self._runtime.store.state.watch_state(scope), handler, scope)
+
+        async def check() -> None:
+            resource = await self._runtime.client.get(reference.key)
+            if resource is not None:
+                _kept(resource)
+
+        return StateSubscription(lambda: self._runtime.store.state.watch_state(scope), handler, scope, check)
 
     def of(self, network: object) -> NetworkState:
         """The state of one network."""
@@ -251,19 +266,27 @@ class NetworkStateStore:
         if isinstance(network, Reference):
             return network
         found: Reference = self._runtime.reference(network, kind="networks.mastra.ai")
+        if found.kind != "Network":
+            raise UserError(f"expected a network, found {found}")
         return found
 
     async def _scope(self, network: object, thread: str | None) -> tuple[str, float | None]:
         reference = self._reference(network)
         resource = await self._runtime.client.require(reference.key)
-        state = typed(resource.spec, NetworkSpec).state
-        if state is not None and not state.persistence:
-            raise UserError(
-                f"{reference.key}: its state belongs to each run by itself (spec.state.persistence: false) and is gone "
-                "with the run; set persistence to true to read and write it from outside"
-            )
+        state = _kept(resource)
         ttl_s = float(state.ttl) if state is not None and state.ttl is not None else None
         return state_scope(reference.namespace, reference.name, thread), ttl_s
+
+
+def _kept(resource: Resource) -> StateSpec | None:
+    """What a network says of its state. Raises: UserError: it goes with each run."""
+    state = typed(resource.spec, NetworkSpec).state
+    if state is not None and not state.persistence:
+        raise UserError(
+            f"{resource.key}: its state belongs to each run by itself (spec.state.persistence: false) and is gone "
+            "with the run; set persistence to true to read, write or watch it from outside"
+        )
+    return state
 
 
 class NetworkState:

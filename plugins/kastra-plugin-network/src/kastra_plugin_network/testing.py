@@ -26,6 +26,7 @@ from kastra_core.plugins import PluginManager
 from kastra_core.protocols.runner import OperationContext, RunContext
 from kastra_core.registrations import OperationRegistration
 from kastra_core.runtime import RuntimeManager
+from kastra_plugin_network.spec import CHOICE_S
 
 __all__ = ["RouterConformance", "router_arguments", "router_faults"]
 
@@ -88,6 +89,8 @@ def router_faults(result: JsonValue, names: Sequence[str]) -> list[str]:
 class RouterConformance:
     """Override ``operation``; ``plugins`` when the router needs others than its own, ``options`` when it needs some.
 
+    Needs pytest-asyncio with ``asyncio_mode = "auto"``.
+
     Example:
         class TestAcmeRouter(RouterConformance):
             @pytest.fixture
@@ -145,7 +148,8 @@ class RouterConformance:
             pinned=lambda _: None,
             runtime=runtime,
         )
-        return await load(operation.handler)(context, arguments)
+        async with asyncio.timeout(CHOICE_S):
+            return await load(operation.handler)(context, arguments)
 
     def _names(self) -> list[str]:
         return [str(candidate["name"]) for candidate in self.candidates]
@@ -167,6 +171,8 @@ class RouterConformance:
             arguments = router_arguments(self.candidates, request, options=options)
             result = await self.choose(runtime, operation, arguments)
             assert router_faults(result, self._names()) == [], request[:100]
+            if result.get("usage"):
+                assert operation.counts_as, "usage is counted of an operation that counts_as model or embedding only"
 
     async def test_it_leaves_its_arguments_as_they_are(
         self, runtime: RuntimeManager, operation: OperationRegistration, options: JsonObject
