@@ -186,7 +186,7 @@ class Context:
         told = _error_json(failure)
         if failure.reason in FATAL_REASONS:
             told["fatal"] = True
-        exhausted = state.exhausted() if failure.reason == "LimitExceeded" else None
+        exhausted = state.exhausted(message) if failure.reason == "LimitExceeded" else None
         if exhausted is not None:
             # The child had what was left of this run's limit: nothing here may go on either.
             told["limit"] = [exhausted.limit, exhausted.allowed, exhausted.used]

@@ -315,6 +315,7 @@ class Recovery:
         times = self._lost.get(uid, (0.0, 0))[1] + 1
         wait_s = min(_AGAIN_AT_MOST_S, _AGAIN_S * 2 ** (times - 1))
         self._lost[uid] = (time.monotonic() + wait_s, times)
+        self._unheard.add(uid)  # it may be suspended all the same, and its signals came while it was here
 
     def over(self, uid: str) -> None:
         """Forget what is known of a run."""

@@ -32,6 +32,7 @@ from kastra_core.protocols.store import (
     Operation,
     PutBlob,
     ReleaseRun,
+    thread_holder,
 )
 
 if TYPE_CHECKING:
@@ -85,6 +86,9 @@ class Starter:
                 # They call each other: the parent would keep the slot that the child waits for.
                 spec["parent"]["circle"] = True
             above = parent.state.resource
+            served = _conversation_of(above)
+            if served:
+                spec["parent"]["thread"] = served
             owners = (
                 OwnerReference(
                     api_version=above.api_version,
@@ -240,6 +244,15 @@ def _ready_condition(resource: Resource) -> Mapping[str, Any] | None:
             observed = condition.get("observedGeneration") or resource.metadata.generation
             return condition if observed >= resource.metadata.generation else None
     return None
+
+
+def _conversation_of(run: Resource) -> str | None:
+    """Holder of the thread that a run goes on with, by itself or for one that called it."""
+    thread = run.spec.get("thread")
+    if thread:
+        return thread_holder(run.metadata.namespace, thread)
+    found: str | None = (run.spec.get("parent") or {}).get("thread")
+    return found
 
 
 def _check_names(options: RunOptions) -> None:

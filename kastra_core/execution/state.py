@@ -498,13 +498,16 @@ class RunState:
             used["maxSteps"] = usage.steps
         return used
 
-    def exhausted(self) -> LimitExceededError | None:
-        """The first of these limits, of this run and of those above, of which nothing is left."""
+    def exhausted(self, message: str) -> LimitExceededError | None:
+        """The limit that ended a child, when it is one of this run or of those above and nothing of it is left.
+
+        ``message`` is what the child said; it may have had less of its own of a limit of another name.
+        """
         run: RunState | None = self
         while run is not None:
             for name, used in run.used().items() if run.limits else ():
                 allowed = run.limits.get(name)
-                if allowed is not None and used >= allowed:
+                if allowed is not None and used >= allowed and f"the limit {name}=" in message:
                     return LimitExceededError(name, allowed, used)
             run = run.above
         return None

@@ -85,6 +85,11 @@ class _Sources:
     def problem(self, source: str, message: str, hint: str = "") -> None:
         self.problems.append(Problem(message, hint=hint, file=source))
 
+    @property
+    def told(self) -> int:
+        """How many problems were found so far."""
+        return len(self.problems)
+
     def shown(self, source: str) -> str:
         """A path as the user would write it."""
         return source
@@ -97,7 +102,7 @@ class _Sources:
         elif not source or "\0" in source:
             what = "holds a NUL character" if source else "is empty"
             self.problem("", f"the name of a source {what}", "name a file, a directory, a glob, or - for input")
-        elif Path(source).is_dir():
+        elif _is_directory(source):
             self.read_directory(source)
         elif _exists(source):
             self.read_file(source, named=True)
@@ -117,10 +122,11 @@ class _Sources:
         self.take(stream.read(self.limits.file_bytes + 1), "<stdin>", named=True)
 
     def read_directory(self, source: str) -> None:
+        before = self.told
         found = list(_files_below(source, self.recursive, self))
         for file in found:
             self.read_file(file)
-        if not found and not self.problems:
+        if not found and self.told == before:
             deeper = not self.recursive and any(_files_below(source, True, self))
             hint = self.deeper_hint if deeper else ""
             self.problem(source, f"the directory holds no {_SUFFIX_WORDS} file", hint)
@@ -130,7 +136,8 @@ class _Sources:
         found = [
             match
             for match in sorted(self.matches(pattern))
-            if Path(match).is_file() and (any_suffix or match.endswith(_SUFFIXES))
+            if os.path.isfile(match)  # noqa: PTH113 - see _is_directory
+            and (any_suffix or match.endswith(_SUFFIXES))
         ]
         for file in found:
             self.read_file(file)
@@ -179,9 +186,9 @@ class _Sources:
             return
         parent = path.parent
         for ancestor in path.parents:
-            if ancestor.is_dir():
+            if _is_directory(str(ancestor)):
                 break
-            if ancestor.exists():
+            if _exists(str(ancestor)):
                 self.problem(source, f"{ancestor} is a file, not a directory")
                 return
             parent, path = ancestor.parent, ancestor
@@ -212,6 +219,10 @@ class _Below(_Sources):
     def problem(self, source: str, message: str, hint: str = "") -> None:
         self.own.append(Problem(f"{self.shown(source)!r}: {message}", hint=hint))
 
+    @property
+    def told(self) -> int:
+        return len(self.problems) + len(self.own)
+
     def shown(self, source: str) -> str:
         return os.path.relpath(source, self.directory or os.curdir)
 
@@ -238,7 +249,7 @@ class _Below(_Sources):
         elif not self.is_inside(full):
             # What is elsewhere is not even listed.
             self.leads_out(full)
-        elif Path(full).is_dir():
+        elif _is_directory(full):
             self.read_directory(full)
         elif _exists(full):
             self.read_file(full, named=True)
@@ -300,7 +311,7 @@ def _files_below(directory: str, recursive: bool, sources: _Sources) -> Iterator
         name = os.path.join(directory, entry.name)  # noqa: PTH118 - keeps "./" as the user gave it
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if _is_directory(name):
             # Links to directories could lead round in a circle.
             if recursive and not entry.is_symlink():
                 below.append(name)
@@ -308,6 +319,11 @@ def _files_below(directory: str, recursive: bool, sources: _Sources) -> Iterator
             yield name
     for name in below:
         yield from _files_below(name, recursive, sources)
+
+
+def _is_directory(path: str) -> bool:
+    # Unlike this Path.is_dir raises where a directory above may not be entered; reading the file says so in words.
+    return os.path.isdir(path)  # noqa: PTH112 - for the reason above
 
 
 def _exists(source: str) -> bool:

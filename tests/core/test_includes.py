@@ -197,6 +197,7 @@ def test_all_problems_of_all_files_are_told_at_once(registry: KindRegistry, writ
         ('"*.jsn"', "the pattern matches no"),
         ("nothing", "the directory holds no"),
         (r"parts\a.yaml", "write / between directories"),
+        ("x" * 300, "the file cannot be read: File name too long"),
     ],
 )
 def test_a_path_that_leads_elsewhere_or_nowhere_is_refused_where_it_is_said(
@@ -211,6 +212,22 @@ def test_a_path_that_leads_elsewhere_or_nowhere_is_refused_where_it_is_said(
     assert told in str(found)
     assert (found.file, found.line, found.path) == ("app/all.yaml", 6, "spec.items[0].file")
     assert "secret" not in str(found).replace(path, "")
+
+
+def test_a_directory_that_cannot_be_read_is_told_once(
+    registry: KindRegistry, write: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(all=bundle("parts"), parts__a=note("a"))
+    original = Path.iterdir
+
+    def locked(self: Path) -> Any:
+        if self.name == "parts":
+            raise PermissionError(13, "Permission denied", str(self))
+        return original(self)
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    (found,) = problems(registry, "all.yaml")
+    assert "'parts': the directory cannot be read: Permission denied" in str(found)
 
 
 def test_a_link_within_the_directory_is_followed(

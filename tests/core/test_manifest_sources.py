@@ -172,3 +172,8 @@ def test_an_unreadable_file_is_a_problem(tmp_path: Path) -> None:
     # The system's administrator may read everything but its own memory at address 0.
     name = str(secret) if not os.access(secret, os.R_OK) else "/proc/self/mem"
     assert f"{name}: the file cannot be read: " in refused(name)[0]
+
+
+def test_a_name_that_no_file_can_have_is_a_problem() -> None:
+    name = "x" * 300
+    assert f"{name}: the file cannot be read: File name too long" in refused(name)[0]

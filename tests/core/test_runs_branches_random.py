@@ -47,7 +47,7 @@ def leaves() -> st.SearchStrategy[Node]:
     return st.one_of(
         st.fixed_dictionaries({"is": st.just("op"), "turns": st.integers(0, 6)}),
         st.fixed_dictionaries({"is": st.just("fail"), "turns": st.integers(0, 3)}),
-        st.fixed_dictionaries({"is": st.just("sleep"), "seconds": st.sampled_from([-1.0, 0.0, 0.001, 5.0, 90.0])}),
+        st.fixed_dictionaries({"is": st.just("sleep"), "seconds": st.sampled_from([-1.0, 0.0, 0.001, 6.0, 90.0])}),
         st.fixed_dictionaries({"is": st.just("wait")}),
         st.fixed_dictionaries({"is": st.just("shared")}),
         st.fixed_dictionaries({"is": st.just("late"), "seconds": st.sampled_from([0.0, 7.0])}),

@@ -94,6 +94,20 @@ async def test_a_grandchild_counts_in_every_run_above(lab: Lab) -> None:
     assert status["usage"]["modelCalls"] == 4
 
 
+async def test_a_limit_of_a_child_is_no_end_of_a_caller_that_has_used_up_another_one(lab: Lab) -> None:
+    async def program(ctx: RunContext, target: Any, input: Any) -> Any:
+        if input == "child":
+            while True:
+                ctx.step()
+        try:
+            await ctx.call(SELF, "child")
+        except OperationError as error:
+            return error.reason
+
+    _, run = await started(lab, program, limits={"maxToolCalls": 0})
+    assert await run.result() == "LimitExceeded"
+
+
 async def test_a_default_limit_of_steps_is_that_of_the_run_alone(lab: Lab) -> None:
     async def program(ctx: RunContext, target: Any, input: Any) -> Any:
         for _ in range(20):

@@ -12,16 +12,19 @@ import pytest
 from kastra_core.api.meta import ObjectMeta, Resource, ResourceKey
 from kastra_core.api.references import Reference
 from kastra_core.errors import OperationError, RunFailedError, StoreUnavailableError
-from kastra_core.execution import runs
+from kastra_core.execution import recovery, runs
 from kastra_core.execution.replay import replay
 from kastra_core.protocols.runner import OperationContext, RunContext
 from kastra_core.protocols.store import (
     AppendMessages,
     AppendRecord,
+    ClaimRun,
     CreateResource,
     DeleteResource,
     HoldBlob,
     Operation,
+    ReleaseRun,
+    SendSignal,
     SetState,
     UpdateResource,
     UpsertVectors,
@@ -247,6 +250,62 @@ async def test_branches_that_begin_children_at_once_do_not_wait_for_each_other(l
     _, run = await started(lab, program)
     assert await run.result() == 40
     assert most[0] >= 39, "the first took along what all had recorded, the others began at once"
+
+
+# ---------------------------------------------------------------------------------------------- wake-ups
+
+
+async def _waits(ctx: RunContext, target: Any, input: Any) -> Any:
+    return await ctx.wait_signal("go")
+
+
+async def test_a_signal_is_not_forgotten_when_the_run_cannot_be_taken_for_a_while(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runtime, run = await started(lab, _waits)
+    await runtime.runs.drain()
+    real, refusals = lab.store.commit, [0]
+
+    async def commit(operations: Sequence[Operation]) -> Any:
+        if any(isinstance(operation, ClaimRun) for operation in operations):
+            refusals[0] += 1
+            raise StoreUnavailableError("no")
+        return await real(operations)
+
+    monkeypatch.setattr(lab.store, "commit", commit)
+    await runtime.runs.signal(run.key, "go", "went")
+    while not refusals[0]:
+        await asyncio.sleep(0.001)
+    assert await runtime.runs.recovery.recover() == []
+    assert refusals[0] == 2
+    monkeypatch.undo()
+    assert await runtime.runs.recovery.recover() == [run.key]
+    assert (await runtime.runs.wait(run.key))["output"] == "went"
+
+
+async def test_a_signal_is_not_forgotten_when_a_suspension_was_reported_as_failed(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_RETRY_S", ())
+    monkeypatch.setattr(recovery, "_AGAIN_S", 0.0)
+    real = lab.store.commit
+
+    async def commit(operations: Sequence[Operation]) -> Any:
+        release = next((each for each in operations if isinstance(each, ReleaseRun) and not each.finished), None)
+        if release is None:
+            return await real(operations)
+        monkeypatch.setattr(lab.store, "commit", real)
+        await real([SendSignal(release.run, "go", "went")])
+        await asyncio.sleep(0.01)  # it is heard while the run is still here
+        await real(operations)
+        raise StoreUnavailableError("done all the same")
+
+    monkeypatch.setattr(lab.store, "commit", commit)
+    runtime, run = await started(lab, _waits)
+    with pytest.raises(RunFailedError, match="the run is not over"):
+        await run.result()
+    assert await runtime.runs.recovery.recover() == [run.key]
+    assert (await runtime.runs.wait(run.key))["output"] == "went"
 
 
 # ---------------------------------------------------------------------------------------------- what children used

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kastra_core.errors import InvalidRequestError, UserError
+from kastra_core.execution.replay import replay
 from kastra_core.protocols.model import ChatResponse, Message, TextPart, ToolCallPart
 from kastra_core.protocols.runner import OperationContext
 from kastra_core.registrations import OperationRegistration
@@ -53,6 +54,45 @@ async def test_an_answer_without_a_choice_is_shown_to_the_model_as_plain_text(
     # A tool call without its result would be refused by the model APIs.
     assert answer == Message.assistant(said)
     assert told in complaint.text
+
+
+async def test_a_model_that_takes_no_schema_is_asked_without_one(stage: Stage, route: Route) -> None:
+    runtime = await stage.open()
+    network = await stage.network()
+    refusal = "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model."
+    choices = [route("a", "x"), "nonsense", route("b", "y", done=True)]
+    asked: list[bool] = []
+
+    def answer(request: Any) -> Any:
+        if request.model != "router":
+            return f"{request.model}: {request.messages[-1].text}"
+        asked.append(request.response_schema is not None)
+        if request.response_schema is not None:
+            raise InvalidRequestError(refusal, provider="fake", model="router")
+        return choices.pop(0)
+
+    stage.model.default = answer
+    reply = await network.generate("go")
+    assert reply.members == ("a", "b")
+    assert asked == [True, False, False, False]
+    trace = await replay(runtime, await runtime.client.require(reply.run))
+    assert (trace.output, trace.differs) == ("b: y", False)
+
+
+async def test_a_request_that_is_refused_for_other_reasons_is_not_repeated(stage: Stage) -> None:
+    await stage.open()
+    network = await stage.network()
+    stage.script(InvalidRequestError("temperature must be 1", provider="fake", model="router"))
+    assert (await stage.status(network))["reason"] == "InvalidRequest"
+    assert len(stage.routed) == 1
+
+
+async def test_empty_words_of_the_router_leave_the_answer_of_the_member(stage: Stage, route: Route) -> None:
+    await stage.open()
+    network = await stage.network(router={"answer": "router"})
+    stage.script(route("a", "x", done=True))
+    stage.answers["router"] = ""
+    assert (await network.generate("go")).output == "a: x"
 
 
 def test_what_a_model_thinks_aloud_is_no_choice() -> None:
@@ -207,10 +247,10 @@ async def test_a_huge_answer_of_an_earlier_turn_is_cut_for_members_and_kept_whol
 async def test_a_failed_model_of_the_router_is_told_and_nothing_is_kept(stage: Stage) -> None:
     runtime = await stage.open()
     network = await stage.network()
-    stage.script(InvalidRequestError("no response_format here", provider="fake", model="router"))
+    stage.script(InvalidRequestError("no such model", provider="fake", model="router"))
     status = await stage.status(network, thread="t")
     assert status["reason"] == "InvalidRequest"
-    assert "no response_format here" in status["message"]
+    assert "no such model" in status["message"]
     assert list(await runtime.store.threads.messages("default", "t")) == []
 
 

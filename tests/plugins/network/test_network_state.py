@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from kastra_core.errors import NotFoundError, UserError
+from kastra_core.protocols.model import ToolCallPart
 from kastra_core.protocols.runner import OperationContext
 from kastra_core.protocols.store import SetState
 from kastra_plugin_network.state import NetworkStateStore, state_scope
@@ -63,7 +64,7 @@ async def test_without_a_state_members_share_nothing(stage: Stage, route: Route)
     assert await shared_of_members(stage) == [None]
 
 
-@pytest.mark.parametrize("outer_state", [None, True])
+@pytest.mark.parametrize("outer_state", [None, True, {"persistence": False}])
 async def test_an_inner_network_keeps_the_threads_of_the_outer_one_apart(
     stage: Stage, route: Route, outer_state: Any
 ) -> None:
@@ -228,3 +229,20 @@ async def test_a_watch_can_be_iterated_over_and_ended_from_elsewhere(stage: Stag
                 asyncio.get_running_loop().call_soon(states.unsubscribe)
     assert seen == [{"x": 1}, {"x": 2}]
     assert states.closed
+
+
+async def test_a_network_that_an_agent_of_a_threads_network_calls_keeps_the_threads_apart(
+    stage: Stage, route: Route
+) -> None:
+    await stage.open()
+    await stage.agents("b")
+    await stage.network("inner", agents=["b"], state=True)
+    await stage.agents("mid", tools=["networks/inner"])
+    network = await stage.network(agents=["mid"])
+    call = ToolCallPart("1", "inner", {"input": "q"})
+    stage.answers["mid"] = lambda request: call if len(request.messages) < 2 else "done"
+    for thread in ("t1", None):
+        stage.script(route("mid", "x", done=True), route("b", "y", done=True))
+        await network.generate("go", thread=thread)
+    scopes = {shared["scope"] for shared in await shared_of_members(stage) if shared}
+    assert scopes == {"thread/default/t1/network/default/inner", "network/default/inner"}

@@ -66,8 +66,8 @@ class AgentHandle(ResourceHandle):
     async def stream(self, input: JsonValue, *, thread: str | None = None, **options: Any) -> AsyncIterator[JsonObject]:
         """Ask and yield events as they come; the last is ``completed`` {output, usage, run}.
 
-        Events: ``text`` {text}, ``tool_call``, ``tool_result``, ``model_retry``, ``note``. Leaving the loop early
-        cancels the run. Raises: as :meth:`generate`.
+        Events: ``text`` {text}, ``tool_call``, ``tool_result``, ``model_retry``, ``note``, ``memory`` (see
+        :mod:`kastra_plugin_agent.memory`). Leaving the loop early cancels the run. Raises: as :meth:`generate`.
         """
         queue: asyncio.Queue[JsonObject] = asyncio.Queue()
         run = await self.runtime.start_run(self.reference, input, listener=queue.put_nowait, thread=thread, **options)

@@ -195,7 +195,7 @@ class _Budget:
 def _event(rows: Sequence[StoredMessage], buffer: Buffer, told: JsonObject) -> JsonObject:
     """What is told of what a request was given."""
     shown, held = len(buffer.messages), rows[-1].seq if rows else 0
-    words = [f"{shown} of {held} messages" + (", shortened" if buffer.shortened else "")]
+    words = [f"{shown} of {held} messages" + (", shortened" if buffer.shortened else "")] if rows else []
     if summary := told.get("summary"):
         words.append(f"a summary of those up to {summary['upTo']}" + (", made now" if summary["made"] else ""))
     if recalled := told.get("recalled"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,8 @@ __all__ = ["NoCandidateError", "Pass", "Plan", "Way", "choose", "model_of", "way
 
 _ROUTE = "route"
 """Step of the journal path of a choice."""
+_OF_A_SCHEMA = re.compile(r"response_format|schema|structured", re.IGNORECASE)
+"""What providers write when a model has no structured output (gpt-4, many served locally)."""
 _PICK = """\
 Choose the member that can answer the request best. Answer with JSON: {{"agent": name}}.
 
@@ -86,6 +89,8 @@ class Pass:
     """Of the shared state."""
     done: list[Done] = attrs.field(factory=list)
     step: int = 1
+    schema: bool = True
+    """The model is given the schema of its choice; false when it has refused one: the instructions say it too."""
 
     @property
     def answered(self) -> bool:
@@ -155,10 +160,20 @@ async def _by_model(
     assert way.request is not None
     told = situation(now.request, now.conversation, now.done, await now.state(ctx))
     messages = [plan.system, message("user", told)]
-    request = {**way.request, "response_schema": plan.schema, "show": False}
+    request = {**way.request, "show": False}
     repaired = 0
     while True:
-        response = await ctx.perform("model.chat", {**request, "messages": messages}, name=_ROUTE)
+        schema = {"response_schema": plan.schema} if now.schema else {}
+        try:
+            response = await ctx.perform("model.chat", {**request, **schema, "messages": messages}, name=_ROUTE)
+        except OperationError as error:
+            if not (now.schema and error.reason == "InvalidRequest" and _OF_A_SCHEMA.search(error.message)):
+                raise
+            now.schema = False
+            if ctx.streaming:
+                told = f"the router's model takes no schema, it is asked without one ({error.message})"
+                await ctx.emit({"type": "note", "message": told})
+            continue
         text, wrong = _answer_of(response), ""
         try:
             choice = read_choice(

@@ -27,7 +27,7 @@ from kastra_plugin_network.prompts import (
 )
 from kastra_plugin_network.routers import NoCandidateError, Pass, Plan, Way
 from kastra_plugin_network.spec import NetworkSpec
-from kastra_plugin_network.state import shared_by, state_scope
+from kastra_plugin_network.state import shared_by
 
 __all__ = ["NetworkRunner"]
 
@@ -197,7 +197,7 @@ class _Loop:
         finished: JsonObject = {"type": "step_finished", "step": number, "path": number}
         try:
             before = [*now.conversation, *so_far(now.request, now.done)] if member.converses else ()
-            output = await call_member(ctx, member, choice.input, before, shared or self._marker(member))
+            output = await call_member(ctx, member, choice.input, before, shared)
         except OperationError as error:
             told: JsonObject = {"reason": error.reason, "message": error.message}
             now.done.append(Done(member=member.name, asked=choice.asked, error=told))
@@ -209,14 +209,6 @@ class _Loop:
         if streaming:
             await ctx.emit({**finished, "phase": "Succeeded", "output": output, "attempts": 1})
         return None
-
-    def _marker(self, member: Member) -> SharedState | None:
-        """What tells a network within a thread's network whose state it is to use: it has no thread itself."""
-        ctx, meta = self.ctx, self.plan.target.metadata
-        if member.kind != "Network" or not ctx.thread or ctx.shared is not None:
-            return None
-        scope = state_scope(meta.namespace, meta.name, ctx.thread, thread_namespace=ctx.namespace)
-        return SharedState(scope=scope, tools=False)
 
     async def _worded(self, choice: Choice) -> JsonValue:
         """The answer in the router's words."""
@@ -231,7 +223,8 @@ class _Loop:
         response = await ctx.perform("model.chat", {**self.way.request, "messages": messages}, name="answer")
         if response.get("finish_reason") == "content_filter":
             raise self._failed("the provider's content filter stopped the answer", "ContentFilter")
-        return text_of(response["message"])
+        # Words that are none are no better than what the member said.
+        return text_of(response["message"]).strip() or self.output
 
     async def _history(self) -> Sequence[JsonObject]:
         ctx, memory = self.ctx, self.plan.spec.memory

@@ -54,10 +54,8 @@ def scope_of(ctx: RunContext, target: Resource, *, persistent: bool) -> str:
     if ctx.thread:
         return state_scope(meta.namespace, meta.name, ctx.thread, thread_namespace=ctx.namespace)
     own = state_scope(meta.namespace, meta.name)
-    above = ctx.shared.scope if ctx.shared is not None else ""
-    if above.startswith("thread/"):
-        return f"{'/'.join(above.split('/')[:3])}/{own}"
-    return own
+    above = (ctx.spec.get("parent") or {}).get("thread")
+    return f"{above}/{own}" if above else own
 
 
 def shared_by(ctx: RunContext, target: Resource, spec: NetworkSpec) -> SharedState | None:
