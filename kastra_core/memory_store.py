@@ -13,8 +13,7 @@ import math
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from operator import mul
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast
 
 import attrs
@@ -679,8 +678,8 @@ class _Blobs:
 class _Vectors:
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self._collections: dict[str, dict[str, tuple[list[float], JsonObject, str]]] = {}
-        """Vector of length 1, metadata and holder by id,"""
+        self._collections: dict[str, dict[str, tuple[tuple[float, ...], JsonObject, str]]] = {}
+        """Vector of length 1 (or all zeros), metadata and holder by id,"""
         self._held: dict[str, dict[tuple[str, str], bool]] = {}
         """and what a holder holds: (collection, id)."""
 
@@ -716,26 +715,46 @@ class _Vectors:
             self._remove(collection, name)
 
     async def delete(
-        self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
+        self,
+        collection: str,
+        ids: Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        *,
+        holder: str | None = None,
     ) -> int:
-        present = self._collections.get(collection, {})
-        chosen = set(present) if ids is None else set(ids) & set(present)
-        chosen = {name for name in chosen if _fits(present[name][1], where)}
+        named = None if ids is None else set(ids)
+        chosen = [name for name, *_ in self._chosen(collection, where, holder) if named is None or name in named]
         for name in chosen:
             self._remove(collection, name)
         return len(chosen)
 
     async def query(
-        self, collection: str, vector: Sequence[float], *, k: int = 10, where: Mapping[str, Any] | None = None
+        self,
+        collection: str,
+        vector: Sequence[float],
+        *,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        holder: str | None = None,
     ) -> Sequence[VectorMatch]:
-        present, wanted = self._collections.get(collection, {}), _unit(vector)
-        scored = []
-        for name, (unit, metadata, _) in present.items():
+        wanted = _unit(vector)
+        for unit, _, _ in self._collections.get(collection, {}).values():
             _check_length(collection, len(wanted), len(unit))
-            if _fits(metadata, where):
-                scored.append(VectorMatch(name, max(-1.0, min(1.0, sum(map(mul, unit, wanted)))), dict(metadata)))
-        scored.sort(key=lambda match: (-match.score, match.id))
-        return scored[: max(k, 0)]
+            break  # all have one length
+        scored = ((_score(unit, wanted), name, data) for name, unit, data in self._chosen(collection, where, holder))
+        nearest = heapq.nsmallest(k, scored, key=lambda match: (-match[0], match[1]))
+        return [VectorMatch(name, score, dict(metadata)) for score, name, metadata in nearest]
+
+    def _chosen(
+        self, collection: str, where: Mapping[str, Any] | None, holder: str | None
+    ) -> Iterator[tuple[str, tuple[float, ...], JsonObject]]:
+        """Id, vector and metadata of those that fit."""
+        present = self._collections.get(collection, {})
+        names = (name for of, name in self._held.get(holder, ()) if of == collection) if holder else present
+        for name in names:
+            unit, metadata, held_by = present[name]
+            if holder in (None, held_by) and _fits(metadata, where):
+                yield name, unit, metadata
 
 
 def _check_length(collection: str, found: int, expected: int) -> None:
@@ -743,9 +762,19 @@ def _check_length(collection: str, found: int, expected: int) -> None:
         raise VectorLengthError(collection, found, expected)
 
 
-def _unit(vector: Sequence[float]) -> list[float]:
-    length = math.sqrt(sum(map(mul, vector, vector)))
-    return [value / length for value in vector] if length else [0.0] * len(vector)
+def _unit(vector: Sequence[float]) -> tuple[float, ...]:
+    length = math.hypot(*vector)
+    return tuple(value / length for value in vector) if length else (0.0,) * len(vector)
+
+
+def _score(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """Cosine similarity of vectors of length 1; 0 when one has no direction."""
+    # |a - b|^2 = 2 - 2ab. Of what Python brings along, dist of tuples is the quickest: 2.3 us for 384 numbers, where
+    # sum(map(mul, ...)) takes 7.8 and sumprod (of Python 3.12) 4.
+    distance = math.dist(one, other)
+    if not any(one) or not any(other):
+        return 0.0
+    return max(-1.0, 1.0 - distance * distance / 2)
 
 
 def _fits(metadata: Mapping[str, Any], where: Mapping[str, Any] | None) -> bool:

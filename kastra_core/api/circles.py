@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import Resource, ResourceKey
@@ -33,10 +33,12 @@ def circles(
         (start, problem) pairs, one for each start that is on a circle and on none that was told before; the problem's
         path is that of the start's reference into the circle.
     """
+    starts = tuple(dict.fromkeys(starts))
+    edges = _knots(starts, references)
     told: set[ResourceKey] = set()
     out = []
-    for start in dict.fromkeys(starts):
-        way = None if start in told else _way_back(start, references)
+    for start in starts:
+        way = None if start in told or start not in edges else _way_back(start, edges)
         if way is None:
             continue
         told.update(reference.key for reference in way)
@@ -46,14 +48,36 @@ def circles(
     return out
 
 
-def _way_back(
-    start: ResourceKey, references: Callable[[ResourceKey], Sequence[Reference]]
-) -> Sequence[Reference] | None:
+def _knots(
+    starts: Sequence[ResourceKey], references: Callable[[ResourceKey], Sequence[Reference]]
+) -> dict[ResourceKey, Sequence[Reference]]:
+    """The references of what leads into a circle, nothing of what leads to an end: that is most, and seen once."""
+    edges: dict[ResourceKey, Sequence[Reference]] = {}
+    referrers: dict[ResourceKey, list[ResourceKey]] = {start: [] for start in starts}
+    queue = list(starts)
+    for current in queue:
+        edges[current] = references(current)
+        for key in (reference.key for reference in edges[current]):
+            if key not in referrers:
+                referrers[key] = []
+                queue.append(key)
+            referrers[key].append(current)
+    left = {key: len(found) for key, found in edges.items()}
+    ends = [key for key, count in left.items() if not count]
+    for end in ends:
+        for referrer in referrers[end]:
+            left[referrer] -= 1
+            if not left[referrer]:
+                ends.append(referrer)
+    return {key: [one for one in edges[key] if left[one.key]] for key, count in left.items() if count}
+
+
+def _way_back(start: ResourceKey, references: Mapping[ResourceKey, Sequence[Reference]]) -> Sequence[Reference] | None:
     """The shortest way from a resource over its references to itself, None when there is none."""
     came: dict[ResourceKey, tuple[ResourceKey, Reference]] = {}
     queue = [start]
     for current in queue:
-        for reference in references(current):
+        for reference in references[current]:
             if reference.key == start:
                 way = [reference]
                 while current != start:

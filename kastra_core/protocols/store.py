@@ -492,13 +492,31 @@ class VectorFacet(Protocol):
         ...
 
     async def delete(
-        self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
-    ) -> int: ...
+        self,
+        collection: str,
+        ids: Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        *,
+        holder: str | None = None,
+    ) -> int:
+        """Remove those that meet all that is given; how many they were. ``where`` and ``holder`` as for a query."""
+        ...
 
     async def query(
-        self, collection: str, vector: Sequence[float], *, k: int = 10, where: Mapping[str, Any] | None = None
+        self,
+        collection: str,
+        vector: Sequence[float],
+        *,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        holder: str | None = None,
     ) -> Sequence[VectorMatch]:
-        """The ``k`` nearest by cosine, best first; ``where``: metadata fields that must be equal."""
+        """The ``k`` nearest by cosine, best first.
+
+        Args:
+            where: metadata fields that must be equal. All of the collection is searched for them.
+            holder: only what it holds ("": what nobody holds). Costs what that is, whatever else there is.
+        """
         ...
 
 

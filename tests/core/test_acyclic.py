@@ -172,3 +172,15 @@ def test_a_circle_is_told_exactly_when_a_start_leads_back_to_itself(
     assert {int(key.name) for key, _ in found} <= on_circle
     for start in on_circle:  # its own, or one that was told before
         assert any(f"default/{start}" in problem.message for _, problem in found)
+
+
+def test_what_leads_to_no_circle_is_looked_at_once() -> None:
+    looked: list[ResourceKey] = []
+
+    def references(key: ResourceKey) -> list[Reference]:
+        looked.append(key)
+        targets = range(int(key.name) + 1, 60)
+        return [Reference(kind="Ring", group=GROUP, namespace="default", name=str(n)) for n in targets]
+
+    assert circles(map(_key, range(60)), references) == []
+    assert looked == [_key(number) for number in range(60)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -250,6 +251,28 @@ def test_a_caller_counts_each_thing_once_whatever_comes_and_goes(moves: list[tup
     usage = parent.usage
     assert (usage.model_calls, usage.tool_calls) == (spent["model"], spent["tool"])
     assert (usage.input_tokens, usage.steps) == (spent["inputTokens"], spent["steps"])
+
+
+async def test_a_cancelled_child_that_wakes_once_more_is_not_counted_twice() -> None:
+    async def commit(operations: Any) -> None: ...
+
+    def used() -> RunState:
+        child = _state("c")
+        child.begin("tool")
+        child.count("tool", None)
+        return child
+
+    parent, path = _state("p"), "/all#0[a]/job:job#0"
+    parent.manager = SimpleNamespace(cancelling=lambda uid: uid, commit=commit)  # type: ignore[assignment]
+    parent.calls[path] = "c"
+    child = used()
+    parent.attach(child)
+    child.detach()
+    parent.end_branches("/all#0", {}, below=lambda place: place == path)
+    parent.attach(used())
+    assert (parent.usage.tool_calls, parent.started["tool"]) == (1, 1)
+    assert parent.records["/all#0"]["u"]["toolCalls"] == 1
+    await parent.durable()
 
 
 def _state(name: str) -> RunState:

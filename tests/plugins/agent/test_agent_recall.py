@@ -161,6 +161,21 @@ async def test_failing_embeddings_lose_no_turn(stage: Stage, failure: Exception)
     assert await held(runtime) == 2
 
 
+async def test_embeddings_that_do_not_answer_do_not_keep_the_answer_waiting(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kastra_plugin_agent.memory_recall.EMBEDDING_WAIT_S", 0.02)
+    runtime = await opened(stage)
+    agent = await stage.agent(runtime, memory={"type": "vector", "recall": {"scope": "agent"}})
+    stage.words.before = asyncio.Event().wait
+    events = [event async for event in agent.stream("first", thread="t")]
+    notes = [event["message"] for event in events if event["type"] == "note"]
+    assert len(notes) == 2
+    assert all("(Timeout: words/bag gave no vectors within 0.02 s)" in note for note in notes)
+    assert events[-1]["output"] == "hi"
+    assert await runtime.store.threads.last_seq("default", "t") == 2
+
+
 async def test_without_any_embeddings_the_turn_goes_on_and_says_what_is_missing(stage: Stage) -> None:
     runtime = await stage.runtime()
     agent = await stage.agent(runtime, memory={"type": "vector"})

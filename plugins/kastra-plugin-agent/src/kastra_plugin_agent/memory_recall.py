@@ -5,6 +5,7 @@ What is kept of a turn is its question and its last answer; tool calls and their
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ KEPT_CHARACTERS = 1000
 """So much of a question and of an answer is kept with its vectors, to be shown when it is recalled."""
 EMBEDDED_CHARACTERS = 4000
 """So much of a text makes its vector: below the 8,191 tokens that OpenAI's models take, in any language."""
+EMBEDDING_WAIT_S = 30.0
+"""A turn waits so long for vectors, tries included, before it goes on without: an answer matters more."""
 _DECIMALS = 6
 _NOTE = (
     "<recalled>\n{turns}\n</recalled>\n"
@@ -187,7 +190,13 @@ async def _embedded(ctx: OperationContext, texts: Sequence[str], input_type: Any
         # Not as model_retry: of the answer, which may have been shown already, nothing is taken back.
         await ctx.emit({"type": "note", "message": f"{name} is asked again in {wait_s:.1f} s ({error.reason})"})
 
-    response = await models.embed(provider, request, on_retry=on_retry)
+    try:
+        async with asyncio.timeout(EMBEDDING_WAIT_S) as limit:
+            response = await models.embed(provider, request, on_retry=on_retry)
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise OperationError(f"{name} gave no vectors within {EMBEDDING_WAIT_S:g} s", reason="Timeout") from error
     vectors = [_unit(vector) for vector in response.vectors]
     if len(vectors) != len(texts) or len({len(vector) for vector in vectors}) != 1 or not vectors[0]:
         lengths = [len(vector) for vector in vectors]

@@ -134,7 +134,9 @@ class SystemController(AbstractController):
         """Delete what was made for a System that was deleted at the same moment; what was orphaned stays so."""
         client, uid = self.runtime.client, system.metadata.uid
         live = await client.get(system.key)
-        if live is not None and live.metadata.uid == uid and not live.metadata.deletion_timestamp:
+        if live is not None and live.metadata.uid != uid:
+            live = None  # another one of the name
+        if live is not None and not live.metadata.deletion_timestamp:
             return
         for child in await self._owned_by(system):
             owners = child.metadata.owner_references
