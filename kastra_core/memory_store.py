@@ -722,8 +722,7 @@ class _Vectors:
         *,
         holder: str | None = None,
     ) -> int:
-        named = None if ids is None else set(ids)
-        chosen = [name for name, *_ in self._chosen(collection, where, holder) if named is None or name in named]
+        chosen = [name for name, *_ in self._chosen(collection, where, holder, ids)]
         for name in chosen:
             self._remove(collection, name)
         return len(chosen)
@@ -746,11 +745,19 @@ class _Vectors:
         return [VectorMatch(name, score, dict(metadata)) for score, name, metadata in nearest]
 
     def _chosen(
-        self, collection: str, where: Mapping[str, Any] | None, holder: str | None
+        self,
+        collection: str,
+        where: Mapping[str, Any] | None,
+        holder: str | None,
+        ids: Sequence[str] | None = None,
     ) -> Iterator[tuple[str, tuple[float, ...], JsonObject]]:
         """Id, vector and metadata of those that fit."""
         present = self._collections.get(collection, {})
-        names = (name for of, name in self._held.get(holder, ()) if of == collection) if holder else present
+        names: Iterable[str] = present
+        if ids is not None:
+            names = set(ids) & present.keys()
+        elif holder:
+            names = (name for of, name in self._held.get(holder, ()) if of == collection)
         for name in names:
             unit, metadata, held_by = present[name]
             if holder in (None, held_by) and _fits(metadata, where):

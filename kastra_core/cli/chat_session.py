@@ -63,6 +63,8 @@ class ChatSession:
         self._refers = False
         """The target calls others: what is said before its answer must not stand in a pipe."""
         self._last: str | None = None
+        self._kept: bool | None = None
+        """Whether the target keeps what is said; None until it has answered."""
         self._usage: dict[str, float] = {}
         self._turns = 0
         self._failed = False
@@ -97,10 +99,14 @@ class ChatSession:
     def _namespace(self) -> str:
         return self._target.metadata.namespace or "default"
 
+    @property
+    def _shown_target(self) -> str:
+        return f"{self._target.kind.lower()}/{self._target.metadata.name}"
+
     def talk(self, *, interactive: bool) -> int:
         """Take turns until the person leaves; return the exit code."""
         self._interactive = interactive
-        again = f"kastra chat {self._target.kind.lower()}/{self._target.metadata.name} -n {self._namespace}"
+        again = f"kastra chat {self._shown_target} -n {self._namespace}"
         self.lines.say(f"thread {self.thread} (`{again} --thread {self.thread}` goes on with it)", cut=False)
         if interactive:
             self.lines.say("/help shows the commands; Ctrl-C stops an answer, Ctrl-D leaves")
@@ -168,6 +174,7 @@ class ChatSession:
         self._count(status)
         if status.get("phase") == "Succeeded":
             screen.finish(status.get("output"))
+            self._say_if_unkept()
             if self.lines.is_tty and self._interactive:
                 self.lines.say(f"({usage_words(status.get('usage') or {}, status.get('durationS'))})", cut=False)
             return
@@ -180,6 +187,14 @@ class ChatSession:
             self.lines.must_say(f"run/{handle.name} is suspended; `kastra run resume run/{handle.name}` goes on")
         else:
             self.lines.must_say(failure_of(self.runtime, handle.key, status))
+
+    def _say_if_unkept(self) -> None:
+        """Say once that a target keeps no conversation: what it answered is not in the thread."""
+        if self._kept is None:
+            stored = self._call(self.runtime.store.threads.messages(self._namespace, self.thread, last=1))
+            self._kept = bool(stored)
+            if not self._kept:
+                self.lines.say(f"note: {self._shown_target} keeps no conversation; each turn stands alone", cut=False)
 
     async def _turn(self, text: str, screen: Screen) -> tuple[JsonObject, RunHandle]:
         target, runtime = self._target, self.runtime
@@ -262,8 +277,13 @@ class ChatSession:
         elif rest:
             self._call(self._require(rest))
             self.model = rest
-        shown = models_of(self.runtime, self._target, self.model) or "no model of its own"
-        self.lines.must_say(f"model {shown}")
+        shown = models_of(self.runtime, self._target, self.model)
+        if shown:
+            self.lines.must_say(f"model {shown}")
+        elif self.model:
+            self.lines.must_say(f"model {self.model}, for what {self._shown_target} calls")
+        else:
+            self.lines.must_say(f"{self._shown_target} has no model of its own; what it calls answers with its own")
 
     async def _require(self, model: str) -> None:
         require_model(self.runtime, model, self._target)

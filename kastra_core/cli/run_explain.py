@@ -208,6 +208,8 @@ def _other_lines(trace: Trace) -> Iterator[str]:
             yield f"{indent}{str(event.get('path')).rpartition('/')[2]} [{what}]: {outcome}"
         elif kind == "wait":
             yield f"{indent}{_waited(event)}"
+        elif kind == "memory":
+            yield f"{indent}memory: {in_one_line(str(event.get('message') or ''))}"
         elif kind == "tool_call":
             yield f"{indent}the model calls {event.get('name')} with {in_one_line(event.get('arguments'))}"
         elif kind == "note":

@@ -119,7 +119,7 @@ def pointer(child: Resource, indent: str) -> Iterator[str]:
     """Where a run is explained that chooses by itself; nothing of others."""
     if (child.spec.get("target") or {}).get("kind") not in _TOLD:
         name = f"run/{child.metadata.name}"
-        yield f"{indent}`kastra explain {name}` tells what it chose"
+        yield f"{indent}`kastra explain {name}` tells more"
 
 
 def _chooser(event: JsonObject, chosen: str) -> str:

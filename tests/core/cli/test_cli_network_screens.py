@@ -406,8 +406,8 @@ def test_explain_points_to_the_runs_of_networks_within(office: Office) -> None:
     outer = {**BILLING, "agent": "desk", "input": "help"}
     office.route(outer, name="outer", networks=[{"ref": "desk"}])
     office.run("network/outer", "x")
-    [pointer] = [line for line in office.explain() if "tells what it chose" in line]
-    found = re.fullmatch(r" {4}`kastra explain run/(one-[0-9a-f]{12})` tells what it chose", pointer)
+    [pointer] = [line for line in office.explain() if "tells more" in line]
+    found = re.fullmatch(r" {4}`kastra explain run/(one-[0-9a-f]{12})` tells more", pointer)
     assert found is not None
     assert "1 -> billing: an invoice" in office.explain(found[1])
 
@@ -416,7 +416,7 @@ def test_explain_points_to_the_runs_of_networks_within(office: Office) -> None:
     office.apply(flow)
     office.run("workflow/flow", "--input", "{}", name="two")
     lines = office.explain("two")
-    assert re.fullmatch(r"  `kastra explain run/two-[0-9a-f]{12}` tells what it chose", lines[2])
+    assert re.fullmatch(r"  `kastra explain run/two-[0-9a-f]{12}` tells more", lines[2])
 
 
 def test_a_network_run_is_described_and_logged_by_its_steps(office: Office) -> None:
@@ -457,7 +457,7 @@ def test_a_network_that_waits_for_a_person_says_which_run_does(office: Office) -
     lines = [re.sub(r"run/one-[0-9a-f]{12}", "*", line) for line in office.explain()]
     assert lines[-4:] == [
         "    it has not answered yet (*: Suspended)",
-        "    `kastra explain *` tells what it chose",
+        "    `kastra explain *` tells more",
         "Suspended",
         "  it is at workflow approve",
     ]

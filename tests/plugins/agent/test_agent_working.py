@@ -45,7 +45,7 @@ async def test_what_is_noted_is_kept_changed_removed_and_seen_in_the_next_turn(s
     assert results(stage.model.requests[1])[0].response == {"saved": ["name", "town"], "removed": []}
     trace = await replay(runtime, await runtime.client.require(first.run))
     assert (trace.end, trace.differs) == ("finished", False)
-    assert first.usage.get("toolCalls", 0) == 0
+    assert first.usage["toolCalls"] == 1
 
 
 async def test_what_is_noted_cannot_end_the_place_where_it_is_told(stage: Stage) -> None:
@@ -220,3 +220,17 @@ async def test_what_an_agent_noted_for_all_its_threads_goes_with_the_agent(stage
     await agent.delete()
     assert await state(runtime, OF_AGENT) == {}
     assert await runtime.store.threads.last_seq("default", "t") > 0
+
+
+@pytest.mark.parametrize("tool", ["state_get", "state_set", TOOL])
+async def test_calls_of_own_tools_are_limited_as_those_of_any_tool(stage: Stage, tool: str) -> None:
+    runtime = await stage.runtime()
+    agent = await stage.agent(runtime, memory={"workingMemory": {}})
+    stage.model.default = ToolCallPart("n", tool, {} if tool == "state_get" else {"values": {"a": 1}})
+    stage.script()
+    limits = {"maxToolCalls": 3}
+    run = await runtime.start_run(
+        agent.reference, "go", thread="t", limits=limits, shared=SharedState(scope="network/default/n")
+    )
+    status = await run.status()
+    assert (status["reason"], status["usage"]["toolCalls"]) == ("LimitExceeded", 3)

@@ -51,4 +51,8 @@ def kastra_operations() -> Iterable[OperationRegistration]:
     yield OperationRegistration(name="memory.summary", handler=f"{summary}:present")
     yield OperationRegistration(name="memory.summarised", handler=f"{summary}:keep")
     yield OperationRegistration(name="memory.transcript", handler=f"{summary}:transcript")
-    yield OperationRegistration(name="memory.update", handler="kastra_plugin_agent.working:update")
+    # What a model calls counts as a call of a tool, whoever carries it out.
+    core = "kastra_core.execution.operations"
+    yield OperationRegistration(name="memory.update", handler="kastra_plugin_agent.working:update", counts_as="tool")
+    yield OperationRegistration(name="agent.state_get", handler=f"{core}:state_get", counts_as="tool")
+    yield OperationRegistration(name="agent.state_set", handler=f"{core}:state_update", counts_as="tool")

@@ -55,7 +55,7 @@ def state_tools(shared: SharedState) -> Mapping[str, OwnTool]:
         wanted: JsonObject = {"scope": shared.scope}
         if keys:
             wanted["keys"] = keys
-        return await ctx.perform("state.get", wanted, name="state_get")
+        return await ctx.perform("agent.state_get", wanted, name="state_get")
 
     async def update(ctx: RunContext, arguments: JsonObject) -> JsonValue:
         values = arguments.get("values")
@@ -64,7 +64,7 @@ def state_tools(shared: SharedState) -> Mapping[str, OwnTool]:
         change: JsonObject = {"scope": shared.scope, "values": values}
         if shared.ttl_s is not None:
             change["ttlS"] = shared.ttl_s
-        await ctx.perform("state.update", change, name="state_set")
+        await ctx.perform("agent.state_set", change, name="state_set")
         return "saved"
 
     return {"state_get": OwnTool(_GET, get), "state_set": OwnTool(_SET, update)}

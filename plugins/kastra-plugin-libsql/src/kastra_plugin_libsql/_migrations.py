@@ -184,7 +184,7 @@ _NO_HOLDS = (
 
 _VECTOR_HOLDERS = (
     "ALTER TABLE vectors ADD COLUMN holder TEXT NOT NULL DEFAULT ''",
-    "CREATE INDEX vectors_holder ON vectors (holder) WHERE holder <> ''",
+    "CREATE INDEX vectors_holder ON vectors (holder, collection) WHERE holder <> ''",
 )
 
 _NO_VECTOR_HOLDERS = ("DROP INDEX vectors_holder", "ALTER TABLE vectors DROP COLUMN holder")

@@ -31,31 +31,37 @@ def fits(metadata: JsonObject, where: Mapping[str, Any] | None) -> bool:
     return not where or all(name in metadata and metadata[name] == value for name, value in where.items())
 
 
-def prefilter(where: Mapping[str, Any] | None) -> tuple[str, list[Any]]:
-    """What of ``where`` SQL can decide; all of it is checked again after."""
+def prefilter(where: Mapping[str, Any] | None, holder: str | None) -> tuple[str, list[Any]]:
+    """The holder, and what of ``where`` SQL can decide; all of ``where`` is checked again after."""
     terms, values = "", []
+    if holder is not None:
+        terms, values = f" AND holder = ? AND holder {'<>' if holder else '='} ''", [holder]  # as the index has it
     for name, value in (where or {}).items():
-        if isinstance(value, (str, int, float)) and '"' not in name and "\\" not in name:
+        if isinstance(value, str):
+            # One text has one form in our JSON, and to look for it is quicker than to read the JSON.
+            terms += " AND instr(metadata, ?)"
+            values.append(orjson.dumps({name: value}).decode()[1:-1])
+        elif isinstance(value, (int, float)) and '"' not in name and "\\" not in name:
             terms += " AND json_extract(metadata, ?) = ?"
             values += [f'$."{name}"', value]
     return terms, values
 
 
 def _slices(
-    tx: Transaction, condition: str, bindings: tuple[Any, ...], names: Sequence[str] | None
+    tx: Transaction, condition: str, bindings: tuple[Any, ...], names: Sequence[str] | None, key: str
 ) -> Iterator[list[Any]]:
-    """(id, name, metadata) of the vectors that fit, some at a time: of all, or of those named."""
-    sql = f"SELECT id, name, metadata FROM vectors WHERE {condition}"  # noqa: S608
+    """(key, id, metadata) of the vectors that fit, some at a time: of all, or of those named."""
+    sql = f"SELECT {key}, id, metadata FROM vectors WHERE {condition}"  # noqa: S608
     for name in names or ():
         yield tx.execute(f"{sql} AND name = ?", (*bindings, name)).fetchall()
-    above, last = ">=", ""
+    beyond: tuple[Any, ...] = ()
     while names is None:
-        page = f"{sql} AND name {above} ? ORDER BY name LIMIT {_SLICE_ROWS}"
-        found: list[Any] = tx.execute(page, (*bindings, last)).fetchall()
+        page = f"{sql}{f' AND {key} > ?' if beyond else ''} ORDER BY {key} LIMIT {_SLICE_ROWS}"
+        found: list[Any] = tx.execute(page, (*bindings, *beyond)).fetchall()
         if not found:
             return
         yield found
-        above, last = ">", found[-1][1]
+        beyond = (found[-1][0],)
 
 
 class Vectors:
@@ -69,17 +75,23 @@ class Vectors:
             await self._writer.submit([upsert_vectors(UpsertVectors(collection, items), 0)])
 
     async def delete(
-        self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
+        self,
+        collection: str,
+        ids: Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        *,
+        holder: str | None = None,
     ) -> int:
-        terms, values = prefilter(where)
+        terms, values = prefilter(where, holder)
+        key = "id" if holder else "name"  # the order in which the index has them
 
         def step(tx: Transaction) -> Generator[None, None, int]:
             row = tx.first("SELECT id FROM collections WHERE name = ?", (collection,))
             if row is None:
                 return 0
             deleted = 0
-            for found in _slices(tx, f"collection = ?{terms}", (row[0], *values), ids):
-                for at, _, metadata in found:
+            for found in _slices(tx, f"collection = ?{terms}", (row[0], *values), ids, key):
+                for _, at, metadata in found:
                     if fits(orjson.loads(metadata), where):
                         tx.execute("DELETE FROM vectors WHERE id = ?", (at,))
                         deleted += 1
@@ -91,7 +103,13 @@ class Vectors:
         return int(deleted)
 
     async def query(
-        self, collection: str, vector: Sequence[float], *, k: int = 10, where: Mapping[str, Any] | None = None
+        self,
+        collection: str,
+        vector: Sequence[float],
+        *,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        holder: str | None = None,
     ) -> Sequence[VectorMatch]:
         row = self._db.first("SELECT length FROM collections WHERE name = ?", (collection,))
         if row is None:
@@ -102,31 +120,41 @@ class Vectors:
         if k <= 0:
             return []
         wanted = array("f", vector).tobytes()
-        terms, values = prefilter(where)
+        terms, values = prefilter(where, holder)
         # A vector of zeros has no direction: similarity 0. By name: until the thread comes to it another collection
-        # may have the number of this one.
+        # may have the number of this one. Without the metadata: to sort all of them costs as much as the distances.
         sql = (
-            "SELECT name, coalesce(vec_distance_cosine(vector, ?), 1.0) AS distance, metadata FROM vectors"  # noqa: S608
+            "SELECT id, name, coalesce(vec_distance_cosine(vector, ?), 1.0) AS distance FROM vectors"  # noqa: S608
             f" WHERE collection = (SELECT id FROM collections WHERE name = ? AND length = ?){terms}"
-            " ORDER BY distance, name"
+            " ORDER BY distance, name LIMIT ?"
         )
 
-        def search() -> list[VectorMatch]:
+        def matches(count: int) -> tuple[list[VectorMatch], int]:
+            """Of the ``count`` nearest (-1: of all) those that fit, at most ``k``; and how many were looked at."""
+            connection = self._connect()
             found: list[VectorMatch] = []
+            seen = 0
+            # A row that is read from keeps the state: the metadata is of the same moment.
+            for at, name, distance in connection.execute(sql, (wanted, collection, length, *values, count)):
+                seen += 1
+                [[metadata]] = connection.execute("SELECT metadata FROM vectors WHERE id = ?", (at,))
+                fields = orjson.loads(metadata)
+                if fits(fields, where):
+                    found.append(VectorMatch(name, max(-1.0, min(1.0, 1.0 - distance)), fields))
+                    if len(found) == k:
+                        break
+            return found, seen
+
+        def search() -> list[VectorMatch]:
             try:
-                rows: Iterator[Any] = self._connect().execute(sql, (wanted, collection, length, *values))
-                for name, distance, metadata in rows:
-                    fields = orjson.loads(metadata)
-                    if fits(fields, where):
-                        found.append(VectorMatch(name, max(-1.0, min(1.0, 1.0 - distance)), fields))
-                        if len(found) == k:
-                            break
+                found, seen = matches(k)
+                # SQL may let some through that do not fit.
+                return found if len(found) == k or seen < k else matches(-1)[0]
             except (apsw.Error, *DAMAGED) as err:
                 raise store_error(self._db.settings.path, err) from err
-            return found
 
-        matches: list[VectorMatch] = await self._worker.call(search)
-        return matches
+        nearest: list[VectorMatch] = await self._worker.call(search)
+        return nearest
 
     def _connect(self) -> apsw.Connection:
         if self._connection is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import attrs
@@ -12,9 +12,10 @@ from kastra_core.api.meta import Condition, JsonObject, OwnerReference, Resource
 from kastra_core.api.references import Reference
 from kastra_core.api.selectors import LabelSelector, Requirement
 from kastra_core.controller import AbstractController, ready_status
-from kastra_core.errors import UserError, ValidationError
+from kastra_core.errors import ConflictError, NotFoundError, UserError, ValidationError
 from kastra_core.protocols.controller import Request, Result
-from kastra_core.resources import Applied, Decoded
+from kastra_core.protocols.store import UpdateResource
+from kastra_core.resources import Decoded
 from kastra_plugin_system.rules import LABEL, members
 
 __all__ = ["SystemController", "manager_of"]
@@ -36,6 +37,9 @@ class _Fault:
 
     reason: str
     text: str
+
+
+_ORPHANED = _Fault(_PENDING, "it was this System's and has no owner; it is taken back")
 
 
 class _NotOursError(UserError):
@@ -62,9 +66,10 @@ class SystemController(AbstractController):
     async def get_desired_state(self, resource: Resource) -> JsonObject:
         wanted = [reference for _, reference in members(resource)]
         decoded, faults = self._decoded(resource)
-        done = await self._apply(resource, decoded, faults)
+        await self._apply(resource, decoded, faults)
+        await self._adopt(resource, [key for key, fault in faults.items() if fault is _ORPHANED])
         await self._prune(resource, {reference.key for reference in wanted})
-        await self._take_back(resource, {one.resource.key for one in done if one.outcome == "created"})
+        await self._take_back(resource)
         now = await self.runtime.store.resources.get_many([reference.key for reference in wanted])
         return self._status(resource, wanted, now, faults)
 
@@ -84,45 +89,56 @@ class SystemController(AbstractController):
 
     @staticmethod
     def _owned(system: Resource, one: Embedded) -> JsonObject:
-        owner = OwnerReference(
-            api_version=system.api_version,
-            kind=system.kind,
-            name=system.metadata.name,
-            uid=system.metadata.uid,
-            controller=True,
-            block_owner_deletion=True,
-        )
         metadata = dict(one.manifest["metadata"])
         metadata["labels"] = {**(metadata.get("labels") or {}), LABEL: system.metadata.name}
-        metadata["ownerReferences"] = [owner.to_manifest()]
+        metadata["ownerReferences"] = [_owner(system).to_manifest()]
         return {**one.manifest, "metadata": metadata}
 
-    async def _apply(
-        self, system: Resource, wanted: Sequence[Decoded], faults: dict[ResourceKey, _Fault]
-    ) -> Sequence[Applied]:
+    async def _apply(self, system: Resource, wanted: Sequence[Decoded], faults: dict[ResourceKey, _Fault]) -> None:
         """Apply what is free or the System's own; the others get a fault."""
         try:
-            return await self._write(system, wanted)
+            await self._write(system, wanted)
         except UserError:
             # One is in the way of all: each by itself, so that the others are there.
-            done: list[Applied] = []
             for one in wanted:
                 try:
-                    done.extend(await self._write(system, [one]))
+                    await self._write(system, [one])
                 except _NotOursError as error:
                     faults[one.resource.key] = error.fault
                 except ValidationError as error:
                     faults[one.resource.key] = _Fault("Invalid", str(error))
-            return done
 
-    async def _write(self, system: Resource, items: Sequence[Decoded]) -> Sequence[Applied]:
+    async def _write(self, system: Resource, items: Sequence[Decoded]) -> None:
         def guard(live: Resource) -> None:
             fault = _foreign(system, live)
             if fault is not None:
                 raise _NotOursError(fault)
 
         # What the System says of its own resources holds, as with every controller.
-        return await self.runtime.client.apply(items, manager=manager_of(system), force=True, guard=guard)
+        await self.runtime.client.apply(items, manager=manager_of(system), force=True, guard=guard)
+
+    async def _adopt(self, system: Resource, keys: Sequence[ResourceKey]) -> None:
+        """Own what was the System's and has no owner now.
+
+        In one commit with the System as it was read: what a deletion leaves without owner at this moment stays so.
+
+        Raises: ConflictError: done, and the System was written by that, so it is to be looked at again.
+        """
+        if not keys:
+            return
+        found = (await self.runtime.store.resources.get_many(keys)).values()
+        operations = [UpdateResource(system, system.metadata.resource_version)]
+        for child in found:
+            if _foreign(system, child) is _ORPHANED:
+                owners = (*child.metadata.owner_references, _owner(system))
+                operations.append(
+                    UpdateResource(child.evolve(owner_references=owners), child.metadata.resource_version)
+                )
+        try:
+            await self.runtime.store.commit(operations)
+        except (ConflictError, NotFoundError):
+            return  # whoever wrote one of them has it looked at again
+        raise ConflictError(str(system.key), "it took resources back")
 
     async def _prune(self, system: Resource, named: Iterable[ResourceKey]) -> None:
         """Delete what the System made and names no more."""
@@ -130,22 +146,14 @@ class SystemController(AbstractController):
             if child.key not in named and not child.metadata.deletion_timestamp and _made_by(system, child):
                 await self.runtime.client.delete(child.key, uid=child.metadata.uid)
 
-    async def _take_back(self, system: Resource, created: Container[ResourceKey]) -> None:
-        """Delete what was made for a System that was deleted at the same moment; what was orphaned stays so."""
-        client, uid = self.runtime.client, system.metadata.uid
-        live = await client.get(system.key)
-        if live is not None and live.metadata.uid != uid:
-            live = None  # another one of the name
-        if live is not None and not live.metadata.deletion_timestamp:
+    async def _take_back(self, system: Resource) -> None:
+        """Delete what was made for a System that was deleted at the same moment."""
+        live = await self.runtime.client.get(system.key)
+        if live is not None and live.metadata.uid == system.metadata.uid and not live.metadata.deletion_timestamp:
             return
         for child in await self._owned_by(system):
-            owners = child.metadata.owner_references
-            if not _made_by(system, child):
-                continue
-            if child.key in created and all(owner.uid == uid for owner in owners):
-                await client.delete(child.key, uid=child.metadata.uid)
-            elif live is None:
-                await client.update(child.evolve(owner_references=tuple(o for o in owners if o.uid != uid)))
+            if _made_by(system, child) and all(o.uid == system.metadata.uid for o in child.metadata.owner_references):
+                await self.runtime.client.delete(child.key, uid=child.metadata.uid)
 
     async def _collect(self, request: Request) -> None:
         """Delete what a System of the name that is gone still owns: a process that was killed could not take it back.
@@ -240,7 +248,7 @@ def _not_ready(unready: Sequence[tuple[ResourceKey, _Fault]]) -> Condition:
 
 
 def _foreign(system: Resource, live: Resource) -> _Fault | None:
-    """Why a resource that is there is not to be touched; None: it is the System's, or was and nobody has it."""
+    """Why a resource that is there is not to be written; None: it is the System's."""
     if live.metadata.deletion_timestamp:
         return _Fault("Terminating", "it is being deleted, and made again when it is gone")
     owner = next((owner for owner in live.metadata.owner_references if owner.controller), None)
@@ -250,9 +258,20 @@ def _foreign(system: Resource, live: Resource) -> _Fault | None:
         told = f"it belongs to {owner.kind} {owner.name}; take it out of one of the two, or rename it"
         return _Fault("Conflict", told)
     if _made_by(system, live):
-        return None
+        return _ORPHANED
     hint = "rename it here, or delete that one (its spec is not lost: kastra export)"
     return _Fault("Conflict", f"it is there already and does not belong to this System; {hint}")
+
+
+def _owner(system: Resource) -> OwnerReference:
+    return OwnerReference(
+        api_version=system.api_version,
+        kind=system.kind,
+        name=system.metadata.name,
+        uid=system.metadata.uid,
+        controller=True,
+        block_owner_deletion=True,
+    )
 
 
 def _made_by(system: Resource, resource: Resource) -> bool:

@@ -42,16 +42,18 @@ _IN_COLLECTION = "collection = (SELECT id FROM collections WHERE name = ? AND le
 class _Remove(RemoteStep):
     """Result: how many of the rows, given as id and metadata, were there and are gone."""
 
-    def __init__(self, collection: str, rows: Sequence[tuple[int, str]]) -> None:
-        self.collection = collection
+    def __init__(self, collection: str, rows: Sequence[tuple[int, str]], holder: str | None) -> None:
+        self.collection, self.holder = collection, holder
         self.rows = orjson.dumps(list(rows)).decode()
         self.small_bytes = len(self.rows)
 
     def write(self, script: Script) -> None:
         script.add(
             "DELETE FROM vectors WHERE (id, metadata) IN"
-            " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?))",
+            " (SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?1))"
+            " AND holder = coalesce(?2, holder)",
             self.rows,
+            self.holder,
         )
         script.ask("changes()")
         script.add(
@@ -101,9 +103,14 @@ class Vectors:
                 logging.getLogger("kastra.libsql").warning("%s", err)
 
     async def delete(
-        self, collection: str, ids: Sequence[str] | None = None, where: Mapping[str, Any] | None = None
+        self,
+        collection: str,
+        ids: Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
+        *,
+        holder: str | None = None,
     ) -> int:
-        terms, values = prefilter(where)
+        terms, values = prefilter(where, holder)
         condition = f"collection = (SELECT id FROM collections WHERE name = ?){terms}"
         if ids is not None:
             condition += " AND name IN (SELECT value FROM json_each(?))"
@@ -119,12 +126,18 @@ class Vectors:
             if fits(orjson.loads(metadata), where)
         ]
         for start in range(0, len(found), _CHUNK_ROWS):
-            [count] = await self._writer.submit([_Remove(collection, found[start : start + _CHUNK_ROWS])])
+            [count] = await self._writer.submit([_Remove(collection, found[start : start + _CHUNK_ROWS], holder)])
             deleted += count
         return deleted
 
     async def query(
-        self, collection: str, vector: Sequence[float], *, k: int = 10, where: Mapping[str, Any] | None = None
+        self,
+        collection: str,
+        vector: Sequence[float],
+        *,
+        k: int = 10,
+        where: Mapping[str, Any] | None = None,
+        holder: str | None = None,
     ) -> Sequence[VectorMatch]:
         row = await self._server.first("SELECT id, length FROM collections WHERE name = ?", collection)
         if row is None:
@@ -137,15 +150,16 @@ class Vectors:
         wanted = array("f", vector).tobytes()
         if self._measures is None:
             self._measures = await self._probe()
-        if self._measures and self._index is not None:
+        # What somebody holds is quickly compared, and may be far from the nearest of all.
+        if self._measures and self._index is not None and not holder:
             near = await self._index.near(at, length, wanted, max(_OVERSAMPLING * k, _AT_LEAST))
             if near is not None:
-                found = await self._measured(collection, wanted, k, where, near)
+                found = await self._measured(collection, wanted, k, where, holder, near)
                 if len(found) == k:
                     return found
         if self._measures:
-            return await self._measured(collection, wanted, k, where, None)
-        return await self._compared(collection, vector, k, where)
+            return await self._measured(collection, wanted, k, where, holder, None)
+        return await self._compared(collection, vector, k, where, holder)
 
     async def _probe(self) -> bool:
         one = array("f", [1.0]).tobytes()
@@ -167,10 +181,16 @@ class Vectors:
         return True
 
     async def _measured(
-        self, collection: str, wanted: bytes, k: int, where: Mapping[str, Any] | None, among: list[int] | None
+        self,
+        collection: str,
+        wanted: bytes,
+        k: int,
+        where: Mapping[str, Any] | None,
+        holder: str | None,
+        among: list[int] | None,
     ) -> list[VectorMatch]:
         """The nearest by the server's exact distance, of all or of ``among``."""
-        terms, values = prefilter(where)
+        terms, values = prefilter(where, holder)
         bindings: list[Any] = [wanted, collection, len(wanted) // _FLOAT_BYTES, *values]
         if among is not None:
             terms += " AND id IN (SELECT value FROM json_each(?))"
@@ -213,10 +233,15 @@ class Vectors:
         return VectorMatch(name, max(-1.0, min(1.0, 1.0 - distance)), fields) if fits(fields, where) else None
 
     async def _compared(
-        self, collection: str, vector: Sequence[float], k: int, where: Mapping[str, Any] | None
+        self,
+        collection: str,
+        vector: Sequence[float],
+        k: int,
+        where: Mapping[str, Any] | None,
+        holder: str | None,
     ) -> list[VectorMatch]:
-        """The nearest of all, by this program's own arithmetic: the server has none."""
-        terms, values = prefilter(where)
+        """The nearest, by this program's own arithmetic: the server has none."""
+        terms, values = prefilter(where, holder)
         wanted = array("f", vector)
         norm = math.sqrt(sumprod(wanted, wanted))
         near: list[tuple[float, str, int]] = []
