@@ -4,8 +4,8 @@
 Needs Python 3.11 or newer, pip, and a clone. Nothing outside the clone is changed, but for pip's cache and for the
 weights of two small models, which go to the user's cache directory.
 
-    python3 tests/check.py                  all of it, about five minutes on two cores
-    python3 tests/check.py --fast           without local models and packaging, about three minutes
+    python3 tests/check.py                  all of it, ten minutes or less on two cores
+    python3 tests/check.py --fast           without local models and packaging, about eight minutes
     python3 tests/check.py --stage types    one stage (repeatable)
 """
 
@@ -15,6 +15,7 @@ import argparse
 import hashlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -239,6 +240,9 @@ def main() -> int:
     os.environ.setdefault("PYTHONUTF8", "1")
     # The tests start more than a thousand processes: compiling everything in each is half of their work.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So it is in a job that a shell began in the background; tests interrupt processes, which would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     outcomes: list[Outcome] = []
     started = time.monotonic()
     print(f"=== environment: {VENV.relative_to(ROOT)}", flush=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from kastra_core.api.meta import JsonObject
 from kastra_core.errors import AlreadyExistsError, VectorLengthError
 from kastra_core.protocols.store import (
     AppendMessages,
@@ -171,6 +172,69 @@ class ThreadCases(Cases):
         await store.commit([_vectors("c", "c")])
         await store.commit([DeleteThread("default", "t")])
         assert await _ids(store, "c") == ["a", "b", "c"]
+
+    async def test_a_search_among_what_a_holder_holds_finds_nothing_else(self, store: Store) -> None:
+        if store.vectors is None:
+            pytest.skip("this store has no vectors")
+        vectors = store.vectors
+        mine: list[tuple[str, list[float], JsonObject]] = [
+            (f"m{n:03}", [float(n), 1.0], {"odd": n % 2, "text": f'{n % 3} "ä"'}) for n in range(200)
+        ]
+        await store.commit(
+            [
+                UpsertVectors("c", mine, _HOLDER),
+                UpsertVectors("c", [("theirs", [1.0, 0.0], {"odd": 1, "text": '1 "ä"'})], "other"),
+                UpsertVectors("c", [("nobody's", [1.0, 0.0], {"odd": 1})]),
+                UpsertVectors("d", [("m001", [1.0, 0.0], {"odd": 1})], _HOLDER),
+            ]
+        )
+
+        async def found(collection: str = "c", **options: Any) -> list[str]:
+            return [match.id for match in await vectors.query(collection, [1.0, 0.0], **options)]
+
+        assert await found(k=2) == ["nobody's", "theirs"]
+        assert await found(k=2, holder=_HOLDER) == ["m199", "m198"]
+        assert await found(k=2, holder=_HOLDER, where={"odd": 0}) == ["m198", "m196"]
+        assert await found(k=2, holder=_HOLDER, where={"text": '1 "ä"'}) == ["m199", "m196"]
+        assert await found(k=2, holder=_HOLDER, where={"odd": 1, "text": '1 "ä"'}) == ["m199", "m193"]
+        assert len(await found(k=999, holder=_HOLDER)) == 200
+        assert await found("d", holder=_HOLDER) == ["m001"]
+        assert await found(holder="other") == ["theirs"]
+        assert await found(holder="other", where={"odd": 0}) == []
+        assert await found(holder="") == ["nobody's"]
+        assert await found(holder="unknown") == await found("none", holder=_HOLDER) == []
+        with pytest.raises(VectorLengthError):
+            await vectors.query("c", [1.0], holder="unknown")
+        await store.commit([UpsertVectors("c", [mine[199], ("theirs", [1.0, 0.1], {})], "other")])  # it moved
+        assert await found(k=1, holder=_HOLDER) == ["m198"]
+        assert await found(holder="other") == ["m199", "theirs"]
+        assert await vectors.delete("c", ["m198", "theirs", "nobody's"], holder=_HOLDER) == 1
+        assert await vectors.delete("c", holder="other", where={"odd": 1}) == 1
+        assert await vectors.delete("c", holder="unknown") == 0
+        assert await vectors.delete("c", holder="") == 1
+        assert await vectors.delete("c", where={"odd": 0}, holder=_HOLDER) == 99
+        assert await found(k=1, holder=_HOLDER) == ["m197"]
+        await store.commit([DeleteThread("default", "t")])
+        assert await found(holder=_HOLDER) == await found("d", holder=_HOLDER) == []
+        assert await found() == ["theirs"]
+        await store.commit([UpsertVectors("c", mine, _HOLDER)])
+        assert await vectors.delete("c", holder=_HOLDER) == 200
+        assert await found() == ["theirs"]
+
+    async def test_a_field_is_no_match_where_it_lies_deeper(self, store: Store) -> None:
+        if store.vectors is None:
+            pytest.skip("this store has no vectors")
+        deeper: JsonObject = {"a": "y", "in": {"a": "x"}}
+        items: list[tuple[str, list[float], JsonObject]] = [(f"d{n}", [1.0, 0.0], deeper) for n in range(20)]
+        items += [
+            ("x", [0.0, 1.0], {"a": "x"}),
+            ("quoted", [1.0, 0.0], {"a": '"a":"x"'}),
+            ("more", [1.0, 0.0], {"a": "xx"}),
+        ]
+        await store.vectors.upsert("c", items)
+        assert [m.id for m in await store.vectors.query("c", [1.0, 0.0], k=3, where={"a": "x"})] == ["x"]
+        assert [m.id for m in await store.vectors.query("c", [1.0, 0.0], k=3, where={"a": '"a":"x"'})] == ["quoted"]
+        assert await store.vectors.delete("c", where={"a": "x"}) == 1
 
     async def test_a_thread_takes_all_that_it_holds_with_it(self, store: Store) -> None:
         other = thread_holder("default", "t2")

@@ -170,9 +170,10 @@ def test_a_plugin_is_loaded_once(site: Site) -> None:
 def test_records_come_in_the_order_of_plugin_names_the_core_first(site: Site) -> None:
     for name in ("kp_b", "kp_a", "kp_c"):
         site.install(name, GOOD.format(name))
-    assert [name for name, _ in PluginManager().records("kastra_operations")] == [
-        "kastra-core", "kastra-core", "kp_a", "kp_b", "kp_c",
-    ]  # fmt: skip
+    names = [name for name, _ in PluginManager().records("kastra_operations")]
+    own = names.count("kastra-core")
+    assert own > 1
+    assert names == ["kastra-core"] * own + ["kp_a", "kp_b", "kp_c"]
 
 
 def test_an_entry_point_may_name_an_object(site: Site) -> None:
@@ -190,7 +191,8 @@ def test_extra_plugins_are_modules_by_name_or_objects(site: Site) -> None:
         extra=[("by-name", "kp_named"), ("by-object", plugin(operations=["obj.do"]))], discover=False
     )
     assert manager.faults == []
-    assert [name for name, _ in manager.records("kastra_operations")][2:] == ["by-name", "by-object"]
+    names = [name for name, _ in manager.records("kastra_operations")]
+    assert [name for name in names if name != "kastra-core"] == ["by-name", "by-object"]
 
 
 def test_a_blocked_plugin_is_not_even_imported(site: Site) -> None:

@@ -160,6 +160,26 @@ def test_a_chat_with_a_network_keeps_the_thread_and_nothing_but_answers_goes_int
     assert [row.split()[8] for row in rows[1:]] == ["t", "t"]
 
 
+def test_a_chat_says_whose_model_another_one_replaces(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    router = {"type": "embedding", "model": None, "options": {}}
+    office.route(router=router)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("/model\n/model openai/other\n/model default\n"))
+    done = office.kastra("chat", "network/desk", "--thread", "t")
+    own = "network/desk has no model of its own; what it calls answers with its own"
+    assert done.err.splitlines()[1:] == [own, "model openai/other, for what network/desk calls", own]
+
+
+def test_a_chat_with_what_keeps_no_conversation_says_so_once(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    office.route(BILLING, memory={"enabled": False})
+    monkeypatch.setattr(sys, "stdin", io.StringIO("One\nTwo\n"))
+    done = office.kastra("chat", "network/desk", "--thread", "t")
+    note = "note: network/desk keeps no conversation; each turn stands alone"
+    assert done.err.splitlines().count(note) == 1
+    office.route(BILLING)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("One\n"))
+    assert "keeps no conversation" not in office.kastra("chat", "network/desk", "--thread", "t").err
+
+
 def test_a_network_without_input_says_how_to_give_some(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     office.route(DONE)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO()))

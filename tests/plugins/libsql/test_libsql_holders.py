@@ -134,6 +134,82 @@ async def test_nothing_of_it_reads_a_whole_table_of_a_file(tmp_path: Path) -> No
     assert scans(path, seen) == []
 
 
+def _plans(path: Path, statements: list[tuple[str, Any]]) -> list[str]:
+    """How the vectors are found by each statement that looks for some of a holder, apart from known rows."""
+    connection = apsw.Connection(str(path))
+    for name in ("vec_distance_cosine", "vector_distance_cos"):  # for the plan only
+        connection.create_scalar_function(name, lambda *_: 0.0, 2)
+    try:
+        return [
+            detail
+            for sql, bindings in statements
+            if "AND holder = ?" in sql and sql.lstrip().startswith("SELECT")
+            for *_, detail in connection.execute(f"EXPLAIN QUERY PLAN {sql}", bindings)
+            if " vectors" in detail and "INTEGER PRIMARY KEY (rowid=?)" not in detail
+        ]
+    finally:
+        connection.close()
+
+
+async def _search(store: Store) -> None:
+    """What nobody holds, and what another holds, is much; what is searched is two."""
+    many = [(f"v{n:03}", [1.0, float(n)], {"a": "b"}) for n in range(300)]
+    await store.commit([*THREAD, UpsertVectors("memory", many[:150], "other"), UpsertVectors("memory", many[150:])])
+    assert store.vectors is not None
+    assert len(await store.vectors.query("memory", [1.0, 0.1], k=3, where={"n": 1}, holder=HOLDER)) == 1
+    assert len(await store.vectors.query("memory", [1.0, 0.1], k=3, holder=HOLDER)) == 2
+    assert await store.vectors.delete("memory", where={"a": "b"}, holder=HOLDER) == 0
+    assert await store.vectors.delete("memory", holder=HOLDER) == 2
+
+
+_BY_HOLDER = "USING INDEX vectors_holder (holder=? AND collection=?"
+
+
+async def test_a_search_among_what_a_thread_holds_reads_no_other_vector_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "k.db"
+    store = await open_file(f"file:{path}", {})
+    await store.vectors.upsert("memory", [("first", [1.0, 1.0], {})])
+    await store.vectors.query("memory", [1.0, 1.0])
+    seen: list[tuple[str, Any]] = []
+
+    def trace(_: Any, sql: str, bindings: Any) -> bool:
+        seen.append((sql, bindings))
+        return True
+
+    assert store._writer._connection is not None
+    assert store.vectors._connection is not None
+    store._writer._connection.exec_trace = store.vectors._connection.exec_trace = trace
+    await _search(store)
+    await store.aclose()
+    plans = _plans(path, seen)
+    assert len(plans) >= 4
+    assert [detail for detail in plans if _BY_HOLDER not in detail] == []
+
+
+@pytest.mark.parametrize("vectors", [True, False], ids=["server", "client"])
+async def test_a_search_among_what_a_thread_holds_reads_no_other_vector_of_a_server(
+    hrana: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vectors: bool
+) -> None:
+    pytest.importorskip("libsql_client", reason="the optional library libsql-client is not installed")
+    from kastra_plugin_libsql._remote.client import Server
+
+    seen: list[tuple[str, Any]] = []
+    once = Server.once
+
+    async def noted(self: Server, statements: Any, *arguments: Any) -> Any:
+        seen.extend(statements)
+        return await once(self, statements, *arguments)
+
+    async with hrana.HranaServer(tmp_path / "k.db", vectors=vectors) as server:
+        store = await open_store(server.url("ws"), {})
+        monkeypatch.setattr(Server, "once", noted)
+        await _search(store)
+        await store.aclose()
+    plans = _plans(tmp_path / "k.db", seen)
+    assert len(plans) >= 4
+    assert [detail for detail in plans if _BY_HOLDER not in detail] == []
+
+
 async def test_nothing_of_it_reads_a_whole_table_of_a_server(
     hrana: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -210,17 +286,19 @@ async def test_vectors_of_a_former_schema_have_no_holder_until_they_are_written_
 
 
 @pytest.fixture
-async def places(hrana: Any, tmp_path: Path) -> AsyncIterator[tuple[str, str]]:
+async def places(hrana: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, str]]:
     """URLs of a file and of a server."""
     pytest.importorskip("libsql_client", reason="the optional library libsql-client is not installed")
+    monkeypatch.chdir(tmp_path)  # where a copy of a server's database comes to lie
     async with hrana.HranaServer(tmp_path / "server.db") as server:
         yield f"file:{tmp_path}/file.db", server.url("ws")
 
 
 @pytest.mark.parametrize(("source", "target"), [(0, 0), (0, 1), (1, 0)])
 async def test_who_holds_a_vector_is_in_the_backup(
-    places: tuple[str, str], tmp_path: Path, source: int, target: int
+    places: tuple[str, str], tmp_path: Path, source: int, target: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)  # what a server held before a restore is kept in the working directory
     store = await open_store(places[source], {})
     await store.commit([*THREAD, UpsertVectors("memory", [("other", [1.0, 1.0], {})])])
     await store.aclose()

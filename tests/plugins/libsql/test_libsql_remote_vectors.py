@@ -102,6 +102,25 @@ async def test_search_by_the_index_finds_nine_of_ten(hrana: Any, tmp_path: Path,
         await store.aclose()
 
 
+async def test_what_somebody_holds_is_searched_exactly_beside_the_index(
+    hrana: Any, tmp_path: Path, connect: Open
+) -> None:
+    rows = clustered(Random(4), 200)
+    async with hrana.HranaServer(tmp_path / "k.db", backend="libsql") as server:
+        store = await connect(server, vector_index=True)
+        items: list[tuple[str, list[float], dict[str, Any]]] = [(name, row, {}) for name, row in rows.items()]
+        await store.vectors.upsert("c", items[20:])
+        far = [[-x for x in row] for _, row, _ in items[:20]]
+        held = [(name, row, {"n": n}) for n, ((name, _, _), row) in enumerate(zip(items, far))]
+        await store.commit([UpsertVectors("c", held, "holder")])
+        server.log.clear()
+        wanted = rows["v0020"]  # the nearest of all are others'
+        expected = nearest({name: row for name, row, _ in held}, wanted, 5)
+        assert [match.id for match in await store.vectors.query("c", wanted, k=5, holder="holder")] == expected
+        assert not any("vector_top_k" in text for one in server.log.requests for text in one.sql)
+        await store.aclose()
+
+
 async def test_the_index_follows_all_writers(hrana: Any, tmp_path: Path, connect: Open) -> None:
     random = Random(3)
     rows = clustered(random, 100)

@@ -13,6 +13,7 @@ from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import JsonObject, OwnerReference, condition_of
 from kastra_core.controller import failed_status
 from kastra_core.protocols.controller import Request
+from kastra_core.protocols.store import UpdateResource
 from kastra_core.testing.controller import ControllerConformance, MiniRuntime
 from kastra_plugin_agent.hooks import kastra_resource_kinds as agent_kinds
 from kastra_plugin_system.controller import SystemController
@@ -263,6 +264,28 @@ async def test_what_was_orphaned_meanwhile_is_not_deleted(systems: Any) -> None:
     await controller.reconcile(Request("default", "shop"))
     agent = await runtime.client.require(systems.key("Agent", "a"))
     assert agent.metadata.owner_references == ()
+
+
+async def test_what_is_orphaned_while_it_is_taken_back_stays_without_owner(systems: Any, monkeypatch: Any) -> None:
+    runtime = MiniRuntime.of(*system_kinds(), *agent_kinds())
+    (system,) = await runtime.apply([systems.manifest(agents=[systems.agent("a")])])
+    controller = SystemController(runtime)
+    await controller.reconcile(Request("default", "shop"))
+    agent = await runtime.client.require(systems.key("Agent", "a"))
+    await runtime.client.update(agent.evolve(owner_references=()))
+    kind: Any = type(runtime.store)
+    commit = kind.commit
+
+    async def the_deletion_comes_first(store: Any, operations: list[Any]) -> Any:
+        if any(isinstance(one, UpdateResource) and one.resource.metadata.owner_references for one in operations):
+            monkeypatch.setattr(kind, "commit", commit)
+            await runtime.client.delete(system.key, propagation="orphan")
+        return await commit(store, operations)
+
+    monkeypatch.setattr(kind, "commit", the_deletion_comes_first)
+    await controller.reconcile(Request("default", "shop"))
+    left = await runtime.client.require(agent.key)
+    assert (left.metadata.uid, left.metadata.owner_references) == (agent.metadata.uid, ())
 
 
 def _left_over(systems: Any, name: str, *, uid: str = "dead", more: Sequence[OwnerReference] = ()) -> JsonObject:

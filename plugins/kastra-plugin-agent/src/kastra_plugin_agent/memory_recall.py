@@ -122,8 +122,10 @@ async def recall(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     made = await _embedded(ctx, [arguments["question"][:EMBEDDED_CHARACTERS]], "query", arguments.get("embeddings"))
     top, exclude = arguments["topK"], set(arguments["exclude"])
     # Two vectors a turn, and those that are not wanted may be the nearest.
+    where = arguments["where"]
+    holder = thread_holder(where["namespace"], where["thread"]) if where.get("thread") else None
     matches = await vectors.query(
-        made["collection"], made["vectors"][0], k=2 * (top + len(exclude)), where=arguments["where"]
+        made["collection"], made["vectors"][0], k=2 * (top + len(exclude)), where=where, holder=holder
     )
     turns: dict[str, JsonObject] = {}
     for match in matches:

@@ -33,9 +33,11 @@ def fits(metadata: JsonObject, where: Mapping[str, Any] | None) -> bool:
 
 def prefilter(where: Mapping[str, Any] | None, holder: str | None) -> tuple[str, list[Any]]:
     """The holder, and what of ``where`` SQL can decide; all of ``where`` is checked again after."""
-    terms, values = "", []
+    terms = ""
+    values: list[Any] = []
     if holder is not None:
-        terms, values = f" AND holder = ? AND holder {'<>' if holder else '='} ''", [holder]  # as the index has it
+        terms = f" AND holder = ? AND holder {'<>' if holder else '='} ''"  # as the index has it
+        values = [holder]
     for name, value in (where or {}).items():
         if isinstance(value, str):
             # One text has one form in our JSON, and to look for it is quicker than to read the JSON.

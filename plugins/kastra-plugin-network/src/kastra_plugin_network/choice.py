@@ -14,8 +14,12 @@ from kastra_core.errors import nearest
 from kastra_core.serde import type_word
 from kastra_plugin_network.members import Member, MisfitError
 
-__all__ = ["Choice", "ChoiceError", "choice_schema", "read_choice", "read_object"]
+__all__ = ["ASKED_CHARS", "REASON_CHARS", "Choice", "ChoiceError", "choice_schema", "read_choice", "read_object"]
 
+REASON_CHARS = 200
+"""Of the reason that a small model gives; one sentence."""
+ASKED_CHARS = 600
+"""Of the input that it writes; with the reason well within 1,024 tokens."""
 _NOBODY = ("", "null", "none", "nobody")
 """What models write in place of null."""
 _MOST_TRIES = 20
@@ -56,18 +60,22 @@ class Choice:
     """The router cannot react to a failure of the member."""
 
 
-def choice_schema(names: Iterable[str], *, nobody: bool = True) -> JsonObject:
-    """JSON schema of a model's answer; strict modes of the model APIs take it.
+def choice_schema(names: Iterable[str], *, nobody: bool = True, bounded: bool = False) -> JsonObject:
+    """JSON schema of a model's answer; strict modes of the model APIs take it, unless it is ``bounded``.
 
+    Args:
+        bounded: texts have a ``maxLength``, which strict modes refuse; it keeps small models from never ending.
     The reason comes first: a model that writes it before it decides decides better.
     """
     agent: JsonObject = {"type": "string", "enum": list(names)}
+    reason: JsonObject = {"type": "string", "maxLength": REASON_CHARS} if bounded else {"type": "string"}
+    asked: JsonObject = {"type": "string", "maxLength": ASKED_CHARS} if bounded else {"type": "string"}
     return {
         "type": "object",
         "properties": {
-            "reason": {"type": "string"},
+            "reason": reason,
             "agent": {"anyOf": [agent, {"type": "null"}]} if nobody else agent,
-            "input": {"type": "string"},
+            "input": asked,
             "done": {"type": "boolean"},
         },
         "required": ["reason", "agent", "input", "done"],

@@ -190,8 +190,8 @@ class NetworkController(AbstractController):
             kind = "model"
             weak = model is None or (model is not router.model and is_keyless(models, str(model)))
             if weak and embeddings:
-                kind = "auto"
-                notes.append("the nearest description decides (router type auto), as its model needs no account")
+                kind = "embedding"
+                notes.append("the nearest description decides (router type embedding), as its model needs no account")
         shown = str(model) if model is not None else ""
         faults = list(self._faults(spec, kind, model, embeddings, notes))
         if kind == "embedding" and router.answer != "router":

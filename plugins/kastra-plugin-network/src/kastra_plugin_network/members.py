@@ -44,6 +44,8 @@ class Member:
     """JSON schema of its input; None: text."""
     at_most_once: bool = False
     """Its resource says ``idempotent: false``: after a crash it is not called again unless it had ended."""
+    examples: tuple[str, ...] = ()
+    """Requests that are meant for it."""
     _validator: Any = _UNCHECKED
 
     @property
@@ -68,6 +70,7 @@ class Member:
             "kind": self.kind,
             "description": self.description,
             "inputSchema": dict(self.schema) if self.schema is not None else None,
+            "examples": list(self.examples),
         }
 
     def fit(self, given: JsonValue) -> JsonValue:
@@ -142,6 +145,7 @@ def members_of(ctx: RunContext, target: Resource) -> dict[str, Member]:
             use.description or description_of(pinned),
             schema if isinstance(schema, Mapping) and schema else None,
             pinned.spec.get("idempotent") is False,
+            use.examples,
         )
     return out
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -10,21 +11,32 @@ from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import KastraError, ModelError, OperationError
 from kastra_core.protocols.model import EmbeddingRequest
 from kastra_core.protocols.runner import OperationContext
+from kastra_plugin_network.prompts import text_of
 
 __all__ = ["embedding", "plan"]
 
 _LONGEST_TEXT = 4000
 """Characters of a text of which a vector is made."""
 _MOST_VECTORS = 4096
+_NEAREST = 3
+"""How many of a member's texts (description and examples) count: the nearest ones. Of the nearest alone, of two, three
+and all, three were best both with written examples and with real requests as examples."""
+_SHORT_BYTES = 60
+"""UTF-8 bytes of a request that may be a follow-up, which says too little by itself: 60 letters, 20 Chinese signs."""
+_PREVIOUS_CHARS = 1000
 _vectors: dict[tuple[str, str], tuple[float, ...]] = {}
 """(provider/model, text of a candidate) -> unit vector; the same in all runs of the process."""
 
 
 async def embedding(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
-    """Choose the candidate whose description is nearest in meaning to the request.
+    """Choose the candidate whose description and examples are nearest in meaning to the request.
+
+    A candidate's score is the mean of the best three cosines of the request to "name: description" and its examples.
+    Of a short request in a conversation it is the mean of that score and the one of the request after the user's
+    message before it: what follows something up counts, and what begins something else does.
 
     Arguments: as of every ``router.<type>``; ``options.embeddings`` ("provider/name") says what makes the vectors.
-    Result: ``{agent, input, reason, done, scores, margin, usage, model}``; scores are cosines, ``margin`` is the
+    Result: ``{agent, input, reason, done, scores, margin, usage, model}``; scores are (means of) cosines, ``margin`` is the
     best one less the next one (1 for a single candidate).
     Raises: OperationError (EmbeddingsMissing); what the provider says.
     """
@@ -60,26 +72,31 @@ async def embedding(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
             )
         return [_unit(vector) for vector in response.vectors]
 
-    texts = [_passage(candidate) for candidate in candidates]
-    missing = list(dict.fromkeys(text for text in texts if (model, text) not in _vectors))
+    passages = {candidate["name"]: _passages(candidate) for candidate in candidates}
+    texts = list(dict.fromkeys(text for own in passages.values() for text in own))
+    missing = [text for text in texts if (model, text) not in _vectors]
     made: dict[str, tuple[float, ...]] = {}
     if missing:
         made = dict(zip(missing, await vectors_of(missing, "passage")))
         if len(_vectors) + len(made) > _MOST_VECTORS:
             _vectors.clear()
         _vectors.update({(model, text): vector for text, vector in made.items()})
-    known = [made[text] if text in made else _vectors[(model, text)] for text in texts]
-    [asked] = await vectors_of([request[:_LONGEST_TEXT]], "query")
+    known = {text: made[text] if text in made else _vectors[(model, text)] for text in texts}
+    queries = _queries(request, arguments.get("conversation") or ())
+    asked = await vectors_of(queries, "query")
+    if len({len(vector) for vector in (*asked, *known.values())}) > 1:
+        raise OperationError(f"{model} gives vectors of different lengths", reason="BadResponse")
     scores = {}
-    for candidate, vector in zip(candidates, known):
-        if len(vector) != len(asked):
-            raise OperationError(f"{model} gives vectors of different lengths", reason="BadResponse")
-        scores[candidate["name"]] = round(math.fsum(map(float.__mul__, asked, vector)), 6)
+    for member, own in passages.items():
+        vectors = [known[text] for text in own]
+        scores[member] = round(math.fsum(_nearness(query, vectors) for query in asked) / len(asked), 6)
     ranked = sorted(scores, key=lambda name: -scores[name])
     best = ranked[0]
     if len(ranked) > 1:
         margin = round(scores[best] - scores[ranked[1]], 6)
-        reason = f"its description is nearest to the request: {scores[best]:.3f}, {margin:.3f} before {ranked[1]}"
+        what = "description and examples are" if len(passages[best]) > 1 else "description is"
+        to = "request, alone and after the one before it" if len(queries) > 1 else "request"
+        reason = f"its {what} nearest to the {to}: {scores[best]:.3f}, {margin:.3f} before {ranked[1]}"
     else:
         margin, reason = 1.0, f"it is the only member ({scores[best]:.3f})"
     return {
@@ -94,10 +111,30 @@ async def embedding(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     }
 
 
-def _passage(candidate: JsonObject) -> str:
+def _passages(candidate: JsonObject) -> list[str]:
+    """The texts that a request is compared with."""
     description = candidate.get("description") or ""
     text = f"{candidate['name']}: {description}" if description else str(candidate["name"])
-    return text[:_LONGEST_TEXT]
+    return list(dict.fromkeys(each[:_LONGEST_TEXT] for each in (text, *(candidate.get("examples") or ()))))
+
+
+def _queries(request: str, conversation: Sequence[JsonObject]) -> list[str]:
+    """The request; a short one also after the user's message before it."""
+    queries = [request[:_LONGEST_TEXT]]
+    if len(request.encode(errors="replace")) <= _SHORT_BYTES:
+        before = next((text for said in reversed(conversation) if said["role"] == "user" and (text := _said(said))), "")
+        if before:
+            queries.append(f"{before[:_PREVIOUS_CHARS]}\n{request}")
+    return queries
+
+
+def _said(message: JsonObject) -> str:
+    return text_of(message).strip()
+
+
+def _nearness(query: Sequence[float], vectors: Sequence[Sequence[float]]) -> float:
+    best = heapq.nlargest(_NEAREST, (math.fsum(map(float.__mul__, query, vector)) for vector in vectors))
+    return math.fsum(best) / len(best)
 
 
 def _unit(vector: Sequence[float]) -> tuple[float, ...]:
@@ -119,9 +156,9 @@ async def plan(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     kind = arguments.get("type")
     why = ""
     if kind is None:
-        kind = "auto" if weak and embeddings else "model"
-        if kind == "auto":
-            why = "the nearest description decides (router type auto)"
+        kind = "embedding" if weak and embeddings else "model"
+        if kind == "embedding":
+            why = "the nearest description decides (router type embedding)"
             if model is not None:
                 why = f"models without an account are small, so {why}"
     return {"type": kind, "weak": weak, "why": why}

@@ -13,6 +13,8 @@ from kastra_plugin_network.spec import NetworkSpec
 
 __all__ = [
     "CONVERSATION_CHARS",
+    "EXAMPLES",
+    "EXAMPLE_CHARS",
     "INPUT_CHARS",
     "MANY_RESULTS",
     "OLD_RESULT_CHARS",
@@ -50,6 +52,10 @@ SAID_CHARS = 8_000
 """Of one earlier message, for members; there are at most ``memory.maxMessages`` of the thread."""
 STATE_CHARS = 4_000
 """Of the shared state, in JSON."""
+EXAMPLES = 4
+"""Of a member, that a router's model is told."""
+EXAMPLE_CHARS = 160
+"""Of one of them."""
 
 _CHOOSE = """\
 You route a request to members of a team. You do not answer it yourself.
@@ -118,6 +124,9 @@ def system_text(spec: NetworkSpec, members: Iterable[Member]) -> str:
         line = f"- {member.name} ({member.kind.lower()})"
         if member.description:
             line += f": {member.description}"
+        if member.examples:
+            given = [" ".join(cut(text, EXAMPLE_CHARS).split()) for text in member.examples[:EXAMPLES]]
+            line += f" For example: {' | '.join(given)}"
         if member.schema is not None:
             with_schema = True
             line += f" Input schema: {cut(orjson.dumps(member.schema).decode(), RESULT_CHARS)}"

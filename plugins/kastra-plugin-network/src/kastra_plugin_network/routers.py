@@ -56,6 +56,8 @@ class Plan:
     """What the router's model is told."""
     schema: JsonObject
     """Of the model's choice."""
+    bounded: JsonObject
+    """The same with bounds on its texts, for models without account."""
     candidates: Sequence[JsonObject]
     """The members, as operations get them."""
 
@@ -124,7 +126,7 @@ async def way_of(ctx: RunContext, spec: NetworkSpec) -> Way:
         asked = {"type": kind, "model": str(model) if model else None, "embeddings": router.embeddings}
         found = await ctx.perform("network.plan", asked, name="plan")
         kind, weak = found["type"], found["weak"]
-        if kind == "auto" and router.type is None:
+        if kind == "embedding" and router.type is None:
             why = "; ".join(text for text in (why, found["why"]) if text)
         else:
             why = ""
@@ -161,29 +163,36 @@ async def _by_model(
     told = situation(now.request, now.conversation, now.done, await now.state(ctx))
     messages = [plan.system, message("user", told)]
     request = {**way.request, "show": False}
-    repaired = 0
+    repaired, bounded = 0, way.weak
     while True:
-        schema = {"response_schema": plan.schema} if now.schema else {}
+        schema = {"response_schema": plan.bounded if bounded else plan.schema} if now.schema else {}
+        response: Any = None
+        text, endless = "", False
         try:
             response = await ctx.perform("model.chat", {**request, **schema, "messages": messages}, name=_ROUTE)
         except OperationError as error:
-            if not (now.schema and error.reason == "InvalidRequest" and _OF_A_SCHEMA.search(error.message)):
+            if now.schema and error.reason == "InvalidRequest" and _OF_A_SCHEMA.search(error.message):
+                now.schema = False
+                if ctx.streaming:
+                    told = f"the router's model takes no schema, it is asked without one ({error.message})"
+                    await ctx.emit({"type": "note", "message": told})
+                continue
+            if error.reason != "BadResponse":
                 raise
-            now.schema = False
-            if ctx.streaming:
-                told = f"the router's model takes no schema, it is asked without one ({error.message})"
-                await ctx.emit({"type": "note", "message": told})
-            continue
-        text, wrong = _answer_of(response), ""
+            # What a provider that reads JSON itself says of JSON that is broken, cut or does not fit.
+            wrong, endless = error.message, True
         try:
+            if response is None:
+                raise ChoiceError(wrong)
+            text = _answer_of(response)
             choice = read_choice(
                 read_object(text), plan.members, now.request, router="model", repaired=repaired, scores=scores or {}
             )
             _sensible(choice, plan, now)
         except ChoiceError as error:
             wrong = error.message
-            if response.get("finish_reason") == "length":
-                wrong = f"it was cut at the model's limit of output tokens ({wrong})"
+            if response is not None and response.get("finish_reason") == "length":
+                wrong, endless = f"it was cut at the model's limit of output tokens ({wrong})", True
         else:
             if choice.member is None and not choice.done:
                 raise NoCandidateError(choice.reason or "the router says that no member fits")
@@ -193,9 +202,17 @@ async def _by_model(
         if repaired >= plan.spec.router.max_repairs:
             raise UnusableError(f"the router's choice cannot be carried out: {wrong}")
         repaired += 1
+        if endless and not bounded:
+            bounded = await _needs_no_account(ctx, request)
         # Its text alone: a call of a tool that nobody offered would have to be answered.
         said = cut(text, RESULT_CHARS) if text.strip() else "(nothing)"
         messages += [message("assistant", said), message("user", repair_text(wrong))]
+
+
+async def _needs_no_account(ctx: RunContext, request: JsonObject) -> bool:
+    asked = {"type": "model", "model": f"{request['provider']}/{request['model']}", "embeddings": None}
+    found = await ctx.perform("network.plan", asked, name="plan")
+    return bool(found["weak"])
 
 
 def _answer_of(response: Any) -> str:

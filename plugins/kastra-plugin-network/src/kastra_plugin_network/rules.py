@@ -10,7 +10,7 @@ from kastra_core.api.meta import Resource
 from kastra_core.api.references import Reference, parse_reference
 from kastra_core.errors import InvalidReferenceError, Problem, nearest
 from kastra_core.serde import typed
-from kastra_plugin_network.spec import LISTS, MemberUse, NetworkSpec, RouterSpec
+from kastra_plugin_network.spec import LISTS, LONGEST_EXAMPLE, MOST_EXAMPLES, MemberUse, NetworkSpec, RouterSpec
 
 __all__ = ["ROUTER_TYPES", "member_uses", "reference_of", "references", "uses_of", "validate"]
 
@@ -61,6 +61,7 @@ def validate(resource: Resource) -> Iterable[Problem]:
     spec = typed(resource.spec, NetworkSpec)
     seen: dict[str, str] = {}
     for path, kind, use in member_uses(spec):
+        yield from _example_problems(use, path)
         try:
             reference_of(resource, use, kind, path)
         except InvalidReferenceError as error:
@@ -91,6 +92,19 @@ def validate(resource: Resource) -> Iterable[Problem]:
     if scaling.max_replicas is not None and scaling.max_replicas < max(1, scaling.min_replicas):
         least = max(1, scaling.min_replicas)
         yield Problem(f"expected at least {least}, found {scaling.max_replicas}", "spec.scaling.maxReplicas")
+
+
+def _example_problems(use: MemberUse, path: str) -> Iterable[Problem]:
+    if len(use.examples) > MOST_EXAMPLES:
+        hint = "a few that differ do more than many that are alike"
+        yield Problem(f"{len(use.examples)} examples, at most {MOST_EXAMPLES}", f"{path}.examples", hint=hint)
+    for at, text in enumerate(use.examples):
+        if not text.strip():
+            yield Problem("expected a text, found an empty one", f"{path}.examples[{at}]")
+        elif len(text) > LONGEST_EXAMPLE:
+            hint = "an example is a request as people put it"
+            told = f"{len(text)} characters, at most {LONGEST_EXAMPLE}"
+            yield Problem(told, f"{path}.examples[{at}]", hint=hint)
 
 
 def _router_problems(router: RouterSpec, names: list[str]) -> Iterable[Problem]:

@@ -32,6 +32,7 @@ from kastra_plugin_network.state import shared_by
 __all__ = ["NetworkRunner"]
 
 _PLANS = 256
+_REMEDY = "; name a member in spec.router.fallback that gets what nobody else fits"
 _ROLES = ("system", "user", "assistant", "tool")
 
 
@@ -67,6 +68,7 @@ class NetworkRunner:
             members,
             message("system", system_text(spec, members.values())),
             choice_schema(members),
+            choice_schema(members, bounded=True),
             [member.candidate() for member in members.values()],
         )
         if len(self._plans) >= _PLANS:
@@ -150,10 +152,11 @@ class _Loop:
                 refused = Choice(member=None, input=None, asked="", reason=nobody.message, router=self.way.type)
                 await self.ctx.emit(_decision(now.step, refused, self.plan))
             last = now.done[-1] if now.done else None
+            remedy = "" if self.plan.spec.router.fallback else _REMEDY
             if last is not None and last.error is not None:
-                told = f"{last.member} failed: {last.error['message']}; then {nobody.message}"
+                told = f"{last.member} failed: {last.error['message']}; then {nobody.message}{remedy}"
                 raise self._failed(told, "MemberFailed") from nobody
-            raise self._failed(nobody.message, "NoCandidate") from nobody
+            raise self._failed(f"{nobody.message}{remedy}", "NoCandidate") from nobody
 
     def _fallback(self, why: str) -> Choice | None:
         """The fallback with the user's words, once."""

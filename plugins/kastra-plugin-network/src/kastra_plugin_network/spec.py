@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import attrs
@@ -15,6 +15,8 @@ from kastra_core.serde import FieldError, converter, structure_object, type_word
 __all__ = [
     "CHOICE_S",
     "LISTS",
+    "LONGEST_EXAMPLE",
+    "MOST_EXAMPLES",
     "MemberUse",
     "MemorySpec",
     "ModelSpec",
@@ -27,11 +29,15 @@ LISTS: Mapping[str, str] = {"agents": "Agent", "workflows": "Workflow", "tools":
 """Lists of members in their order -> the kind that an entry means when it names none."""
 CHOICE_S = Duration(60)
 """How long a router of a plugin may take by default."""
+MOST_EXAMPLES = 50
+"""Of one member: each is a vector in the memory of the process."""
+LONGEST_EXAMPLE = 500
+"""Characters of an example."""
 
 
 @attrs.frozen(kw_only=True)
 class MemberUse:
-    """A member. In a manifest a reference, or {name, ref | refName | namespace, kind, description}."""
+    """A member. In a manifest a reference, or {name, ref | refName | namespace, kind, description, examples}."""
 
     name: str
     """What the router sees; default: the name of what is referred to."""
@@ -39,6 +45,8 @@ class MemberUse:
     """What the manifest says: a text, or an object with name, namespace, ref, refName, kind."""
     description: str = ""
     """Said to the router in place of the resource's own description."""
+    examples: tuple[str, ...] = ()
+    """Requests that are meant for the member, as people put them; a router compares others with them."""
 
 
 @attrs.frozen(kw_only=True)
@@ -53,9 +61,9 @@ class RouterSpec:
     }
 
     type: str | None = None
-    """model: a model chooses. embedding: the member whose description is nearest. auto: embedding, and the model when
-    two are about as near. Another word: the operation router.WORD of a plugin. Default: model; auto where a provider
-    without account answers in place of the router's own model."""
+    """model: a model chooses. embedding: the member whose description and examples are nearest. auto: embedding, and
+    the model when two are about as near. Another word: the operation router.WORD of a plugin. Default: model;
+    embedding where a provider without account answers in place of the router's own model."""
     model: ModelSpec | None = None
     """Default: the configuration's ``defaultModel``, else a provider that needs no account."""
     instructions: str = ""
@@ -133,7 +141,7 @@ class NetworkSpec:
     scaling: ScalingSpec = attrs.field(factory=ScalingSpec)
 
 
-_MEMBER_FIELDS = ("description", "kind", "name", "namespace", "ref", "refName")
+_MEMBER_FIELDS = ("description", "examples", "kind", "name", "namespace", "ref", "refName")
 
 
 def _state(value: Any, _: Any) -> StateSpec:
@@ -152,16 +160,26 @@ def _member(value: Any, _: Any) -> MemberUse:
             hint = "a member is named here and described by a resource of its own"
             known = ", ".join(_MEMBER_FIELDS)
             raise FieldError(f"unknown field {key!r}; known fields: {known}", path=str(key), hint=hint)
-        if not isinstance(item, str):
+        if key != "examples" and not isinstance(item, str):
             raise FieldError(f"expected a string, found {type_word(item)}", path=str(key))
     target = value.get("ref") or value.get("refName") or value.get("name")
     if not target:
         raise FieldError("expected name, ref or refName")
     return MemberUse(
         name=value.get("name") or _last(target),
-        reference={key: item for key, item in value.items() if key != "description"},
+        reference={key: item for key, item in value.items() if key not in ("description", "examples")},
         description=value.get("description", ""),
+        examples=_examples(value.get("examples", ())),
     )
+
+
+def _examples(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        raise FieldError(f"expected a list of texts, found {type_word(given)}", path="examples")
+    for at, text in enumerate(given):
+        if not isinstance(text, str):
+            raise FieldError(f"expected a string, found {type_word(text)}", path=f"examples[{at}]")
+    return tuple(given)
 
 
 def _last(reference: str) -> str:

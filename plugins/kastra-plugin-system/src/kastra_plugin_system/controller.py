@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import attrs
@@ -24,6 +25,8 @@ _PENDING = "Pending"
 """Reason of a resource whose controller has not looked at it yet: a moment later it says more."""
 _MOST_TOLD = 10
 """Resources that a message names."""
+_TRIES = 8
+"""How often resources are taken back again after another writer came first."""
 
 
 def manager_of(system: Resource) -> str:
@@ -122,23 +125,23 @@ class SystemController(AbstractController):
 
         In one commit with the System as it was read: what a deletion leaves without owner at this moment stays so.
 
-        Raises: ConflictError: done, and the System was written by that, so it is to be looked at again.
+        Raises: ConflictError: the System was written, mostly by this, and is to be looked at again.
         """
-        if not keys:
-            return
-        found = (await self.runtime.store.resources.get_many(keys)).values()
-        operations = [UpdateResource(system, system.metadata.resource_version)]
-        for child in found:
-            if _foreign(system, child) is _ORPHANED:
-                owners = (*child.metadata.owner_references, _owner(system))
-                operations.append(
-                    UpdateResource(child.evolve(owner_references=owners), child.metadata.resource_version)
-                )
-        try:
-            await self.runtime.store.commit(operations)
-        except (ConflictError, NotFoundError):
-            return  # whoever wrote one of them has it looked at again
-        raise ConflictError(str(system.key), "it took resources back")
+        client, version = self.runtime.client, system.metadata.resource_version
+        for _ in range(_TRIES if keys else 0):
+            operations = [UpdateResource(system, version)]
+            for child in (await self.runtime.store.resources.get_many(keys)).values():
+                meta = child.metadata
+                if _foreign(system, child) is _ORPHANED:
+                    owned = child.evolve(owner_references=(*meta.owner_references, _owner(system)))
+                    operations.append(UpdateResource(owned, meta.resource_version))
+            with suppress(ConflictError, NotFoundError):
+                await self.runtime.store.commit(operations)
+            live = await client.get(system.key)
+            if live is None:
+                return
+            if live.metadata.resource_version != version:
+                raise ConflictError(str(system.key), "it was written while it took resources back")
 
     async def _prune(self, system: Resource, named: Iterable[ResourceKey]) -> None:
         """Delete what the System made and names no more."""
