@@ -344,7 +344,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runs, "_RETRY_S", (0.0001, 0.0001))
     monkeypatch.setattr(recovery, "_AGAIN_S", 0.001)
     monkeypatch.setattr(recovery, "_AGAIN_AT_MOST_S", 0.001)
-    logging.getLogger("kastra.runs").setLevel(logging.CRITICAL)
+    monkeypatch.setattr(logging.getLogger("kastra.runs"), "disabled", True)
 
 
 class Slow:

@@ -161,8 +161,7 @@ def test_a_chat_with_a_network_keeps_the_thread_and_nothing_but_answers_goes_int
 
 
 def test_a_chat_says_whose_model_another_one_replaces(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
-    router = {"type": "embedding", "model": None, "options": {}}
-    office.route(router=router)
+    office.route(router={"type": "embedding", "model": None, "options": {}})
     monkeypatch.setattr(sys, "stdin", io.StringIO("/model\n/model openai/other\n/model default\n"))
     done = office.kastra("chat", "network/desk", "--thread", "t")
     own = "network/desk has no model of its own; what it calls answers with its own"

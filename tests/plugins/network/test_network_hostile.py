@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from kastra_core.errors import InvalidRequestError, UserError
+from kastra_core.errors import BadResponseError, InvalidRequestError, UserError
 from kastra_core.execution.replay import replay
 from kastra_core.protocols.model import ChatResponse, Message, TextPart, ToolCallPart
 from kastra_core.protocols.runner import OperationContext
@@ -54,6 +54,44 @@ async def test_an_answer_without_a_choice_is_shown_to_the_model_as_plain_text(
     # A tool call without its result would be refused by the model APIs.
     assert answer == Message.assistant(said)
     assert told in complaint.text
+
+
+def cut_off() -> ChatResponse:
+    return ChatResponse(message=Message.assistant('{"reason": "and and and'), finish_reason="length")
+
+
+async def test_an_answer_that_stays_cut_off_goes_to_the_fallback(stage: Stage) -> None:
+    await stage.open()
+    network = await stage.network(router={"fallback": "c"})
+    stage.script(cut_off())
+    assert (await network.generate("go")).members == ("c",)
+    assert len(stage.routed) == 2
+    assert "maxLength" not in str(stage.routed[1].response_schema), "strict modes refuse it"
+
+
+async def test_broken_json_that_the_provider_refuses_itself_is_repaired_like_any_other(
+    stage: Stage, route: Route
+) -> None:
+    await stage.open()
+    network = await stage.network(router={"fallback": "c"})
+    broken = BadResponseError("the JSON was cut at the token limit", provider="fake", model="router")
+    broken.retryable = False  # waits would only cost time
+    stage.script(broken, route("b", "x", done=True))
+    assert (await network.generate("go")).members == ("b",)
+    assert "cut at the token limit" in stage.routed[1].messages[-1].text
+    stage.script(broken)
+    assert (await network.generate("go")).members == ("c",)
+
+
+async def test_a_model_without_account_is_given_bounds_for_its_texts(stage: Stage, route: Route) -> None:
+    stage.embeddings = "near"
+    await stage.open()
+    network = await stage.network(router={"type": "model", "model": "small/auto"})
+    stage.script(cut_off(), route("b", "x", done=True))
+    assert (await network.generate("go")).members == ("b",)
+    first, second = (request.response_schema["properties"] for request in stage.routed)
+    assert "maxLength" not in str(first)
+    assert (second["reason"]["maxLength"], second["input"]["maxLength"]) == (200, 600)
 
 
 async def test_a_model_that_takes_no_schema_is_asked_without_one(stage: Stage, route: Route) -> None:

@@ -154,6 +154,7 @@ async def test_without_a_fallback_a_choice_that_stays_wrong_ends_the_run(stage: 
     status = await stage.status(network)
     assert (status["phase"], status["reason"]) == ("Failed", "NoCandidate")
     assert "there is no member 'nobody-knows'" in status["message"]
+    assert status["message"].endswith("name a member in spec.router.fallback that gets what nobody else fits")
     assert len(stage.routed) == 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 
-from kastra_core.errors import OperationError
+from kastra_core.errors import OperationError, UserError
 
 Stage = Any
 """The fixture of conftest.py."""
@@ -48,6 +48,37 @@ async def test_a_workflow_gets_an_object_that_fits_its_schema(stage: Stage, give
     assert (await network.generate("the request")).output == output
     assert f"Input schema: {orjson.dumps(REPORT).decode()}" in stage.routed[0].messages[0].text
     assert "JSON that fits it" in stage.routed[0].messages[0].text
+
+
+async def test_the_model_is_told_a_few_examples_of_a_member(stage: Stage, route: Route) -> None:
+    await stage.open()
+    await stage.agents("a")
+    examples = ["one\nline", "x" * 500, "three", "four", "five"]
+    network = await stage.network(agents=[{"name": "a", "examples": examples}])
+    stage.script(route("a", done=True))
+    await network.generate("go")
+    told = stage.routed[0].messages[0].text
+    assert "- a (agent): Knows a. For example: one line | xxx" in told
+    assert "| three | four\n" in told
+    assert "x" * 161 not in told
+
+
+@pytest.mark.parametrize(
+    ("examples", "place", "told"),
+    [
+        ("a text", "spec.agents[0].examples", "expected a list of texts"),
+        (["fine", 3], "spec.agents[0].examples[1]", "expected a string, found integer 3"),
+        ([" "], "spec.agents[0].examples[0]", "found an empty one"),
+        (["x" * 501], "spec.agents[0].examples[0]", "501 characters, at most 500"),
+        (["x"] * 51, "spec.agents[0].examples", "51 examples, at most 50"),
+    ],
+)
+async def test_examples_that_are_none_are_refused(stage: Stage, examples: Any, place: str, told: str) -> None:
+    await stage.open()
+    with pytest.raises(UserError) as caught:
+        await stage.network(agents=[{"name": "a", "examples": examples}])
+    assert place in str(caught.value)
+    assert told in str(caught.value)
 
 
 async def test_an_input_that_does_not_fit_is_mended_by_the_model(stage: Stage, route: Route) -> None:

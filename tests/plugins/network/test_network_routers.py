@@ -19,7 +19,7 @@ Route = Callable[..., str]
 
 
 def place(stage: Stage, request: Sequence[float], **members: Sequence[float]) -> None:
-    """Say where requests and descriptions lie."""
+    """Say where requests, descriptions and (by their text) examples lie."""
 
     async def embed(asked: EmbeddingRequest) -> EmbeddingResponse:
         stage.keyless.embedding_requests.append(asked)
@@ -72,6 +72,49 @@ async def test_descriptions_are_embedded_once_in_a_process_and_requests_each_tim
     assert reply.usage["modelCalls"] == 1, "embeddings are no model calls"
     words = sum(len(message.text.split()) for message in stage.asked("b")[1].messages)
     assert reply.usage["inputTokens"] == words + 1, "their tokens count"
+
+
+async def test_the_best_three_of_description_and_examples_make_the_score(stage: Stage, model_name: str) -> None:
+    stage.embeddings = model_name
+    await stage.open()
+    await stage.agents("a", "b")
+    agents = [{"name": "a", "examples": ["a1", "a2", "a3"]}, {"name": "b", "examples": ["b1"]}]
+    network = await stage.network(agents=agents, router={"type": "embedding"})
+    place(stage, (1, 0), a=(0, 1), a1=(0.8, 0.6), a2=(1, 0), a3=(0.6, 0.8), b=(1, 0), b1=(0.28, 0.96))
+    events = await stage.events(network, "one")
+    await network.generate("two")
+    [decision] = [event for event in events if event["type"] == "decision"]
+    assert decision["chosen"] == "a"
+    scores = {candidate["name"]: candidate["score"] for candidate in decision["candidates"]}
+    assert scores == {"a": pytest.approx((0.8 + 1 + 0.6) / 3), "b": pytest.approx((1 + 0.28) / 2)}
+    assert "its description and examples are nearest" in decision["reason"]
+    passages = [list(made.texts) for made in stage.keyless.embedding_requests if made.input_type == "passage"]
+    assert passages == [["a: Knows a.", "a1", "a2", "a3", "b: Knows b.", "b1"]], "once in a process"
+
+
+async def test_a_short_request_in_a_conversation_is_compared_alone_and_after_the_one_before(
+    stage: Stage, model_name: str
+) -> None:
+    stage.embeddings = model_name
+    await stage.open()
+    network = await stage.network(router={"type": "embedding"})
+    where = {"my bill": (1.0, 0.0), "42": (0.6, 0.8), "my bill\n42": (1.0, 0.0)}
+    place(stage, (0, 1), a=(1, 0), b=(0, 1), c=(-1, 0))
+    otherwise = stage.keyless.embed
+
+    async def embed(asked: EmbeddingRequest) -> EmbeddingResponse:
+        response = await otherwise(asked)
+        found = [where.get(text, vector) for text, vector in zip(asked.texts, response.vectors)]
+        return attrs.evolve(response, vectors=found)
+
+    stage.keyless.embed = embed
+    assert (await network.generate("42")).members == ("b",), "nothing was said before"
+    assert (await network.generate("my bill", thread="t")).members == ("a",)
+    assert (await network.generate("42", thread="t")).members == ("a",)
+    long = "Something else that has nothing to do with what was said before now."
+    assert (await network.generate(long, thread="t")).members == ("b",)
+    asked = [list(made.texts) for made in stage.keyless.embedding_requests if made.input_type == "query"]
+    assert asked == [["42"], ["my bill"], ["42", "my bill\n42"], [long]]
 
 
 async def test_the_networks_own_embeddings_are_used(stage: Stage, model_name: str) -> None:
@@ -224,7 +267,7 @@ async def test_without_a_type_a_keyless_override_routes_by_embeddings_and_the_ru
     status = await stage.status(network, model="small/auto")
     assert (status["phase"], status["reason"]) == ("Succeeded", "Completed")
     assert "small/auto routes in place of fake/router" in status["message"]
-    assert "the nearest description decides (router type auto)" in status["message"]
+    assert "the nearest description decides (router type embedding)" in status["message"]
     assert len(stage.keyless.embedding_requests) == 2
 
 
@@ -236,10 +279,10 @@ async def test_without_a_type_a_keyless_default_routes_by_embeddings_and_the_con
     await stage.agents("a", "b")
     place(stage, (1, 0), a=(0, 1), b=(1, 0))
     resource = await stage.apply("Network", "net", {"agents": ["a", "b"]})
-    assert resource.status["router"] == "auto"
+    assert resource.status["router"] == "embedding"
     [ready] = [c for c in resource.status["conditions"] if c["type"] == "RouterReady"]
     assert "the default small/auto routes" in ready["message"]
-    assert "router type auto" in ready["message"]
+    assert "router type embedding" in ready["message"]
     assert (await stage.runtime.get_network("net").generate("go")).members == ("b",)
 
 
@@ -285,8 +328,12 @@ async def test_a_router_of_a_plugin_gets_all_that_it_may_need(stage: Stage) -> N
     operation, seen = router_of(choose)
     stage.operations.append(operation)
     await stage.open()
+    await stage.agents("a", "b", "c")
     network = await stage.network(
-        instructions="Helps.", router={"type": "mine", "options": {"k": 1}, "model": None}, state=True
+        instructions="Helps.",
+        agents=[{"name": "a", "examples": ["Ask me."]}, "b", "c"],
+        router={"type": "mine", "options": {"k": 1}, "model": None},
+        state=True,
     )
     events = await stage.events(network, "go", thread="t")
     decisions = [event for event in events if event["type"] == "decision"]
@@ -298,7 +345,14 @@ async def test_a_router_of_a_plugin_gets_all_that_it_may_need(stage: Stage) -> N
         "request": "go",
         "conversation": [],
         "candidates": [
-            {"name": name, "kind": "Agent", "description": f"Knows {name}.", "inputSchema": None} for name in "abc"
+            {
+                "name": name,
+                "kind": "Agent",
+                "description": f"Knows {name}.",
+                "inputSchema": None,
+                "examples": ["Ask me."] if name == "a" else [],
+            }
+            for name in "abc"
         ],
         "results": [{"agent": "a", "input": "x", "output": "a: x"}],
         "state": {},

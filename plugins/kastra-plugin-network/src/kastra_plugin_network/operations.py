@@ -36,8 +36,8 @@ async def embedding(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     message before it: what follows something up counts, and what begins something else does.
 
     Arguments: as of every ``router.<type>``; ``options.embeddings`` ("provider/name") says what makes the vectors.
-    Result: ``{agent, input, reason, done, scores, margin, usage, model}``; scores are (means of) cosines, ``margin`` is the
-    best one less the next one (1 for a single candidate).
+    Result: ``{agent, input, reason, done, scores, margin, usage, model}``; scores are means of cosines, ``margin``
+    is the best one less the next one (1 for a single candidate).
     Raises: OperationError (EmbeddingsMissing); what the provider says.
     """
     models = ctx.runtime.models
@@ -122,14 +122,10 @@ def _queries(request: str, conversation: Sequence[JsonObject]) -> list[str]:
     """The request; a short one also after the user's message before it."""
     queries = [request[:_LONGEST_TEXT]]
     if len(request.encode(errors="replace")) <= _SHORT_BYTES:
-        before = next((text for said in reversed(conversation) if said["role"] == "user" and (text := _said(said))), "")
-        if before:
-            queries.append(f"{before[:_PREVIOUS_CHARS]}\n{request}")
+        said = [text for before in conversation if before["role"] == "user" and (text := text_of(before).strip())]
+        if said:
+            queries.append(f"{said[-1][:_PREVIOUS_CHARS]}\n{request}")
     return queries
-
-
-def _said(message: JsonObject) -> str:
-    return text_of(message).strip()
 
 
 def _nearness(query: Sequence[float], vectors: Sequence[Sequence[float]]) -> float:

@@ -166,10 +166,18 @@ async def _by_model(
     repaired, bounded = 0, way.weak
     while True:
         schema = {"response_schema": plan.bounded if bounded else plan.schema} if now.schema else {}
-        response: Any = None
         text, endless = "", False
         try:
             response = await ctx.perform("model.chat", {**request, **schema, "messages": messages}, name=_ROUTE)
+            text, endless = _answer_of(response), response.get("finish_reason") == "length"
+            choice = read_choice(
+                read_object(text), plan.members, now.request, router="model", repaired=repaired, scores=scores or {}
+            )
+            _sensible(choice, plan, now)
+        except ChoiceError as error:
+            wrong = error.message
+            if endless:
+                wrong = f"it was cut at the model's limit of output tokens ({wrong})"
         except OperationError as error:
             if now.schema and error.reason == "InvalidRequest" and _OF_A_SCHEMA.search(error.message):
                 now.schema = False
@@ -179,20 +187,8 @@ async def _by_model(
                 continue
             if error.reason != "BadResponse":
                 raise
-            # What a provider that reads JSON itself says of JSON that is broken, cut or does not fit.
+            # So says a provider that reads the JSON itself when it is broken, cut or does not fit the schema.
             wrong, endless = error.message, True
-        try:
-            if response is None:
-                raise ChoiceError(wrong)
-            text = _answer_of(response)
-            choice = read_choice(
-                read_object(text), plan.members, now.request, router="model", repaired=repaired, scores=scores or {}
-            )
-            _sensible(choice, plan, now)
-        except ChoiceError as error:
-            wrong = error.message
-            if response is not None and response.get("finish_reason") == "length":
-                wrong, endless = f"it was cut at the model's limit of output tokens ({wrong})", True
         else:
             if choice.member is None and not choice.done:
                 raise NoCandidateError(choice.reason or "the router says that no member fits")
@@ -210,6 +206,7 @@ async def _by_model(
 
 
 async def _needs_no_account(ctx: RunContext, request: JsonObject) -> bool:
+    """Whether the model takes bounds in a schema: those of strict modes do not."""
     asked = {"type": "model", "model": f"{request['provider']}/{request['model']}", "embeddings": None}
     found = await ctx.perform("network.plan", asked, name="plan")
     return bool(found["weak"])

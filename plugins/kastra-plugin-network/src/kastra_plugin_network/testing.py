@@ -44,7 +44,8 @@ def router_arguments(
         "request": request,
         "conversation": [],
         "candidates": [
-            {"kind": "Agent", "description": "", "inputSchema": None, **candidate} for candidate in candidates
+            {"kind": "Agent", "description": "", "inputSchema": None, "examples": [], **candidate}
+            for candidate in candidates
         ],
         "results": [],
         "state": None,
