@@ -103,7 +103,7 @@ async def test_a_short_request_in_a_conversation_is_compared_alone_and_after_the
     otherwise = stage.keyless.embed
 
     async def embed(asked: EmbeddingRequest) -> EmbeddingResponse:
-        response = await otherwise(asked)
+        response: EmbeddingResponse = await otherwise(asked)
         found = [where.get(text, vector) for text, vector in zip(asked.texts, response.vectors)]
         return attrs.evolve(response, vectors=found)
 
