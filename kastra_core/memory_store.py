@@ -157,7 +157,8 @@ class MemoryStore:
         self._records: dict[str, dict[str, tuple[bytes, int, float]]] = {}
         self._claims: dict[str, Claim] = {}
         self._epochs: dict[str, int] = {}
-        self._signals: dict[str, tuple[Signal, ...]] = {}
+        self._signals: dict[str, list[Signal]] = {}
+        self._signal_ids: dict[str, set[str]] = {}
         self._sent: deque[Signal] = deque(maxlen=self._history)
         self._signal_seq = 0
         self._states: dict[str, dict[str, tuple[bytes, float | None]]] = {}
@@ -262,7 +263,7 @@ class MemoryStore:
             case AppendRecord():
                 return self._append_record(operation)
             case DropJournal(run):
-                for table in (self._records, self._claims, self._epochs, self._signals):
+                for table in (self._records, self._claims, self._epochs, self._signals, self._signal_ids):
                     self._drop(cast("dict[Any, Any]", table), run)
                 self._release_blobs(run)
                 return None
@@ -380,13 +381,18 @@ class MemoryStore:
         return None
 
     def _send_signal(self, op: SendSignal) -> bool:
-        present = self._signals.get(op.run, ())
-        if op.signal_id and any(signal.signal_id == op.signal_id for signal in present):
+        ids = self._signal_ids.setdefault(op.run, set())
+        if op.signal_id in ids:
             return False
         payload = orjson.loads(_encode(op.payload, f"signal {op.name} to run {op.run}"))
         self._signal_seq += 1
         signal = Signal(op.run, self._signal_seq, op.name, payload, op.signal_id)
-        self._put(self._signals, op.run, (*present, signal))
+        if op.signal_id:
+            ids.add(op.signal_id)
+            self._undo.append(lambda: ids.discard(op.signal_id))
+        present = self._signals.setdefault(op.run, [])
+        present.append(signal)
+        self._undo.append(present.pop)
         self._sent.append(signal)
         self._undo.append(self._sent.pop)
         return True
@@ -534,7 +540,7 @@ class _Journal:
         return self._store._claims.get(run)
 
     async def signals(self, run: str) -> Sequence[Signal]:
-        return self._store._signals.get(run, ())
+        return tuple(self._store._signals.get(run, ()))
 
     def watch_signals(self) -> AsyncIterator[Signal]:
         store = self._store
@@ -740,15 +746,15 @@ class _Vectors:
         for unit, _, _ in self._collections.get(collection, {}).values():
             _check_length(collection, len(wanted), len(unit))
             break  # all have one length
-        # |a - b|^2 = 2 - 2ab. Of what Python brings along, dist of tuples is the quickest: 2.3 us for 384 numbers, where
-        # sum(map(mul, ...)) takes 7.8 and sumprod (of Python 3.12) 4. Zeros have no direction: similarity 0.
+        # |a - b|^2 = 2 - 2ab. Of what Python brings along, dist of tuples is the quickest: 2.3 us for 384 numbers,
+        # where sum(map(mul, ...)) takes 7.8 and sumprod (of Python 3.12) 4. Zeros have no direction: similarity 0.
         dist, directed = math.dist, any(wanted)
         scored = (
             (dist(unit, wanted) ** 2 / 2 - 1 if directed and any(unit) else 0.0, name, metadata)
             for name, unit, metadata in self._chosen(collection, where, holder)
         )
         nearest = heapq.nsmallest(k, scored)  # names differ, so metadata is never compared
-        return [VectorMatch(name, max(-1.0, -score), dict(metadata)) for score, name, metadata in nearest]
+        return [VectorMatch(name, max(-1.0, 0.0 - score), dict(metadata)) for score, name, metadata in nearest]
 
     def _chosen(
         self,

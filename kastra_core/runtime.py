@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -421,6 +421,33 @@ class RuntimeManager:
         found = reference if isinstance(reference, Reference) else self.reference(reference)
         made: RunOptions = RunOptions(**options)
         return await self.runs.start_run(found, input, made, listener=listener)
+
+    async def stream_run(
+        self, reference: Reference | str, input: JsonValue = None, **options: Any
+    ) -> AsyncGenerator[JsonObject, None]:
+        """Start a run and yield its events as they come; the last is ``ended`` {run, uid, status}.
+
+        ``status`` is the final one, however the run ended. While it waits (for a person, a signal) nothing comes; of
+        what another process does of it then only ``ended``. Leaving the loop early cancels the run.
+        Raises: as :meth:`start_run`.
+        """
+        import asyncio
+
+        queue: asyncio.Queue[JsonObject | None] = asyncio.Queue()
+        found = reference if isinstance(reference, Reference) else self.reference(reference)
+        run = await self.start_run(found, input, listener=queue.put_nowait, **options)
+        end = asyncio.ensure_future(run.status())
+        end.add_done_callback(lambda _: queue.put_nowait(None))
+        try:
+            while (event := await queue.get()) is not None:
+                if event["type"] not in ("finished", "suspended"):
+                    yield event
+            status = end.result()
+        finally:
+            if not end.done():
+                await run.cancel()
+                end.cancel()
+        yield {"type": "ended", "run": run.name, "uid": run.uid, "status": status}
 
 
 Runtime = RuntimeManager

@@ -105,6 +105,8 @@ class RunManager:
         self.pins = PinBoard(self.store, runtime.registry)
         self.closing = False
         self._active: dict[str, ActiveRun] = {}
+        self._listening: dict[str, list[Callable[[JsonObject], None]]] = {}
+        """Who listened to a run that is suspended: it may go on here."""
         self._operations: dict[str, tuple[str, OperationHandler]] = {}
         self._runners: dict[tuple[str, str], Any] = {}
         self._started = False
@@ -244,8 +246,11 @@ class RunManager:
         above = self._active.get(str(parent.get("run")))
         if above is not None:
             above.state.attach(state)
-            if above.state.listeners:
-                state.listeners.append(forward(above.state, state))
+        kept = self._listening.pop(state.uid, None)
+        if kept is not None:
+            state.listeners = kept  # those of a child still lead to who listens to its caller
+        elif above is not None and above.state.listeners:
+            state.listeners.append(forward(above.state, state))
         ticket.start = lambda: self._begin(active)
         self.scheduler.submit(ticket)
         return active
@@ -447,6 +452,7 @@ class RunManager:
         except (ConflictError, NotFoundError) as error:
             log.warning("%s could not be ended: %s", run.key, error)
             return
+        self._listening.pop(state.uid, None)
         self.recovery.over(state.uid)
         self.runtime.bus.publish("run.finished", {"resource": state.resource, "status": status})
 
@@ -480,6 +486,8 @@ class RunManager:
         if state.lost is not None:
             self._leave_lost(active)
             return
+        if state.listeners:
+            self._listening[state.uid] = state.listeners
         self._leave(active, status, {"type": "suspended", "wake_at_s": wake_at_s})
         self.runtime.bus.publish("run.suspended", {"resource": state.resource, "status": status})
         if wake_at_s is not None:
@@ -631,6 +639,8 @@ class RunManager:
                     if event.resource.status.get("phase") in FINISHED:
                         return event.resource.status
         finally:
+            if active is not None:
+                self._listening.pop(active.state.uid, None)
             close = getattr(events, "aclose", None)
             if close is not None:
                 await close()

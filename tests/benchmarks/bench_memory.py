@@ -6,8 +6,8 @@ Threads of 20, 200 and 2,000 turns are made by real turns, then each gets a turn
 machine disturbs all alike; printed are medians and their ratio to the turn of the 20-turn thread. The model server
 (embeddings, too) is a process of its own and answers at once. Goals: ratio about 1, tokens within the bound.
 
-The vectors of all threads lie in one collection. What a search of a short thread costs when the collection is large
-shows in the first line of ``vector``, beside that of ``--quick``.
+The vectors of all threads lie in one collection. A search of one thread compares what that thread has, all of it: so
+the first line of ``vector`` is that of ``--quick``, and the last one grows with the thread.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from kastra_core.api.meta import Resource
 from kastra_core.api.references import Reference
 from kastra_core.errors import OperationError, RunFailedError
 from kastra_core.execution.handle import RunOptions
@@ -30,6 +31,10 @@ async def lab(tmp_path: Path) -> AsyncIterator[Lab]:
     made = Lab(tmp_path)
     yield made
     await made.aclose()
+
+
+async def runs_of(lab: Lab) -> list[Resource]:
+    return list((await lab.store.resources.list("mastra.ai", "Run")).items)
 
 
 def thoughts(lab: Lab) -> int:
@@ -421,3 +426,53 @@ async def test_options_say_what_a_run_shares(lab: Lab) -> None:
     run = await runtime.runs.start_run(SELF, None, options)
     assert await run.result() == ["s", None, False]
     assert await (await runtime.runs.start_run(SELF, None)).result() is None
+
+
+# ---------------------------------------------------------------------------------------------- listening
+
+
+async def test_who_listens_to_a_run_and_its_child_still_hears_them_after_they_waited(lab: Lab) -> None:
+    async def program(ctx: RunContext, target: Any, input: Any) -> Any:
+        if input == "child":
+            await ctx.wait_signal("go")
+            await ctx.emit({"type": "text", "text": "child"})
+            return None
+        await ctx.call(SELF, "child")
+        await ctx.emit({"type": "text", "text": "parent"})
+        return "done"
+
+    lab.world.program = program
+    runtime = await lab.runtime()
+    await runtime.apply([JOB], wait=False)
+    heard: list[str] = []
+    async for event in runtime.stream_run("jobs/job"):
+        while event["type"] == "child":
+            event = event["event"]
+        heard.append(event.get("text") or event["type"])
+        if event["type"] == "suspended":
+            [child] = [run for run in await runs_of(lab) if run.spec.get("parent")]
+            await runtime.runs.drain()
+            await runtime.runs.signal(child.key, "go")
+        if event["type"] == "ended":
+            assert event["status"]["output"] == "done"
+    texts = [text for text in heard if text in ("child", "parent")]
+    assert texts == ["child", "parent"]
+    assert heard[-1] == "ended"
+    assert not runtime.runs._listening
+
+
+async def test_leaving_a_stream_cancels_the_run(lab: Lab) -> None:
+    async def program(ctx: RunContext, target: Any, input: Any) -> Any:
+        await ctx.emit({"type": "text", "text": "one"})
+        await ctx.perform("note", {"name": "wait", "gate": True})
+
+    lab.world.program = program
+    runtime = await lab.runtime()
+    await runtime.apply([JOB], wait=False)
+    events = runtime.stream_run("jobs/job")
+    async for _ in events:
+        break
+    await events.aclose()
+    await runtime.runs.drain()
+    [run] = await runs_of(lab)
+    assert run.status["phase"] == "Cancelled"

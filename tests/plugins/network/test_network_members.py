@@ -70,7 +70,7 @@ async def test_the_model_is_told_a_few_examples_of_a_member(stage: Stage, route:
         (["fine", 3], "spec.agents[0].examples[1]", "expected a string, found integer 3"),
         ([" "], "spec.agents[0].examples[0]", "found an empty one"),
         (["x" * 501], "spec.agents[0].examples[0]", "501 characters, at most 500"),
-        (["x"] * 51, "spec.agents[0].examples", "51 examples, at most 50"),
+        (["x"] * 21, "spec.agents[0].examples", "21 examples, at most 20"),
     ],
 )
 async def test_examples_that_are_none_are_refused(stage: Stage, examples: Any, place: str, told: str) -> None:

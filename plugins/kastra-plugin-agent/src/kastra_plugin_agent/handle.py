@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import attrs
@@ -69,27 +69,18 @@ class AgentHandle(ResourceHandle):
         Events: ``text`` {text}, ``tool_call``, ``tool_result``, ``model_retry``, ``note``, ``memory`` (see
         :mod:`kastra_plugin_agent.memory`). Leaving the loop early cancels the run. Raises: as :meth:`generate`.
         """
-        queue: asyncio.Queue[JsonObject] = asyncio.Queue()
-        run = await self.runtime.start_run(self.reference, input, listener=queue.put_nowait, thread=thread, **options)
-        finished = False
-        try:
-            while not finished:
-                event = await queue.get()
-                if event["type"] == "finished":
-                    finished = True
-                else:
+        async with aclosing(self.runtime.stream_run(self.reference, input, thread=thread, **options)) as events:
+            async for event in events:
+                if event["type"] != "ended":
                     yield event
-        finally:
-            if not finished:
-                await run.cancel()
-        status = await run.status()
-        if status["phase"] != "Succeeded":
-            raise RunFailedError(
-                status.get("message") or "failed", reason=status.get("reason") or "Failed", run=run.name
-            )
-        yield {
-            "type": "completed",
-            "output": status.get("output"),
-            "usage": status.get("usage") or {},
-            "run": run.name,
-        }
+                    continue
+                status, run = event["status"], event["run"]
+                if status["phase"] != "Succeeded":
+                    raise RunFailedError(
+                        status.get("message") or "failed",
+                        reason=status.get("reason") or "Failed",
+                        run=run,
+                        output=status.get("output"),
+                    )
+                usage = status.get("usage") or {}
+                yield {"type": "completed", "output": status.get("output"), "usage": usage, "run": run}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -95,33 +95,26 @@ class NetworkHandle(ResourceHandle):
         Events: ``decision`` {step, router, chosen, candidates, input, reason, done}, ``step_started``,
         ``step_finished``, and those of members with ``member``, its name ("sales/billing" within a network):
         ``text`` {text, member}, ``tool_call``, ``tool_result``, ``note`` ... ``child`` is one of what a member called.
-        While a member waits (for a person, a signal) nothing comes; of what follows only ``completed`` may.
+        While a member waits (for a person, a signal) nothing comes.
         Leaving the loop early cancels the run. Raises: as :meth:`generate`.
         """
-        queue: asyncio.Queue[JsonObject | None] = asyncio.Queue()
-        run = await self.runtime.start_run(self.reference, input, listener=queue.put_nowait, thread=thread, **options)
-        # A run that waited for long is over without a word to who listened before.
-        end = asyncio.ensure_future(run.status())
-        end.add_done_callback(lambda _: queue.put_nowait(None))
-        try:
-            while (event := await queue.get()) is not None:
-                shown = _flat(event) if event["type"] != "finished" else None
-                if shown is not None:
-                    yield shown
-            status = end.result()
-        finally:
-            if not end.done():
-                await run.cancel()
-                end.cancel()
-        _raise_for(status, run.name)
-        yield {
-            "type": "completed",
-            "output": status.get("output"),
-            "usage": status.get("usage") or {},
-            "run": run.name,
-            "reason": status.get("reason") or "",
-            "members": list(await self._members(run.uid)),
-        }
+        async with aclosing(self.runtime.stream_run(self.reference, input, thread=thread, **options)) as events:
+            async for event in events:
+                if event["type"] != "ended":
+                    shown = _flat(event)
+                    if shown is not None:
+                        yield shown
+                    continue
+                status = event["status"]
+                _raise_for(status, event["run"])
+                yield {
+                    "type": "completed",
+                    "output": status.get("output"),
+                    "usage": status.get("usage") or {},
+                    "run": event["run"],
+                    "reason": status.get("reason") or "",
+                    "members": list(await self._members(event["uid"])),
+                }
 
     async def _members(self, uid: str) -> tuple[str, ...]:
         """The members that a run called, as its journal tells; one that was called twice is there twice."""
@@ -166,4 +159,4 @@ def _flat(event: JsonObject) -> JsonObject | None:
         event = event["event"]
     if not names:
         return {**event, "member": ""} if event["type"] == "text" else event
-    return None if event["type"] in ("finished", "started") else {**event, "member": "/".join(names)}
+    return None if event["type"] in ("finished", "started", "suspended") else {**event, "member": "/".join(names)}

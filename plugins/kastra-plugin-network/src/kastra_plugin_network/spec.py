@@ -29,7 +29,7 @@ LISTS: Mapping[str, str] = {"agents": "Agent", "workflows": "Workflow", "tools":
 """Lists of members in their order -> the kind that an entry means when it names none."""
 CHOICE_S = Duration(60)
 """How long a router of a plugin may take by default."""
-MOST_EXAMPLES = 50
+MOST_EXAMPLES = 20
 """Of one member: each is a vector in the memory of the process."""
 LONGEST_EXAMPLE = 500
 """Characters of an example."""
