@@ -418,7 +418,8 @@ class ResourceClient:
         finalizers = meta.finalizers
         leaving: Sequence[Operation] | None = None
         if propagation == "orphan":
-            leaving = [_disowned(child, {meta.uid}) for child in await self._dependents(live)]
+            children = await self._dependents(live)
+            leaving = [_disowned(child, {meta.uid}) for child in children if child.key != live.key]
         elif propagation == "foreground" and await self._dependents(live):
             finalizers = tuple(dict.fromkeys((*finalizers, FOREGROUND)))
         if not finalizers:

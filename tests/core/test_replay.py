@@ -87,7 +87,7 @@ class _Walk:
 
     async def remember(self, node: Node, place: str, value: JsonValue) -> JsonValue:
         await self.ctx.remember([{"role": "user", "parts": []}])
-        return [dict(message) for message in await self.ctx.history()]
+        return [dict(stored.message) for stored in await self.ctx.history()]
 
     async def fail(self, node: Node, place: str, value: JsonValue) -> JsonValue:
         raise OperationError("as planned", reason=node["reason"])

@@ -432,6 +432,15 @@ async def test_orphans_stay_without_the_owner(client: ResourceClient) -> None:
     assert [owner.name for owner in (await stored(client, "b")).metadata.owner_references] == ["other"]
 
 
+async def test_a_resource_that_owns_itself_can_be_orphaned_away(client: ResourceClient) -> None:
+    a = await made(client, "a")
+    await made(client, "b", a)
+    itself = OwnerReference(api_version=a.api_version, kind=a.kind, name="a", uid=a.metadata.uid)
+    await client.update((await stored(client, "a")).evolve(owner_references=(itself,)))
+    await client.delete(key("a"), propagation="orphan")
+    assert await there(client) == ["b"]
+
+
 async def test_an_orphaning_deletion_is_one_commit(client: ResourceClient, store: SlowStore) -> None:
     a = await made(client, "a")
     for number in range(3):

@@ -181,7 +181,7 @@ def test_script_uses_the_runtime_as_a_library(kitchen: Any, mock_openai: Any) ->
     assert told == {
         "outcomes": ["created", "created"],
         "reply": ["番茄炒蛋", 1, "Run"],
-        "types": ["tool_call", "tool_result", "text", "completed"],
+        "types": ["memory", "tool_call", "tool_result", "text", "completed"],
         "messages": 8,
         "tool": ["蛋炒饭"],
         "path": "好",
