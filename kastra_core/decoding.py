@@ -98,6 +98,8 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
         kind, old_version = registry.for_manifest(api_version, kind_name)
     except UnknownKindError as error:
         raise ValidationError([_unknown_kind(registry, api_version, kind_name, error)]) from error
+    if kind.ephemeral:
+        raise ValidationError([_of_the_runtime(kind)])
     notes: list[str] = []
     if old_version is not None:
         manifest = _filled(_convert, f"it cannot be converted from {api_version}", manifest, kind, old_version)
@@ -257,6 +259,11 @@ def _unknown_kind(registry: KindRegistry, api_version: str, name: str, error: Un
         hint = f"did you mean {near!r}?" if near else f"served: {', '.join(served)}"
         return Problem(f"no plugin offers kind {name} in {api_version!r}", "apiVersion", hint=hint)
     return Problem(f"no plugin offers the kind {error.kind!r}", "kind", hint=error.remedy)
+
+
+def _of_the_runtime(kind: ResourceKind) -> Problem:
+    hint = "leave it out; `kastra run KIND/NAME` starts a run" if kind.kind == "Run" else "leave it out"
+    return Problem(f"the runtime makes resources of the kind {kind.kind}, no manifest does", "kind", hint=hint)
 
 
 def _convert(manifest: Mapping[str, Any], kind: ResourceKind, version: str) -> Mapping[str, Any]:

@@ -279,8 +279,15 @@ class RuntimeManager:
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     def handle(self, kind: ResourceKind, reference: object, *, namespace: str | None = None) -> Any:
-        """The kind's handle of a resource; nothing is read until it is used."""
+        """The kind's handle of a resource; nothing is read until it is used.
+
+        Raises: InvalidReferenceError, UnknownKindError; UserError: the reference names another kind.
+        """
         found = self.reference(reference, kind=kind.qualified_plural, namespace=namespace)
+        if (found.group, found.kind) != (kind.group, kind.kind):
+            other = self.registry.get(found.group, found.kind)
+            remedy = f"; get_{other.singular}() gives that one" if other is not None else ""
+            raise UserError(f"get_{kind.singular}({reference!r}): expected a {kind.kind}, found {found.key}{remedy}")
         return (load(kind.handle) if kind.handle is not None else ResourceHandle)(self, found)
 
     # ------------------------------------------------------------------------------------ applying

@@ -180,14 +180,16 @@ class Screen:
     def finish(self, output: JsonValue) -> None:
         """Write the answer, or what is not on the screen of it yet, and end its line."""
         self._end_steps()
-        if not self._answer:
-            return
+        if self._answer:
+            self._write_rest(output)
+        self._routings.clear()
+
+    def _write_rest(self, output: JsonValue) -> None:
         text = "" if output is None else output if isinstance(output, str) else _pretty(output)
         if self._again or not (self._turn == text or _says(self._turn, output)):
             self._end_line()
             self._write(text)
         self._turn_ends()
-        self._routings.clear()
 
     def stop(self, *, waits: bool = False) -> None:
         """End the line of an answer that will not be completed. ``waits``: the run is suspended, not over."""

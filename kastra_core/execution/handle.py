@@ -19,7 +19,7 @@ from kastra_core.protocols.runner import SharedState
 if TYPE_CHECKING:
     from kastra_core.execution.runs import RunManager
 
-__all__ = ["ActiveRun", "RunHandle", "RunOptions"]
+__all__ = ["ActiveRun", "RunHandle", "RunOptions", "RunReply", "raise_unless_succeeded"]
 
 
 @attrs.frozen(kw_only=True)
@@ -41,6 +41,44 @@ class RunOptions:
     """The state that it shares with others."""
     pins: Mapping[ResourceKey, Resource] | None = None
     """What it runs and refers to, in place of what is stored now: the pins of a run that it repeats."""
+
+
+@attrs.frozen(kw_only=True)
+class RunReply:
+    """The answer of something that was run."""
+
+    output: JsonValue
+    """A text, or JSON."""
+    usage: JsonObject
+    """modelCalls, toolCalls, inputTokens, outputTokens, steps; cost in USD where known."""
+    run: ResourceKey
+    """The Run that made it: ``kastra describe run/<name>``."""
+
+    @property
+    def text(self) -> str:
+        """The output as text; JSON is written out."""
+        if isinstance(self.output, str):
+            return self.output
+        import orjson
+
+        return orjson.dumps(self.output).decode()
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def raise_unless_succeeded(status: JsonObject, run: str) -> None:
+    """Raises: RunCancelledError; RunFailedError with the reason of a final status and what there is of an output."""
+    if status["phase"] == "Succeeded":
+        return
+    if status["phase"] == "Cancelled":
+        raise RunCancelledError(f"run {run} was cancelled")
+    raise RunFailedError(
+        status.get("message") or "failed",
+        reason=status.get("reason") or "Failed",
+        run=run,
+        output=status.get("output"),
+    )
 
 
 @attrs.define(eq=False)
@@ -95,16 +133,8 @@ class RunHandle:
         Raises: RunFailedError with the reason of its condition; RunCancelledError.
         """
         status = await self.status()
-        if status["phase"] == "Succeeded":
-            return status.get("output")
-        if status["phase"] == "Cancelled":
-            raise RunCancelledError(f"run {self.name} was cancelled")
-        raise RunFailedError(
-            status.get("message") or "failed",
-            reason=status.get("reason") or "Failed",
-            run=self.name,
-            output=status.get("output"),
-        )
+        raise_unless_succeeded(status, self.name)
+        return status.get("output")
 
     async def events(self) -> AsyncIterator[JsonObject]:
         """Events of the run from now on until its end or its suspension; only events of this process."""

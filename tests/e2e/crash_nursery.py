@@ -8,11 +8,13 @@ import hashlib
 import itertools
 import json
 import os
+import random
 import signal
+import sqlite3
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,7 +80,8 @@ class Nursery:
     async def aclose(self) -> None:
         for pid, code in self._jobs.values():
             if pid.done() and not code.done():
-                os.kill(pid.result(), signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # it ended just now
+                    os.kill(pid.result(), signal.SIGKILL)
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()
@@ -104,6 +107,49 @@ class Place:
         """Begin a process; see ``crash_process.work``."""
         place = {"project": str(self.directory), "store": self.url, "log": str(self.log)}
         return self.nursery.begin({"do": do, "runs": self.runs, **place, **more})
+
+    def commits(self) -> int:
+        """How many there were in the process that was begun with ``census``."""
+        return int((self.directory / "census").read_text(encoding="utf-8"))
+
+    async def relay(
+        self, chance: random.Random, commits: int, look: Callable[[], Awaitable[Any]] | None = None, **more: Any
+    ) -> None:
+        """Two processes do the runs; now the one dies at a commit of its own, now the other, and another one comes.
+
+        Args:
+            commits: how many an undisturbed process has. One of the two has half of them at least, and each dies
+                before that: the first death is always in the midst of a run, however quick the machine is.
+            look: called after each death.
+        """
+        deaths = chance.randint(2, 4)
+
+        def begin(do: str) -> asyncio.Task[int]:
+            doom = [chance.randint(4, commits // 3), chance.choice(DOOMS)] if self.killed < deaths else None
+            return asyncio.create_task(self.begin(do, doom=doom, **more).end())
+
+        living = {begin("run"), begin("serve")}
+        while living:
+            ended, living = await asyncio.wait(living, return_when=asyncio.FIRST_COMPLETED)
+            for process in ended:
+                if (code := process.result()) != 0:
+                    assert code == KILLED
+                    await self.after_kill()
+                    if look is not None:
+                        await look()
+                    living.add(begin("run"))
+        assert self.killed
+
+    async def stop(self, process: Process) -> None:
+        """Stop a process, but not within a commit: nobody else could write until it goes on."""
+        while True:
+            await process.kill(signal.SIGSTOP)
+            database = sqlite3.connect(self.directory / "kastra.db", timeout=0.2)
+            with closing(database), contextlib.suppress(sqlite3.OperationalError):
+                database.execute("BEGIN IMMEDIATE")
+                database.rollback()
+                return
+            await process.kill(signal.SIGCONT)
 
     def _lines(self) -> list[str]:
         return self.log.read_text(encoding="utf-8").splitlines() if self.log.exists() else []

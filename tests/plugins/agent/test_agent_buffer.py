@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kastra_core.protocols.model_input import text_of
 from kastra_core.protocols.store import StoredMessage
-from kastra_plugin_agent.memory_buffer import Buffer, buffered, text_of
+from kastra_plugin_agent.memory_buffer import Buffer, buffered
 from kastra_plugin_agent.tokens import CUT_MARK, cut_text, estimate_text, estimate_tokens
 
 Json = dict[str, Any]

@@ -233,8 +233,9 @@ async def test_json_streams(provider: LocalProvider) -> None:
 
 
 async def test_cut_json_is_a_bad_response(provider: LocalProvider) -> None:
-    with pytest.raises(BadResponseError, match="cut at the token limit"):
+    with pytest.raises(BadResponseError, match="cut at the token limit") as caught:
         await provider.chat(ask("Describe Ada.", response_schema=PERSON, max_tokens=4))
+    assert not caught.value.retryable, "it would be cut again"
 
 
 @pytest.mark.parametrize("choice", ["required", "add", "get_weather"])

@@ -6,6 +6,8 @@ import asyncio
 import time
 from typing import Any
 
+import attrs
+
 from kastra_core.api.meta import Condition, JsonObject, Resource, condition_of
 from kastra_core.controller import AbstractController, ready_status
 from kastra_core.model_spec import chosen_model
@@ -27,7 +29,8 @@ SLOTS_AFTER_S = 1.0
 
 class AgentController(AbstractController):
     """Conditions: ``ToolsResolved``, ``ModelAvailable``, ``MemoryReady`` (of memory that needs more than a thread; it
-    does not hold ``Ready`` up, as the buffer is used meanwhile), ``Ready``.
+    does not hold ``Ready`` up, as the buffer is used meanwhile), ``Ready`` (Unknown with the reason ``Pending`` while
+    nothing is wrong but a tool was not reconciled yet).
     """
 
     kind = "Agent"
@@ -46,11 +49,11 @@ class AgentController(AbstractController):
         tools = await self._tools(resource)
         model, shown = self._model(spec)
         memory = self._memory(spec, shown)
-        first_bad = next((condition for condition in (tools, model) if condition.status != "True"), None)
-        if first_bad is None:
-            ready = Condition(type="Ready", status="True", reason="Ready")
-        else:
-            ready = Condition(type="Ready", status="False", reason=first_bad.reason, message=first_bad.message)
+        ready = Condition(type="Ready", status="True", reason="Ready")
+        # What is wrong says more than what nobody knows yet.
+        bad = sorted((one for one in (tools, model) if one.status != "True"), key=lambda one: one.status == "Unknown")
+        if bad:
+            ready = attrs.evolve(bad[0], type="Ready")
         conditions = [ready, tools, model]
         if memory is not None or condition_of(resource, "MemoryReady") is not None:
             conditions.append(memory or _memory_ready("Buffer"))
@@ -74,7 +77,7 @@ class AgentController(AbstractController):
         if not wanted:
             return Condition(type="ToolsResolved", status="True", reason="NoTools")
         found = {}
-        missing, unready = [], []
+        missing, unready, pending = [], [], []
         for reference in wanted:
             tool = found[reference.key] = await self.runtime.client.get(reference.key)
             if tool is None:
@@ -85,7 +88,9 @@ class AgentController(AbstractController):
                 missing.append(f"{reference.path}: {reference.key} is being deleted")
             elif (ready := condition_of(tool, "Ready")) is None or ready.get("status") != "True":
                 why = f"{ready.get('reason')}: {ready.get('message', '')}" if ready else "it was not reconciled yet"
-                unready.append(f"{reference.path}: {reference.key} is not ready ({why})")
+                # Its controller says more a moment later, and this agent is looked at again then.
+                told = pending if ready is None or ready.get("status") == "Unknown" else unready
+                told.append(f"{reference.path}: {reference.key} is not ready ({why})")
         if missing:
             text = "; ".join(missing)
             return Condition(
@@ -96,6 +101,8 @@ class AgentController(AbstractController):
             )
         if unready:
             return Condition(type="ToolsResolved", status="False", reason="ToolNotReady", message="; ".join(unready))
+        if pending:
+            return Condition(type="ToolsResolved", status="Unknown", reason="Pending", message="; ".join(pending))
         return Condition(type="ToolsResolved", status="True", reason="Resolved")
 
     def _model(self, spec: AgentSpec) -> tuple[Condition, str]:

@@ -6,37 +6,15 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-import attrs
-
-from kastra_core.api.meta import JsonObject, JsonValue, ResourceKey
-from kastra_core.errors import RunFailedError
+from kastra_core.api.meta import JsonObject, JsonValue
+from kastra_core.execution.handle import RunReply, raise_unless_succeeded
 from kastra_core.runtime import ResourceHandle
 
 __all__ = ["AgentHandle", "AgentReply"]
 
 
-@attrs.frozen(kw_only=True)
-class AgentReply:
-    """An agent's answer."""
-
-    output: JsonValue
-    """The text, or the JSON of a structured output."""
-    usage: JsonObject
-    """modelCalls, toolCalls, inputTokens, outputTokens, steps; cost in USD where known."""
-    run: ResourceKey
-    """The Run that made it: ``kastra describe run/<name>``."""
-
-    @property
-    def text(self) -> str:
-        """The output as text; JSON is written out."""
-        if isinstance(self.output, str):
-            return self.output
-        import orjson
-
-        return orjson.dumps(self.output).decode()
-
-    def __str__(self) -> str:
-        return self.text
+class AgentReply(RunReply):
+    """An agent's answer: the text, or the JSON of a structured output."""
 
 
 class AgentHandle(ResourceHandle):
@@ -75,12 +53,6 @@ class AgentHandle(ResourceHandle):
                     yield event
                     continue
                 status, run = event["status"], event["run"]
-                if status["phase"] != "Succeeded":
-                    raise RunFailedError(
-                        status.get("message") or "failed",
-                        reason=status.get("reason") or "Failed",
-                        run=run,
-                        output=status.get("output"),
-                    )
+                raise_unless_succeeded(status, run)
                 usage = status.get("usage") or {}
                 yield {"type": "completed", "output": status.get("output"), "usage": usage, "run": run}

@@ -12,10 +12,10 @@ import attrs
 
 from kastra_core.api.meta import JsonObject, Resource
 from kastra_core.errors import LimitExceededError, OperationError
+from kastra_core.protocols.model_input import text_of
 from kastra_core.protocols.runner import RunContext
 from kastra_core.protocols.store import StoredMessage, thread_holder
 from kastra_plugin_agent import memory_recall, memory_summary, working
-from kastra_plugin_agent.input import question_of
 from kastra_plugin_agent.memory_buffer import Buffer, asks, buffered
 from kastra_plugin_agent.memory_spec import WORKING_MEMORY_TOOL, MemorySpec
 from kastra_plugin_agent.model_spec import ModelSpec
@@ -67,7 +67,7 @@ class Memory:
         if self.spec.type == "summary" and rows:
             buffer = await self._summary(ctx, budget, rows, model, told)
         elif self.spec.type == "vector":
-            buffer = await self._vector(ctx, budget, rows, question_of(turn), told)
+            buffer = await self._vector(ctx, budget, rows, _question(turn), told)
         else:
             buffer = self._buffer(rows, budget.left)
         if rows or told:
@@ -80,7 +80,7 @@ class Memory:
         if self.spec.type != "vector":
             return
         try:
-            await memory_recall.index(ctx, self.spec, question_of(turn), answer, agent=self.agent)
+            await memory_recall.index(ctx, self.spec, _question(turn), answer, agent=self.agent)
         except (OperationError, LimitExceededError) as error:
             # What used up the limit was the answer, which is there.
             await _tell(ctx, f"this turn is kept but cannot be recalled by meaning ({error.reason}: {error})")
@@ -209,3 +209,8 @@ def _event(rows: Sequence[StoredMessage], buffer: Buffer, told: JsonObject) -> J
 
 async def _tell(ctx: RunContext, message: str) -> None:
     await ctx.emit({"type": "note", "message": f"memory: {message}"})
+
+
+def _question(turn: Sequence[JsonObject]) -> str:
+    """What the user said last, "" when that is nothing."""
+    return next((text_of(message) for message in reversed(turn) if message["role"] == "user"), "")

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import attrs
 
 from kastra_core.api.meta import JsonObject
+from kastra_core.protocols.model_input import text_of
 from kastra_core.protocols.store import StoredMessage
 from kastra_plugin_agent.tokens import MESSAGE_TOKENS, cut_text, estimate_text, estimate_tokens
 
-__all__ = ["Buffer", "asks", "buffered", "text_of"]
+__all__ = ["Buffer", "asks", "buffered"]
 
 
 @attrs.frozen
@@ -23,11 +24,6 @@ class Buffer:
     """Index of the first kept one among the messages that were given; their number when none was kept."""
     shortened: bool = False
     """The last turn alone was too long and lost its tool calls, or text."""
-
-
-def text_of(message: JsonObject) -> str:
-    """The text parts of a message, joined."""
-    return "".join(part["content"] for part in message["parts"] if part["type"] == "text")
 
 
 def asks(messages: Sequence[StoredMessage]) -> bool:

@@ -15,9 +15,10 @@ import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import OperationError
+from kastra_core.protocols.model_input import text_of
 from kastra_core.protocols.runner import OperationContext, RunContext
 from kastra_core.protocols.store import SetState, StoredMessage
-from kastra_plugin_agent.memory_buffer import Buffer, asks, buffered, text_of
+from kastra_plugin_agent.memory_buffer import Buffer, asks, buffered
 from kastra_plugin_agent.memory_spec import MemorySpec
 from kastra_plugin_agent.model_spec import ModelSpec
 from kastra_plugin_agent.tokens import cut_text, estimate_text, inert

@@ -12,11 +12,10 @@ from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
 from kastra_core.errors import OperationError, RunFailedError
 from kastra_core.model_spec import chosen_model
+from kastra_core.protocols.model_input import input_messages, text_of, user_message
 from kastra_core.protocols.runner import RunContext
 from kastra_core.serde import typed
-from kastra_plugin_agent.input import asked, user_message
 from kastra_plugin_agent.memory import Memory, Remembered
-from kastra_plugin_agent.memory_buffer import text_of
 from kastra_plugin_agent.own_tools import OwnTool, state_tools
 from kastra_plugin_agent.rules import references, tool_name
 from kastra_plugin_agent.schemas import schema_validator
@@ -56,7 +55,7 @@ class _Plan:
 
 
 class AgentRunner:
-    """Runs agents. Input: see :func:`kastra_plugin_agent.input.asked`.
+    """Runs agents. Input: see :func:`kastra_core.protocols.model_input.input_messages`.
 
     Output: the answer's text, or with ``spec.output`` the JSON that fits its schema.
     Events: ``text`` {text}, ``tool_call`` {id, name, arguments}, ``tool_result`` {id, name, response, is_error},
@@ -72,7 +71,7 @@ class AgentRunner:
         model, _ = chosen_model(spec.model, ctx.spec.get("model"), ctx.spec.get("defaultModel"))
         if model is None:
             raise RunFailedError("the agent names no model and there is no default", reason="ModelMissing")
-        turn = asked(input)
+        turn = input_messages(input, what="an agent")
         memory, remembered = plan.memory, _NOTHING
         if memory is not None and (ctx.thread or memory.outlives_threads):
             remembered = await memory.remembered(ctx, turn, model)

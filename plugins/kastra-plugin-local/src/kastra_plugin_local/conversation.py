@@ -146,7 +146,9 @@ class Conversation:
 
     def _value(self, turn: Turn, heard: _Heard) -> Any:
         if heard.finish == "length":
-            raise self._error(BadResponseError, "the JSON was cut at the token limit; raise max_tokens")
+            cut = self._error(BadResponseError, "the JSON was cut at the token limit; raise max_tokens")
+            cut.retryable = False  # another try is cut, too
+            raise cut
         try:
             value = orjson.loads(heard.text)
         except orjson.JSONDecodeError as err:

@@ -143,21 +143,14 @@ async def plan(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     """Say how a network is routed where that depends on what is installed.
 
     Arguments: ``type`` (that of the network, or null), ``model`` ("provider/name" or null), ``embeddings`` (or null).
-    Result: ``{type, weak, why}``; ``weak``: the model is one that needs no account.
+    Result: ``{type, weak}``; ``weak``: the model is one that needs no account.
     """
     models = ctx.runtime.models
     model = arguments.get("model")
     weak = model is None or is_keyless(models, model)
     embeddings = arguments.get("embeddings") or models.embeddings()
-    kind = arguments.get("type")
-    why = ""
-    if kind is None:
-        kind = "embedding" if weak and embeddings else "model"
-        if kind == "embedding":
-            why = "the nearest description decides (router type embedding)"
-            if model is not None:
-                why = f"models without an account are small, so {why}"
-    return {"type": kind, "weak": weak, "why": why}
+    kind = arguments.get("type") or ("embedding" if weak and embeddings else "model")
+    return {"type": kind, "weak": weak}
 
 
 def is_keyless(models: Any, model: str) -> bool:

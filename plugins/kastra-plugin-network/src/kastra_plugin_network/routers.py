@@ -20,7 +20,7 @@ from kastra_plugin_network.members import Member, MisfitError
 from kastra_plugin_network.prompts import RESULT_CHARS, Done, cut, message, repair_text, situation, text_of
 from kastra_plugin_network.spec import NetworkSpec
 
-__all__ = ["NoCandidateError", "Pass", "Plan", "Way", "choose", "model_of", "way_of"]
+__all__ = ["NoCandidateError", "Pass", "Plan", "Way", "choose", "embedding_text", "model_of", "way_of"]
 
 _ROUTE = "route"
 """Step of the journal path of a choice."""
@@ -34,11 +34,11 @@ Members:
 
 
 class NoCandidateError(Exception):
-    """The router has nobody to call; ``message`` says why."""
+    """The router has nobody to call; ``message`` says why, ``scores`` what it thinks of the members."""
 
-    def __init__(self, message: str) -> None:
+    def __init__(self, message: str, scores: Mapping[str, float] | None = None) -> None:
         super().__init__(message)
-        self.message = message
+        self.message, self.scores = message, scores or {}
 
 
 class UnusableError(NoCandidateError):
@@ -114,6 +114,20 @@ def model_of(spec: NetworkSpec, override: str | None, default: str | None) -> tu
     return chosen_model(spec.router.model, override, default, field="spec.router.model", does="routes")
 
 
+def embedding_text(own: ModelSpec | None, model: ModelSpec | None) -> str:
+    """Why a network without a router type is routed by embeddings.
+
+    Args:
+        own: what the network names.
+        model: what would route in its place, a small one; None: there is none.
+    """
+    decides = "the nearest description decides (router type embedding)"
+    if model is None:
+        return f"no model is there for spec.router.model, so {decides}"
+    place = f" in place of {own}" if own is not None else ""
+    return f"{decides}{place}, as {model} needs no account and such models are small"
+
+
 async def way_of(ctx: RunContext, spec: NetworkSpec) -> Way:
     """Decide how this run routes; what depends on the installation is recorded.
 
@@ -126,10 +140,8 @@ async def way_of(ctx: RunContext, spec: NetworkSpec) -> Way:
         asked = {"type": kind, "model": str(model) if model else None, "embeddings": router.embeddings}
         found = await ctx.perform("network.plan", asked, name="plan")
         kind, weak = found["type"], found["weak"]
-        if kind == "embedding" and router.type is None:
-            why = "; ".join(text for text in (why, found["why"]) if text)
-        else:
-            why = ""
+        # A model that is only the reason does not route itself.
+        why = embedding_text(router.model, model) if kind == "embedding" and router.type is None else ""
     else:
         kind, why = kind or "model", ""
     if model is None and (kind == "model" or (router.answer == "router" and kind not in ("embedding", "auto"))):
@@ -191,12 +203,12 @@ async def _by_model(
             wrong, endless = error.message, True
         else:
             if choice.member is None and not choice.done:
-                raise NoCandidateError(choice.reason or "the router says that no member fits")
+                raise NoCandidateError(choice.reason or "the router says that no member fits", choice.scores)
             return choice
         if ctx.streaming:
             await ctx.emit({"type": "note", "message": f"the router's choice cannot be carried out: {wrong}"})
         if repaired >= plan.spec.router.max_repairs:
-            raise UnusableError(f"the router's choice cannot be carried out: {wrong}")
+            raise UnusableError(f"the router's choice cannot be carried out: {wrong}", scores)
         repaired += 1
         if endless and not bounded:
             bounded = await _needs_no_account(ctx, request)
@@ -259,7 +271,8 @@ async def _by_embedding(ctx: RunContext, plan: Plan, now: Pass) -> tuple[Choice,
             final=True,
         )
         return choice, float(found["margin"]) if at == 0 else 0.0
-    raise NoCandidateError("no member takes the request as it is; a model could make their inputs (router type model)")
+    told = "no member takes the request as it is; a model could make their inputs (router type model)"
+    raise NoCandidateError(told, scores)
 
 
 async def _auto(ctx: RunContext, plan: Plan, way: Way, now: Pass) -> Choice:
@@ -346,21 +359,21 @@ async def _by_plugin(ctx: RunContext, plan: Plan, way: Way, now: Pass) -> Choice
     except TimeoutError as late:
         told = f"router {way.type} made no choice within {timeout_s:g} s (spec.router.timeout)"
         raise RunFailedError(told, reason="RouterTimeout") from late
+    scores = _scores(found.get("scores"), plan.members) if isinstance(found, dict) else {}
     try:
         if not isinstance(found, dict):
             raise ChoiceError(f"its result is {type_word(found)}, expected an object")
-        scores = _scores(found.get("scores"), plan.members)
         choice = read_choice(found, plan.members, now.request, router=way.type, scores=scores)
         _sensible(choice, plan, now)
     except ChoiceError as error:
-        raise NoCandidateError(f"router {way.type}: {error.message}") from error
+        raise NoCandidateError(f"router {way.type}: {error.message}", scores) from error
     if choice.member is None and not choice.done:
-        raise NoCandidateError(choice.reason or f"router {way.type} says that no member fits")
+        raise NoCandidateError(choice.reason or f"router {way.type} says that no member fits", scores)
     last = now.done[-1] if now.done else None
     if last is not None and last.error is not None and choice.member is not None:
         same = (last.member, last.asked) == (choice.member.name, choice.asked)
         if same:
-            raise NoCandidateError(f"router {way.type} chose {last.member} again, which has just failed")
+            raise NoCandidateError(f"router {way.type} chose {last.member} again, which has just failed", scores)
     return choice
 
 

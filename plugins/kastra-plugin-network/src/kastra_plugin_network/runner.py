@@ -130,7 +130,7 @@ class _Loop:
                 if choice.done:
                     return choice
             elif choice.final:
-                forced = self._fallback(f"{choice.member.name} failed") if now.step < most else None
+                forced = self._fallback(f"{choice.member.name} failed", choice.scores) if now.step < most else None
                 if forced is None:
                     raise self._failed(f"{choice.member.name} failed: {failure.message}", "MemberFailed") from failure
         what = f"{most} members were called (spec.router.maxSteps) and the router was not done"
@@ -145,11 +145,18 @@ class _Loop:
         try:
             return await routers.choose(self.ctx, self.plan, self.way, now)
         except NoCandidateError as nobody:
-            found = self._fallback(nobody.message)
+            found = self._fallback(nobody.message, nobody.scores)
             if found is not None:
                 return found
             if self.ctx.streaming:
-                refused = Choice(member=None, input=None, asked="", reason=nobody.message, router=self.way.type)
+                refused = Choice(
+                    member=None,
+                    input=None,
+                    asked="",
+                    reason=nobody.message,
+                    router=self.way.type,
+                    scores=nobody.scores,
+                )
                 await self.ctx.emit(_decision(now.step, refused, self.plan))
             last = now.done[-1] if now.done else None
             remedy = "" if self.plan.spec.router.fallback else _REMEDY
@@ -158,8 +165,8 @@ class _Loop:
                 raise self._failed(told, "MemberFailed") from nobody
             raise self._failed(f"{nobody.message}{remedy}", "NoCandidate") from nobody
 
-    def _fallback(self, why: str) -> Choice | None:
-        """The fallback with the user's words, once."""
+    def _fallback(self, why: str, scores: Mapping[str, float]) -> Choice | None:
+        """The fallback with the user's words, once; ``scores`` are those of the choice that it takes the place of."""
         member = self.plan.fallback
         if member is None or self.fell_back or any(done.member == member.name for done in self.now.done if done.error):
             return None
@@ -176,6 +183,7 @@ class _Loop:
             reason=why,
             done=True,
             router=self.way.type,
+            scores=scores,
             fallback=True,
             final=True,
         )

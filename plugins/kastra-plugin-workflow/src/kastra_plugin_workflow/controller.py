@@ -31,6 +31,8 @@ _MOST_TOLD = 10
 """Missing or unready things, or misfits, that a message names."""
 _MODEL = "Model"
 """Reasons that begin so say that only a model is missing: a run that brings a model may start all the same."""
+_PENDING = "Pending"
+"""Reason while nothing is wrong but something was not reconciled yet; ``Ready`` is Unknown then."""
 _DEEPEST = 16
 """Runs nest no deeper; workflows that call workflows are looked into so far."""
 
@@ -55,7 +57,7 @@ class WorkflowController(AbstractController):
         resolved = await self._references(resource, outline, named)
         ready = Condition(type="Ready", status="True", reason="Ready")
         if resolved.status != "True":
-            ready = Condition(type="Ready", status="False", reason=resolved.reason, message=resolved.message)
+            ready = attrs.evolve(resolved, type="Ready")
         amiss = self._types(resource, named)
         turn = await self._runs.turn(resource, spec.schedule, waits_for=ready.message)
         conditions = [ready, resolved, amiss, turn.condition]
@@ -102,9 +104,10 @@ class WorkflowController(AbstractController):
         faults = await self._faults(named, outline, {resource.key})
         if not faults:
             return Condition(type="ReferencesResolved", status="True", reason="Resolved")
-        told = [fault for fault in faults if fault.missing] or faults
-        text = _joined([fault.text for fault in told])
-        return Condition(type="ReferencesResolved", status="False", reason=_worst(told).reason, message=text)
+        told = [fault for fault in faults if fault.missing] or _known(faults)
+        text, worst = _joined([fault.text for fault in told]), _worst(told)
+        status = "Unknown" if worst.pending else "False"
+        return Condition(type="ReferencesResolved", status=status, reason=worst.reason, message=text)
 
     async def _faults(
         self, named: Sequence[_Named], outline: Outline, seen: set[ResourceKey], depth: int = 0
@@ -146,7 +149,10 @@ class WorkflowController(AbstractController):
         if ready is not None:
             message = ready.get("message")
             why = f"{ready.get('reason')}: {message}" if message else str(ready.get("reason"))
-        reason = str(ready.get("reason")) if ready is not None else ""
+        if ready is None or ready.get("status") == "Unknown":
+            # Its controller says more a moment later, and this workflow is looked at again then.
+            return _Fault(_PENDING, f"{what} is not ready ({why})", pending=True)
+        reason = str(ready.get("reason"))
         if not reason.startswith(_MODEL):
             reason = f"{reference.kind}NotReady"
         return _Fault(reason, f"{what} is not ready ({why})")
@@ -161,9 +167,9 @@ class WorkflowController(AbstractController):
         faults = await self._faults(await self._named(inner), outline, seen, depth)
         if not faults:
             return None
-        first = _worst(faults)
-        reason = first.reason if first.reason.startswith(_MODEL) else f"{reference.kind}NotReady"
-        return _Fault(reason, f"{reference.path}: {reference.key} is not ready ({first.text})")
+        first = _worst(_known(faults))
+        reason = first.reason if first.pending or first.reason.startswith(_MODEL) else f"{reference.kind}NotReady"
+        return _Fault(reason, f"{reference.path}: {reference.key} is not ready ({first.text})", pending=first.pending)
 
     def _unknown_operations(self, outline: Outline) -> Iterator[_Fault]:
         used = [(site.at("operation"), site.step.operation) for site in outline.sites if site.step.operation]
@@ -207,6 +213,13 @@ class _Fault:
     reason: str
     text: str
     missing: bool = False
+    pending: bool = False
+    """Nobody knows yet whether it is one."""
+
+
+def _known(faults: Sequence[_Fault]) -> Sequence[_Fault]:
+    """Those that are known to be ones, if there are any."""
+    return [fault for fault in faults if not fault.pending] or faults
 
 
 def _worst(faults: Sequence[_Fault]) -> _Fault:

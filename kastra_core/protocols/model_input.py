@@ -1,8 +1,8 @@
-"""What an agent is asked: the forms of a run's input as the messages that begin its turn."""
+"""The input of a run that asks a model: its forms as the messages that begin a turn."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
@@ -10,24 +10,33 @@ import orjson
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import RunFailedError
 from kastra_core.protocols.model import Message
-from kastra_plugin_agent.memory_buffer import text_of
 
-__all__ = ["asked", "question_of", "user_message"]
+__all__ = ["input_messages", "text_of", "user_message"]
 
 _ROLES = ("system", "user", "assistant", "tool")
 
 
 def user_message(text: str) -> JsonObject:
-    """A message of the user as threads keep it."""
+    """A message of the user as threads keep it.
+
+    >>> user_message("Hi")
+    {'role': 'user', 'parts': [{'type': 'text', 'content': 'Hi'}]}
+    """
     return {"role": "user", "parts": [{"type": "text", "content": text}]}
 
 
-def asked(input: JsonValue) -> list[JsonObject]:
-    """The messages that begin a turn.
+def text_of(message: JsonObject) -> str:
+    """The texts of a message as threads keep it, one after another."""
+    return "".join(part["content"] for part in message["parts"] if part["type"] == "text")
 
-    ``input``: a text, ``{"input": text}``, ``{"messages": [...]}`` (each with ``role`` and ``parts``, or with
-    ``content`` as the model APIs write it), or any JSON, sent as text.
 
+def input_messages(input: JsonValue, *, what: str) -> list[JsonObject]:
+    """The messages that begin a turn, as threads keep them.
+
+    Args:
+        input: a text, ``{"input": text}``, ``{"messages": [...]}`` (each with ``role`` and ``parts``, or with
+            ``content`` as the model APIs write it), or any JSON, taken as text.
+        what: needs it ("an agent").
     Raises: RunFailedError with reason InvalidInput.
     """
     if isinstance(input, str):
@@ -39,13 +48,8 @@ def asked(input: JsonValue) -> list[JsonObject]:
         if isinstance(input.get("input"), str) and len(input) == 1:
             return [user_message(input["input"])]
     if input is None:
-        raise RunFailedError("an agent needs input: a text, or an object with messages", reason="InvalidInput")
+        raise RunFailedError(f"{what} needs input: a text, or an object with messages", reason="InvalidInput")
     return [user_message(orjson.dumps(input).decode())]
-
-
-def question_of(turn: Sequence[JsonObject]) -> str:
-    """What the user said last, "" when that is nothing."""
-    return next((text_of(message) for message in reversed(turn) if message["role"] == "user"), "")
 
 
 def _message(message: Any, at: int) -> JsonObject:
