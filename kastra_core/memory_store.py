@@ -59,6 +59,7 @@ from kastra_core.protocols.store import (
     VectorMatch,
     WatchEvent,
     thread_holder,
+    thread_of,
 )
 
 if TYPE_CHECKING:
@@ -405,6 +406,8 @@ class MemoryStore:
                 self._drop(values, key)
             else:
                 self._put(values, key, (_encode(value, f"{key} of {op.scope}"), expires))
+        if any(value is not None for value in op.values.values()):
+            self._begin_thread(op.scope)
         self._state_version += 1  # never one of before: a scope that was cleared and filled again has changed
         self._put(self._state_versions, op.scope, self._state_version)
 
@@ -413,6 +416,12 @@ class MemoryStore:
         for name in [name for name in self._states if name == scope or name.startswith(below)]:
             self._drop(self._states, name)
             self._drop(self._state_versions, name)
+
+    def _begin_thread(self, scope: str) -> None:
+        """Make the thread that a state scope or a holder belongs to, unless it is there."""
+        key, now = thread_of(scope), self.clock()
+        if key is not None and key not in self._threads:
+            self._put(self._threads, key, (ThreadInfo(*key, 0, 0, now, now), []))
 
     def _append_messages(self, op: AppendMessages) -> int:
         key, now = (op.namespace, op.thread), self.clock()
@@ -695,6 +704,8 @@ class _Vectors:
     def _upsert(self, op: UpsertVectors) -> None:
         present = self._collections.setdefault(op.collection, {})
         length = next((len(vector) for vector, _, _ in present.values()), None)
+        if op.items:
+            self._store._begin_thread(op.holder)
         for name, vector, metadata in op.items:
             length = len(vector) if length is None else length
             _check_length(op.collection, len(vector), length)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import attrs
 
@@ -56,6 +56,7 @@ __all__ = [
     "VectorMatch",
     "WatchEvent",
     "thread_holder",
+    "thread_of",
 ]
 
 
@@ -66,6 +67,20 @@ def thread_holder(namespace: str, thread: str) -> str:
     'thread/default/a%2Fb'
     """
     return f"thread/{namespace}/{quote(thread, safe='')}"
+
+
+def thread_of(scope: str) -> tuple[str, str] | None:
+    """Namespace and name of the thread that a holder or a state scope belongs to, None when it belongs to none.
+
+    >>> thread_of("thread/default/a%2Fb/agent/default/helper/working")
+    ('default', 'a/b')
+    """
+    if not scope.startswith("thread/"):
+        return None
+    _, namespace, quoted, *_ = *scope.split("/", 3), ""
+    thread = unquote(quoted)
+    # Another spelling of a name is not what the thread's own is below, and does not go with it.
+    return (namespace, thread) if namespace and thread and quote(thread, safe="") == quoted else None
 
 
 # ------------------------------------------------------------------------------------------------- operations
@@ -174,7 +189,8 @@ class SendSignal:
 class SetState:
     """Set values of a scope; a value None removes its key. Result: None.
 
-    ``ttl_s`` counts from now and is set on each key written; None = for ever.
+    A thread begins with the first value of its state (:func:`thread_of`), without messages: so who lists and deletes
+    threads finds what hangs on them. ``ttl_s`` counts from now and is set on each key written; None = for ever.
     """
 
     scope: str
@@ -216,7 +232,8 @@ class UpsertVectors:
     """Write vectors of a collection by id; a store that keeps none raises StoreError. Result: None.
 
     All vectors of a collection have one length, else StoreError with reason VectorLength. ``holder`` as for blobs: what
-    a thread holds goes with it (:class:`DeleteThread`); the last write of an id says who holds it.
+    a thread holds goes with it (:class:`DeleteThread`), and the thread begins with it as with state
+    (:class:`SetState`); the last write of an id says who holds it.
     """
 
     collection: str

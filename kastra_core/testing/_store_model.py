@@ -224,6 +224,9 @@ class _Model:
         if value is None:
             scope.pop(f"k{key}", None)
         else:
+            # "/a" lies below the thread's scope, "0" makes it another's, and "%" is in the name of none.
+            if sub != "%":
+                self.threads.setdefault(self.name(n) + sub.partition("/")[0], [])
             scope[f"k{key}"] = (value, math.inf if ttl_s is None else self.now_s + ttl_s)
         return SetState(self.scope(n, sub), {f"k{key}": value}, ttl_s), None
 
@@ -268,6 +271,8 @@ class _Model:
         )
         if ids and any(known != length for known, _ in self.vectors.values()):
             return operation, VectorLengthError
+        if ids and n is not None and n >= 3:
+            self.threads.setdefault(self.name(n - 3), [])
         self.vectors.update((at, (length, self.holder(n))) for at in ids)
         return operation, None
 

@@ -19,6 +19,7 @@ from kastra_core.protocols.store import (
     PutBlob,
     SetState,
     Store,
+    ThreadInfo,
     UpsertVectors,
     thread_holder,
 )
@@ -277,10 +278,50 @@ class ThreadCases(Cases):
     async def test_names_of_threads_do_not_reach_into_each_other(self, store: Store) -> None:
         names = ["t", "t/u", "t%", "t%2Fu", "t_"]
         await store.commit([SetState(f"{thread_holder('default', name)}/x", {"n": name}) for name in names])
-        # There is no such thread, and nothing is kept for one.
-        assert await store.commit([DeleteThread("default", "t")]) == [False]
+        assert await store.commit([DeleteThread("default", "t")] * 2) == [True, False]
         left = [await store.state.get_state(f"{thread_holder('default', name)}/x") for name in names]
         assert left == [{}, *({"n": name} for name in names[1:])]
+
+    async def test_a_thread_begins_with_the_first_value_of_its_state(self, store: Store, clock: ManualClock) -> None:
+        quoted = f"{thread_holder('default', 'a/ü %')}/network/default/n"
+        others = [
+            "thread",
+            "thread/default",
+            "thread/default/",
+            "thread/default//x",
+            "thread/default/%zz",
+            "threads/a/b",
+        ]
+        await store.commit([SetState(scope, {"k": 1}) for scope in others])
+        await store.commit([SetState(quoted, {"k": None}), SetState(_HOLDER, {})])
+        await store.commit([ClearState(_HOLDER)])
+        assert await store.threads.list() == []
+        with pytest.raises(AlreadyExistsError):
+            await store.commit([SetState(quoted, {"k": 1}), CreateResource(make("a")), CreateResource(make("a"))])
+        assert await store.threads.list() == []
+
+        began = clock()
+        await store.commit([SetState(quoted, {"k": 1, "l": None}), SetState(_HOLDER, {"k": 1}, ttl_s=5)])
+        clock.advance(10)
+        await store.state.set_value(quoted, "k", 2)
+        empty = [ThreadInfo("default", name, 0, 0, began, began) for name in ("a/ü %", "t")]
+        assert await store.threads.list() == empty, "those that are there stay as they were"
+        assert await store.threads.last_seq("default", "t") == 0
+        assert not await store.threads.messages("default", "t")
+        assert await store.commit([AppendMessages("default", "t", [{"n": 1}], expected_seq=0)]) == [1]
+        assert await store.threads.list() == [empty[0], ThreadInfo("default", "t", 1, 1, began, began + 10)]
+        assert await store.commit([DeleteThread("default", "a/ü %")]) == [True]
+        assert await store.state.get_state(quoted) == {}
+
+    async def test_a_thread_begins_with_the_first_vector_that_it_holds(self, store: Store) -> None:
+        if store.vectors is None:
+            pytest.skip("this store has no vectors")
+        await store.commit([_vectors("c", "a"), _vectors("c", "b", holder="run"), UpsertVectors("c", [], _HOLDER)])
+        assert await store.threads.list() == []
+        await store.commit([_vectors("c", "c", holder=_HOLDER)])
+        assert [(info.thread, info.messages) for info in await store.threads.list()] == [("t", 0)]
+        assert await store.commit([DeleteThread("default", "t")]) == [True]
+        assert await _ids(store, "c") == ["a", "b"]
 
     async def test_a_thread_that_is_made_again_starts_empty(self, store: Store) -> None:
         operations: list[Operation] = [

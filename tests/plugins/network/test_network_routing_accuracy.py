@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Mapping
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,14 +20,14 @@ DIALOGUES = Path(__file__).with_name("routing_dialogues.yaml")
 LANGUAGES = ("en", "zh")
 FLOORS = {
     (False, False): 0.57,
-    (False, True): 0.76,
+    (False, True): 0.72,
     (True, False): 0.83,
-    (True, True): 0.83,
+    (True, True): 0.87,
 }
-"""(the network that was written last, with examples) -> share of right choices: the measured 63 and 81 of 96, 22 and 22
+"""(the network that was written last, with examples) -> share of right choices: the measured 63 and 77 of 96, 22 and 23
 of 24, less 8 points, as other processors may round differently."""
-FOLLOW_UP_FLOORS = {False: 0.77, True: 0.74}
-"""With examples -> share of second turns that go to the right member, likewise: 34 and 33 of 40."""
+FOLLOW_UP_FLOORS = {False: 0.77, True: 0.79}
+"""With examples -> share of second turns that go to the right member, likewise: 34 and 35 of 40."""
 
 
 class Case(NamedTuple):
@@ -50,15 +51,29 @@ def cases(network: Mapping[str, Any]) -> Iterator[Case]:
                 yield Case(network["name"], language, member, prompt)
 
 
+ALIKE = 0.8
+"""Share of characters in common from which an example counts as a copy of a request."""
+
+
 def examples_of(network: Mapping[str, Any]) -> dict[str, list[str]]:
+    """As they were written, without sight of the requests."""
     examples: dict[str, list[str]] = yaml.safe_load(EXAMPLES.read_text(encoding="utf-8"))[network["name"]]
     return examples
+
+
+def used_examples(network: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Those that are not by chance a request, or nearly so: with them the result would be too good."""
+    prompts = [case.prompt for case in cases(network)]
+    return {
+        member: [text for text in texts if all(SequenceMatcher(None, text, one).ratio() < ALIKE for one in prompts)]
+        for member, texts in examples_of(network).items()
+    }
 
 
 def documents(network: Mapping[str, Any], *, examples: bool, **router: Any) -> list[dict[str, Any]]:
     """The Network; its members are one workflow that needs no model, under the names and descriptions of the file."""
     echo = {"steps": [{"id": "say", "set": "{{ workflow.input }}"}]}
-    given = examples_of(network) if examples else {}
+    given = used_examples(network) if examples else {}
     members = [
         {"name": name, "ref": "echo", "description": description, "examples": given.get(name, [])}
         for name, description in network["members"].items()
@@ -95,15 +110,14 @@ def test_each_network_has_three_or_four_members_and_as_many_prompts_in_each_lang
         assert all(set(network[language]) == set(network["members"]) for language in LANGUAGES)
 
 
-def test_each_member_has_as_many_examples_in_each_language_and_no_example_is_a_prompt() -> None:
+def test_each_member_has_as_many_examples_in_each_language_and_few_are_nearly_requests() -> None:
     for network in [*networks(held_out=False), *networks(held_out=True)]:
         examples = examples_of(network)
         assert examples.keys() == network["members"].keys()
-        prompts = {case.prompt for case in cases(network)}
+        assert sum(map(len, examples.values())) - sum(map(len, used_examples(network).values())) <= 4
         for texts in examples.values():
             assert sum(text.isascii() for text in texts) == 3
             assert len(texts) == 6
-            assert not prompts & set(texts)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from kastra_core.protocols.store import (
     SetState,
     UpsertVectors,
     thread_holder,
+    thread_of,
 )
 from kastra_plugin_libsql._payloads import encode, row_holder, split
 from kastra_plugin_libsql._transaction import Step, Transaction
@@ -52,7 +53,11 @@ def set_state(op: SetState, inline_bytes: int) -> Step:
         for key, value in op.values.items()
     }
 
+    thread = thread_of(scope) if any(body is not None for body in bodies.values()) else None
+
     def step(tx: Transaction) -> None:
+        if thread is not None:
+            _begin_thread(tx, *thread)
         expires = None if op.ttl_s is None else tx.now + op.ttl_s
         # Of all scopes: an index finds them, while those of one scope are found by reading all its keys.
         tx.sweep_state(_SWEPT_VALUES + 2 * len(bodies))
@@ -76,6 +81,15 @@ def set_state(op: SetState, inline_bytes: int) -> Step:
         tx.scopes = True
 
     return step
+
+
+def _begin_thread(tx: Transaction, namespace: str, thread: str) -> None:
+    """Make a thread without messages, unless it is there."""
+    if tx.first("SELECT 1 FROM threads WHERE namespace = ? AND thread = ?", (namespace, thread)) is None:
+        tx.execute(
+            "INSERT INTO threads (namespace, thread, messages, last_seq, created, updated) VALUES (?, ?, 0, 0, ?, ?)",
+            (namespace, thread, tx.now, tx.now),
+        )
 
 
 def append_messages(op: AppendMessages, inline_bytes: int) -> Step:
@@ -169,6 +183,7 @@ def vector_rows(op: UpsertVectors) -> tuple[int, list[tuple[str, bytes, str]]]:
 
 def upsert_vectors(op: UpsertVectors, _: int) -> Step:
     collection, holder = op.collection, op.holder
+    thread = thread_of(holder)
     length, rows = vector_rows(op)
 
     def step(tx: Transaction) -> Generator[None, None, None]:
@@ -181,6 +196,8 @@ def upsert_vectors(op: UpsertVectors, _: int) -> Step:
             )
         if row[1] != length:
             raise VectorLengthError(collection, length, row[1])
+        if thread is not None:
+            _begin_thread(tx, *thread)
         for count, (name, vector, metadata) in enumerate(rows, 1):
             if count % _SLICE_ROWS == 0:
                 yield

@@ -21,6 +21,7 @@ from kastra_core.protocols.store import (
     ReleaseBlobs,
     SetState,
     thread_holder,
+    thread_of,
 )
 from kastra_plugin_libsql._data_steps import scopes_below
 from kastra_plugin_libsql._operations import digest_of
@@ -40,7 +41,19 @@ __all__ = [
     "ReleaseBlobsStep",
     "ReleaseLease",
     "SetStateStep",
+    "begin_thread",
 ]
+
+
+def begin_thread(script: Script, namespace: str, thread: str) -> None:
+    """Make a thread without messages, unless it is there."""
+    script.add(
+        "INSERT INTO threads (namespace, thread, messages, last_seq, created, updated)"
+        " VALUES (?1, ?2, 0, 0, ?3, ?3) ON CONFLICT DO NOTHING",
+        namespace,
+        thread,
+        script.now,
+    )
 
 
 class SetStateStep(RemoteStep):
@@ -53,9 +66,12 @@ class SetStateStep(RemoteStep):
         found = [value for value in self.values.values() if value is not None]
         self.small_bytes = sum(len(marker) for marker, _ in found)
         self.data = [payload for _, payload in found if payload is not None]
+        self.thread = thread_of(op.scope) if found else None
 
     def write(self, script: Script) -> None:
         scope, now = self.op.scope, script.now
+        if self.thread is not None:
+            begin_thread(script, *self.thread)
         expires = None if self.op.ttl_s is None else now + self.op.ttl_s
         script.add("DELETE FROM state WHERE scope = ? AND expires <= ?", scope, now)
         for key, value in self.values.items():
@@ -112,13 +128,7 @@ class AppendMessagesStep(RemoteStep):
         if op.expected_seq is not None:
             last = f"coalesce((SELECT last_seq FROM threads WHERE {at}), 0)"
             script.guard((("end", f"{last} <> ?3"),), op.namespace, op.thread, op.expected_seq, detail=last)
-        script.add(
-            "INSERT INTO threads (namespace, thread, messages, last_seq, created, updated)"
-            " VALUES (?1, ?2, 0, 0, ?3, ?3) ON CONFLICT DO NOTHING",
-            op.namespace,
-            op.thread,
-            script.now,
-        )
+        begin_thread(script, op.namespace, op.thread)
         for number, (body, payload) in enumerate(self.bodies, 1):
             script.add(
                 "INSERT INTO messages (id, time, run, message)"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kastra_core.errors import VectorLengthError
-from kastra_core.protocols.store import UpsertVectors
+from kastra_core.protocols.store import UpsertVectors, thread_of
 from kastra_plugin_libsql._data_steps import vector_rows
+from kastra_plugin_libsql._remote.data_steps import begin_thread
 from kastra_plugin_libsql._remote.script import Script
 from kastra_plugin_libsql._remote.steps import RemoteStep
 
@@ -18,6 +19,7 @@ class UpsertRows(RemoteStep):
 
     def __init__(self, collection: str, length: int, rows: Sequence[tuple[str, bytes, str]], holder: str = "") -> None:
         self.collection, self.length, self.rows, self.holder = collection, length, rows, holder
+        self.thread = thread_of(holder)
         self.small_bytes = sum(len(vector) + len(metadata) for _, vector, metadata in rows)
         self.parts = max(len(rows), 1)
 
@@ -29,6 +31,8 @@ class UpsertRows(RemoteStep):
         script.add(
             "INSERT INTO collections (name, length) VALUES (?, ?) ON CONFLICT DO NOTHING", self.collection, self.length
         )
+        if self.thread is not None:
+            begin_thread(script, *self.thread)
         for name, vector, metadata in self.rows:
             script.add(
                 "INSERT INTO vectors (collection, name, metadata, vector, holder)"
