@@ -287,7 +287,7 @@ class RuntimeManager:
         if (found.group, found.kind) != (kind.group, kind.kind):
             other = self.registry.get(found.group, found.kind)
             remedy = f"; get_{other.singular}() gives that one" if other is not None else ""
-            raise UserError(f"get_{kind.singular}({reference!r}): expected a {kind.kind}, found {found.key}{remedy}")
+            raise UserError(f"get_{kind.singular}({reference!r}): expected kind {kind.kind}, found {found.key}{remedy}")
         return (load(kind.handle) if kind.handle is not None else ResourceHandle)(self, found)
 
     # ------------------------------------------------------------------------------------ applying

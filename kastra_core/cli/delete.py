@@ -91,6 +91,8 @@ def command(
             runtime, targets, namespace=where, selector=selector, field_selector=field_selector
         )
         left = await _delete_all(runtime, found, cascade, dry_run=dry_run, short=output == "name")
+        for note in await _made_again(runtime, found):
+            current().note(note)
         if not any(selection.resources for selection in found) and not missing:
             click.echo("No resources found", err=True)
         if left and wait:
@@ -132,6 +134,31 @@ async def _delete_all(
                     left[resource.key] = (resource.metadata.uid, name)
             emit(name if short else f"{name} deleted" + (" (dry run)" if dry_run else ""))
     return left
+
+
+async def _made_again(runtime: RuntimeManager, found: list[Selection]) -> list[str]:
+    """What is not gone for good: resources whose owner stays and makes them again."""
+    gone = {resource.metadata.uid for selection in found for resource in selection.resources}
+    names: dict[ResourceKey, list[str]] = {}
+    uids: dict[ResourceKey, str] = {}
+    for selection in found:
+        if selection.kind.ephemeral:
+            continue  # nobody makes a run again
+        for resource in selection.resources:
+            for owner in resource.metadata.owner_references:
+                kind = runtime.registry.get(owner.api_version.rpartition("/")[0], owner.kind)
+                if owner.controller and owner.uid not in gone and kind is not None:
+                    key = kind.key(resource.metadata.namespace, owner.name)
+                    uids[key] = owner.uid
+                    names.setdefault(key, []).append(kind_name(selection.kind, resource.metadata.name))
+    out = []
+    for key, stays in (await runtime.store.resources.get_many(list(names))).items():
+        if stays.metadata.uid == uids[key] and not stays.metadata.deletion_timestamp:
+            more = f" and {len(names[key]) - 3} more" if len(names[key]) > 3 else ""
+            what, short = f"{', '.join(names[key][:3])}{more}", kind_name(runtime.registry.of_key(key), key.name)
+            it = "it" if len(names[key]) == 1 else "them"
+            out.append(f"{short} owns {what} and makes {it} again; take {it} out of {short}, or delete that")
+    return out
 
 
 async def _is_there(runtime: RuntimeManager, resource: Resource) -> bool:

@@ -68,7 +68,9 @@ def explain_failure(error: BaseException, *, debug: bool = False) -> int:
 
         _tell("".join(traceback.format_exception(error)).rstrip())
     if isinstance(error, click.ClickException):
-        _tell(_click_text(error))
+        # A group without a subcommand: the message is the whole help (click 8.1 prints that itself, with code 0).
+        is_help = type(error).__name__ == "NoArgsIsHelpError"
+        _tell(error.format_message() if is_help else _click_text(error))
         return error.exit_code
     if isinstance(error, ValidationError):
         _tell("\n".join(_problem_lines(error)))

@@ -73,7 +73,7 @@ def resume(
         choose_plugins(runtime, plugins)
         if name is None:
             return await _resume_all(state, runtime)
-        run = await find_run(runtime, name, namespace)
+        run = await _started(runtime, await find_run(runtime, name, namespace))
         shown = Shown(state, output, None, run, True)
         if run.status.get("phase") in FINISHED and answer is None:
             shown.lines.say(f"run/{run.metadata.name} is over already")
@@ -82,6 +82,20 @@ def resume(
         return await _resume_one(runtime, run, shown, answer or _asked(run))
 
     leave(state.run(go))
+
+
+async def _started(runtime: RuntimeManager, run: Resource) -> Resource:
+    """The run, when it is over or somebody can have it. Raises: UserError (waiting for its end would never end)."""
+    if run.status.get("phase") in FINISHED or await runtime.store.journal.claim(run.metadata.uid) is not None:
+        return run
+    run = await runtime.client.require(run.key)  # it may have ended between the two looks
+    if run.status.get("phase") in FINISHED:
+        return run
+    name = f"run/{run.metadata.name}"
+    raise UserError(
+        f"{name} was never started, so no process can go on with it; `kastra run KIND/NAME` starts a run, "
+        f"`kastra delete {name}{option_n(runtime, run.metadata.namespace)}` removes this one"
+    )
 
 
 class _Answer(NamedTuple):
@@ -310,7 +324,7 @@ def attach(name: str, namespace: str | None, output: str) -> None:
         from kastra_core.cli.run_history import History
         from kastra_core.cli.run_view import follow_journal, follow_records
 
-        run = await find_run(runtime, name, namespace)
+        run = await _started(runtime, await find_run(runtime, name, namespace))
         shown = Shown(state, output, None, run, True)
         session = RunSession(runtime, None, shown.lines)
         here = option_n(runtime, run.metadata.namespace)

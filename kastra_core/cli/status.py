@@ -35,6 +35,7 @@ def command(ctx: click.Context, output: str) -> None:
         return {
             "resources": await _resources(runtime),
             "runs": await _runs(runtime),
+            "keyless": runtime.models.keyless(),
         }
 
     config = state.config
@@ -50,6 +51,8 @@ def command(ctx: click.Context, output: str) -> None:
             data["storeBytes"] = file.stat().st_size
     data["models"] = _models(state.plugins, config)
     data |= state.read(read)
+    keyless = data.pop("keyless")
+    data["models"]["keyless"] = f"{keyless}/auto" if keyless else None
     faults = state.plugins.faults
     infos = state.plugins.load().values()
     data["plugins"] = {
@@ -133,7 +136,7 @@ def _page(data: dict[str, Any]) -> str:
         ("Project", data["project"]),
         ("Store", data["store"] + size + new),
         ("Namespace", data["namespace"]),
-        ("Model", models["override"] or (f"{models['default']} (default)" if models["default"] else NONE)),
+        ("Model", _model(models)),
         ("Providers", _few(list(models["offered"]))),
         ("Configured", ", ".join(models["configured"]) or NONE),
         ("Plugins", f"{plugins['loaded']} loaded" + _also(plugins)),
@@ -154,6 +157,17 @@ def _page(data: dict[str, Any]) -> str:
     if plugins["faults"]:
         out.append("".join(style(f"Fault: {fault}", fg="red") + "\n" for fault in plugins["faults"]))
     return "\n".join(out)
+
+
+def _model(models: dict[str, Any]) -> str:
+    """What answers where a resource names no model, or whatever it names, and why."""
+    if models["override"]:
+        return f"{models['override']} (in place of every other)"
+    if models["default"]:
+        return f"{models['default']} (default)"
+    if models["keyless"]:
+        return f"{models['keyless']} (no default is set; this one needs no key)"
+    return NONE
 
 
 SLEEPS = "nobody: it sleeps or waits for another run"

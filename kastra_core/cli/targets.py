@@ -74,6 +74,11 @@ async def _kinds_of_word(runtime: RuntimeManager, word: str) -> list[ResourceKin
                 return [kind]
         if word.lower() == "all":
             return []
+        if word.lower() in ("thread", "threads"):
+            raise UserError(
+                "threads are no resources; `kastra threads list` lists them, `kastra threads show NAME` shows one, "
+                "`kastra threads delete NAME` deletes one"
+            ) from None
         raise
 
 

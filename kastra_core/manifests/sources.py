@@ -17,6 +17,8 @@ __all__ = ["Below", "read_below", "read_sources"]
 
 _SUFFIXES = (".json", ".yaml", ".yml")
 _SUFFIX_WORDS = ".yaml, .yml or .json"
+_MOST_TOLD = 6
+"""Names that a hint lists."""
 
 
 def read_sources(
@@ -75,6 +77,8 @@ class _Sources:
     deeper_hint = "subdirectories do: use --recursive"
     pipes = True
     """Whether a pipe that is named is read."""
+    omitted = ""
+    """Real path of the file that names them, if one does."""
 
     def __init__(self, recursive: bool, stdin: Any, limits: Limits) -> None:
         self.recursive, self.stdin, self.limits = recursive, stdin, limits
@@ -143,7 +147,32 @@ class _Sources:
             self.read_file(file)
         if not found:
             what = "file" if any_suffix else f"{_SUFFIX_WORDS} file"
-            self.problem(pattern, f"the pattern matches no {what}", "look at the directory with ls")
+            self.problem(pattern, f"the pattern matches no {what}", self.there(pattern))
+
+    def there(self, pattern: str) -> str:
+        """What is in the directory where a pattern begins, "" when nothing is, or it may not be told."""
+        folder = Path(pattern)
+        while glob.has_magic(str(folder)):
+            folder = folder.parent
+        if not self.is_inside(str(folder)):
+            return ""
+        names = [f"{one.name}/" if _is_directory(str(one)) else one.name for one in self.entries(folder)]
+        more = f" and {len(names) - _MOST_TOLD} more" if len(names) > _MOST_TOLD else ""
+        shown = self.shown(str(folder))
+        where = "the directory" if shown == os.curdir else shown
+        return f"{where} holds {', '.join(names[:_MOST_TOLD])}{more}" if names else ""
+
+    def entries(self, folder: Path) -> Sequence[Path]:
+        """What may be named of a directory, sorted; nothing when it cannot be read."""
+        try:
+            found = sorted(folder.iterdir())
+        except OSError:
+            return ()
+        return [one for one in found if not one.name.startswith(".") and os.path.realpath(one) != self.omitted]
+
+    def is_inside(self, path: str) -> bool:
+        """Whether a path may be looked at."""
+        return True
 
     def matches(self, pattern: str) -> Iterable[str]:
         return glob.glob(pattern, recursive=True)  # noqa: PTH207 - keeps the names as the user gave them
@@ -192,11 +221,7 @@ class _Sources:
                 self.problem(source, f"{ancestor} is a file, not a directory")
                 return
             parent, path = ancestor.parent, ancestor
-        try:
-            names = sorted(entry.name for entry in parent.iterdir())
-        except OSError:
-            names = []
-        near = nearest(path.name, names)
+        near = nearest(path.name, [entry.name for entry in self.entries(parent)])
         missing = "" if str(path) == str(Path(source)) else self.shown(str(path))
         what = f"there is no directory {missing}" if missing else "no such file or directory"
         self.problem(source, what, f"did you mean {self.shown(str(parent / near))!r}?" if near else "")

@@ -370,6 +370,7 @@ class ThreadInfo:
     last_seq: int
     created_s: float
     updated_s: float
+    """When the last message came, or the thread was made; writes of its state do not count."""
 
 
 @attrs.frozen

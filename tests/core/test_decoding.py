@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import OwnerReference, Resource
 from kastra_core.api.registry import KindRegistry
+from kastra_core.builtin import EVENT, RUN
 from kastra_core.decoding import Decoded, decode
 from kastra_core.errors import Problem, ValidationError
 
@@ -320,3 +321,11 @@ def test_any_json_is_a_resource_or_a_validation_error(data: Any) -> None:
         return
     assert found_problems
     assert all(problem.message for problem in found_problems)
+
+
+@pytest.mark.parametrize("kind", [RUN, EVENT])
+def test_what_the_runtime_makes_no_manifest_makes(kind: ResourceKind) -> None:
+    registry = KindRegistry()
+    registry.register(kind)
+    with pytest.raises(ValidationError, match=rf"kind: the runtime makes resources of the kind {kind.kind}"):
+        decode(registry, {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": "r"}})

@@ -194,7 +194,9 @@ def test_all_problems_of_all_files_are_told_at_once(registry: KindRegistry, writ
         ("pipe.yaml", "this is a pipe, not a file"),
         ("partz", "did you mean 'parts'?"),
         ("parts/b.yaml", "did you mean 'parts/a.yaml'?"),
-        ('"*.jsn"', "the pattern matches no"),
+        ('"*.jsn"', "the pattern matches no file; the directory holds link.yaml, linked/, nothing/, parts/, pipe.yaml"),
+        ('"parts/b*.yaml"', "the pattern matches no file; parts holds a.yaml"),
+        ('"nothing/*.yaml"', "'nothing/*.yaml': the pattern matches no file"),
         ("nothing", "the directory holds no"),
         (r"parts\a.yaml", "write / between directories"),
         ("x" * 300, "the file cannot be read: File name too long"),
@@ -212,6 +214,12 @@ def test_a_path_that_leads_elsewhere_or_nowhere_is_refused_where_it_is_said(
     assert told in str(found)
     assert (found.file, found.line, found.path) == ("app/all.yaml", 6, "spec.items[0].file")
     assert "secret" not in str(found).replace(path, "")
+
+
+def test_the_file_that_names_another_is_not_what_was_meant(registry: KindRegistry, write: Callable[..., None]) -> None:
+    write(system=bundle("sistem.yaml"))
+    (found,) = problems(registry, "system.yaml")
+    assert str(found).endswith("'sistem.yaml': no such file or directory")
 
 
 def test_a_directory_that_cannot_be_read_is_told_once(

@@ -253,6 +253,22 @@ def test_delete_takes_files_selectors_and_slashed_names(
     assert kastra("get", "widgets", "-o", "name").out == left
 
 
+def test_delete_of_what_a_system_makes_again_says_so(kastra: Kastra, project: Path) -> None:
+    (project / "s.yaml").write_text(
+        "apiVersion: mastra.ai/v1\nkind: System\nmetadata: {name: shop}\n"
+        "spec: {agents: [{name: a, spec: {instructions: x, model: openai/m}}]}\n",
+        encoding="utf-8",
+    )
+    kastra("apply", "-f", "s.yaml")
+    done = kastra("delete", "agent/a")
+    assert (done.code, done.out) == (0, "agent.mastra.ai/a deleted\n")
+    assert done.err == (
+        "note: system.mastra.ai/shop owns agent.mastra.ai/a and makes it again; "
+        "take it out of system.mastra.ai/shop, or delete that\n"
+    )
+    assert kastra("delete", "system/shop").err == ""
+
+
 def test_delete_of_a_whole_kind_must_be_meant(kastra: Kastra, widgets: str) -> None:
     kastra("apply", "-f", widgets)
     done = kastra("delete", "widgets")

@@ -256,6 +256,17 @@ def test_members_speak_in_turn_and_the_last_answer_is_not_written_again() -> Non
     )
 
 
+def test_an_answer_that_is_written_as_data_is_not_told_again_beside_it() -> None:
+    glass = Glass()
+    with contextlib.redirect_stdout(glass), contextlib.redirect_stderr(glass):
+        screen = Screen(ErrorLines(), stream=True, answer=False)
+        for event in (decision(1, "refund", done=True), began(1, "refund", "tool"), over(1, ["鸡"])):
+            screen.event(event)
+        screen.finish(["鸡"])
+        screen.stop()
+    assert click.unstyle(glass.getvalue()) == "-> refund: why refund\n"
+
+
 def test_quiet_leaves_the_words_only() -> None:
     assert shown(ASK_TWO, "Charged twice.", quiet=True) == "No fault.\nCharged twice.\n"
 

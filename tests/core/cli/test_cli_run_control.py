@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+
+from kastra_core.api.meta import ObjectMeta, Resource
+from kastra_core.runtime import RuntimeManager
 
 FIND = 'CALL(recipe-finder:{"ingredients":["egg"]}) SLEEP(700) SAY(Egg soup.)'
 ASSISTANT = ("agent/recipe-assistant", "-n", "cooking")
@@ -99,6 +104,21 @@ def test_ctrl_c_hands_back_what_was_taken_over(kitchen: Any) -> None:
     assert f"handed back run/{name}" in err.decode()
     assert kitchen.run("cooking")["status"]["phase"] == "Running"
     assert kitchen("run", "resume").out == f"run/{name} Succeeded\n"
+
+
+@pytest.mark.parametrize("command", ["resume", "attach"])
+def test_a_run_that_was_never_started_is_not_waited_for(kastra: Any, project: Path, command: str) -> None:
+    async def make() -> None:
+        async with await RuntimeManager.open(f"file:{project / '.kastra' / 'kastra.db'}", controllers=False) as runtime:
+            meta = ObjectMeta(name="never", namespace="default")
+            await runtime.client.create(Resource(api_version="mastra.ai/v1", kind="Run", metadata=meta))
+
+    (project / ".kastra").mkdir()
+    asyncio.run(make())
+    done = kastra("run", command, "run/never")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("error: run/never was never started")
+    assert "`kastra delete run/never` removes this one" in done.err
 
 
 def test_there_may_be_nothing_to_resume(kitchen: Any) -> None:

@@ -74,6 +74,15 @@ def test_each_command_has_help(kastra: Kastra, name: str) -> None:
     assert f"Usage: kastra {name}" in done.out
 
 
+@pytest.mark.parametrize("args", [(), ("threads",), ("store",), ("config",)])
+def test_a_group_without_a_subcommand_shows_its_help_once(kastra: Kastra, args: tuple[str, ...]) -> None:
+    done = kastra(*args)
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith(f"Usage: {' '.join(['kastra', *args])} [OPTIONS]")
+    assert done.err.count("Usage:") == 1
+    assert "error:" not in done.err
+
+
 def test_a_command_of_a_plugin_runs(kastra: Kastra) -> None:
     assert kastra("greet").out == "hello from a plugin\n"
 
@@ -87,6 +96,7 @@ def test_a_command_of_a_plugin_runs(kastra: Kastra) -> None:
         (("run", "cancel", "run/x", "--store", "memory:"), 2, "kastra --store ... run cancel"),
         (("get", "nothings"), 1, "no plugin offers the kind 'nothings'"),
         (("get",), 1, "name a kind"),
+        (("get", "threads"), 1, "threads are no resources; `kastra threads list` lists them"),
         (("--store", "nosuch:x", "get", "agents"), 3, "no plugin serves the store scheme 'nosuch'"),
         (("--store", "plain.db", "get", "agents"), 4, "write for example file:plain.db"),
         (("apply",), 2, "--filename"),
@@ -267,6 +277,16 @@ def test_status_counts_resources_by_kind(kastra: Kastra, widgets: str) -> None:
     page = kastra("status").out
     assert "Widget.acme.example" in page
     assert re.search(r"^Store: +file:.* \([0-9.]+ KiB\)$", page, re.MULTILINE)  # the unit that fits
+
+
+def test_status_tells_the_model_that_answers_where_none_is_named_and_why(kastra: Kastra) -> None:
+    def model() -> str:
+        return next(line for line in kastra("status").out.splitlines() if line.startswith("Model:")).split(None, 1)[1]
+
+    assert model() == "local/auto (no default is set; this one needs no key)"
+    assert orjson.loads(kastra("status", "-o", "json").out)["models"]["keyless"] == "local/auto"
+    kastra("config", "set", "defaultModel", "openai/m")
+    assert model() == "openai/m (default)"
 
 
 def test_status_without_a_store_says_so(kastra: Kastra, project: Path) -> None:

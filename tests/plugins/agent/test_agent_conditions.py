@@ -352,3 +352,18 @@ async def test_summary_memory_says_whether_its_model_is_there(
     assert (status, reason) == expected[:2]
     assert message.startswith(expected[2])
     assert ready(await get(runtime))[0] == "True"
+
+
+async def test_a_tool_that_was_not_reconciled_yet_is_awaited_without_a_warning(stage: Stage) -> None:
+    runtime = await stage.runtime()
+    manifest = {"apiVersion": "mastra.ai/v1", "kind": "Tool", "metadata": {"name": "t"}, "spec": {}}
+    tool = (await runtime.apply_resource(manifest, wait=False)).resource
+    agent = await stage.agent(runtime, tools=["t"])
+    assert ready(await get(runtime))[:2] == ("Unknown", "Pending")
+    assert "spec.tools[0]: Tool default/t is not ready (it was not reconciled yet)" in ready(await get(runtime))[2]
+    assert not (await runtime.client.list(runtime.registry.resolve("events"))).items
+    bad = await stage.agent(runtime, name="b", tools=["t"], model="nobody/m")
+    assert ready(await bad.resource())[1] == "ModelUnknownProvider", "what is known to be wrong says more"
+    await runtime.client.update_status(tool, {"conditions": [{"type": "Ready", "status": "True", "reason": "Ready"}]})
+    await until(runtime, lambda r: ready(r)[0] == "True")
+    assert agent.reference.name == "a"

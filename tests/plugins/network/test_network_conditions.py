@@ -8,9 +8,13 @@ from typing import Any
 import pytest
 
 from kastra_core.api.meta import Resource
-from kastra_core.errors import NotReadyError, ValidationError
+from kastra_core.cli.graph_text import draw_text
+from kastra_core.errors import NotReadyError, UserError, ValidationError
+from kastra_core.protocols.controller import Request
 from kastra_core.protocols.model import ModelCheck
+from kastra_core.registrations import OperationRegistration
 from kastra_core.testing.fakes import FakeModelProvider
+from kastra_plugin_network.controller import NetworkController
 from kastra_plugin_network.graph import graph_of
 
 Stage = Any
@@ -107,6 +111,86 @@ async def test_a_network_that_can_answer_is_ready(stage: Stage) -> None:
     }
     status = {name: resource.status[name] for name in ("phase", "members", "router", "model", "state")}
     assert status == {"phase": "Ready", "members": 2, "router": "model", "model": "fake/r", "state": "kept"}
+    assert resource.status["routerModel"] == "fake/r"
+
+
+@pytest.mark.parametrize(
+    ("router", "named", "told"),
+    [
+        ({"type": "mine"}, None, ""),
+        ({"type": "embedding"}, "small/e", ""),
+        ({"type": "auto"}, "small/e", "small/auto decides between members that are about as near"),
+        ({"type": "embedding", "answer": "router"}, "small/auto", "the default small/auto words the answer"),
+        ({"type": "model"}, "small/auto", "the default small/auto routes"),
+        ({"type": "auto", "model": "fake/r"}, "fake/r", ""),
+    ],
+)
+async def test_a_model_is_named_only_where_the_router_may_ask_it(
+    stage: Stage, router: dict[str, Any], named: str | None, told: str
+) -> None:
+    async def choose(_: Any, __: Any) -> Any:
+        return None
+
+    stage.operations.append(OperationRegistration(name="router.mine", handler=choose))
+    stage.embeddings = "e"
+    await stage.open()
+    await stage.apply("Workflow", "w", {"steps": [{"id": "s", "set": 1}]})
+    resource = await stage.apply("Network", "net", {"workflows": ["w"], "router": router})
+    assert resource.status.get("routerModel") == named
+    # What the weak-model note of `kastra run` goes by: nobody answers with the model that makes embeddings.
+    assert resource.status.get("model") == (None if named == "small/e" else named)
+    said = message(resource, "RouterReady")
+    assert told in said if told else not said
+
+
+@pytest.mark.parametrize(
+    ("members", "answers"),
+    [(("fake/x", "small/auto"), "small/auto"), (("fake/x", "fake/x"), None)],
+)
+async def test_a_network_routed_by_embeddings_tells_the_model_without_account_of_its_members(
+    stage: Stage, members: tuple[str, str], answers: str | None
+) -> None:
+    stage.embeddings = "e"
+    await stage.open()
+    for name, model in zip("ab", members):
+        await stage.apply("Agent", name, {"model": model})
+    resource = await stage.apply("Network", "net", {"agents": ["a", "b"], "router": {"type": "embedding"}})
+    assert (resource.status.get("model"), resource.status["routerModel"]) == (answers, "small/e")
+
+
+async def test_a_member_that_was_not_reconciled_yet_is_unknown_and_no_warning(stage: Stage) -> None:
+    runtime = await stage.open()
+    agent = {"apiVersion": "mastra.ai/v1", "kind": "Agent", "metadata": {"name": "a"}, "spec": {"model": "fake/a"}}
+    network = {
+        "apiVersion": "mastra.ai/v1",
+        "kind": "Network",
+        "metadata": {"name": "net"},
+        "spec": {"agents": ["a"], "router": {"model": "fake/r"}},
+    }
+    await runtime.apply_resource(agent, wait=False)
+    applied = await runtime.apply_resource(network, wait=False)
+    controller = NetworkController(runtime)
+    key = applied.resource.key
+    await controller.reconcile(Request(key.namespace, key.name))
+    resource = await runtime.client.require(key)
+    assert conditions(resource)["MembersResolved"] == conditions(resource)["Ready"] == ("Unknown", "Pending")
+    assert "spec.agents[0]: Agent default/a is not ready (it was not reconciled yet)" in message(resource, "Ready")
+    await runtime.controllers.reconcile_closure(key)
+    assert conditions(await runtime.client.require(key))["Ready"] == ("True", "Ready")
+    # Recorded at once: a Warning before the Normal event would be here too.
+    events = await runtime.client.list(runtime.registry.resolve("events"))
+    assert [event.spec["type"] for event in events.items if event.spec["object"] == "network/net"] == ["Normal"]
+
+
+async def test_a_handle_of_another_kind_is_refused(stage: Stage) -> None:
+    runtime = await stage.open()
+    with pytest.raises(
+        UserError, match=r"expected kind Network, found Agent default/billing; get_agent\(\) gives that one"
+    ):
+        runtime.get_network("agents/billing")
+    with pytest.raises(UserError, match="expected kind Agent, found Network default/x"):
+        runtime.get_agent({"kind": "Network", "name": "x"})
+    assert runtime.get_network("networks/x").reference.name == "x"
 
 
 async def test_a_missing_member_is_named_and_refuses_a_run(stage: Stage) -> None:
@@ -244,3 +328,21 @@ async def test_the_picture_shows_router_members_and_fallback(stage: Stage) -> No
     assert (":router", "x", "Knows things.", "solid") in edges
     assert (":router", "b", "nobody else fits", "dashed") in edges
     assert (":router", ":end", "done", "solid") in edges
+
+
+async def test_where_one_member_answers_the_picture_leads_on_and_shows_all_alike(stage: Stage) -> None:
+    stage.embeddings = "e"
+    await stage.open()
+    await stage.network(router={"type": "embedding", "fallback": "b"})
+    graph = graph_of(await stage.runtime.get_network("net").resource())
+    details = {node.id: node.detail for node in graph.nodes if node.group == ":members"}
+    assert details == {"a": "", "b": "fallback", "c": ""}
+    assert [(edge.source, edge.target) for edge in graph.edges] == [
+        (":start", ":router"),
+        (":router", ":members"),
+        (":members", ":end"),
+    ]
+    assert "at most" not in draw_text(graph)
+    # Without a type the controller has told which one it is.
+    resource = await stage.apply("Network", "other", {"agents": ["a"]})
+    assert any(node.id == ":members" for node in graph_of(resource).nodes)

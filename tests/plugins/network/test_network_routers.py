@@ -266,8 +266,9 @@ async def test_without_a_type_a_keyless_override_routes_by_embeddings_and_the_ru
     place(stage, (1, 0), a=(0, 1), b=(1, 0), c=(0, 1))
     status = await stage.status(network, model="small/auto")
     assert (status["phase"], status["reason"]) == ("Succeeded", "Completed")
-    assert "small/auto routes in place of fake/router" in status["message"]
-    assert "the nearest description decides (router type embedding)" in status["message"]
+    assert "the nearest description decides (router type embedding) in place of fake/router" in status["message"]
+    assert "small/auto needs no account" in status["message"]
+    assert "routes" not in status["message"]
     assert len(stage.keyless.embedding_requests) == 2
 
 
@@ -281,7 +282,7 @@ async def test_without_a_type_a_keyless_default_routes_by_embeddings_and_the_con
     resource = await stage.apply("Network", "net", {"agents": ["a", "b"]})
     assert resource.status["router"] == "embedding"
     [ready] = [c for c in resource.status["conditions"] if c["type"] == "RouterReady"]
-    assert "the default small/auto routes" in ready["message"]
+    assert "routes" not in ready["message"]
     assert "router type embedding" in ready["message"]
     assert (await stage.runtime.get_network("net").generate("go")).members == ("b",)
 
@@ -376,6 +377,26 @@ async def test_what_a_router_of_a_plugin_does_wrong_is_told(stage: Stage, result
     status = await stage.status(network)
     assert status["reason"] == reason
     assert told in status["message"]
+
+
+@pytest.mark.parametrize(
+    "result", [{"agent": "z"}, {"agent": None, "reason": "no one"}, {"agent": "b", "input": "x", "done": True}]
+)
+async def test_the_fallback_keeps_the_scores_of_a_router_of_a_plugin(stage: Stage, result: dict[str, Any]) -> None:
+    async def choose(_: OperationContext, __: dict[str, Any]) -> Any:
+        return {**result, "scores": {"a": 0.1, "b": 0.2}}
+
+    stage.operations.append(OperationRegistration(name="router.mine", handler=choose))
+    stage.answers["b"] = InvalidRequestError("broken", provider="fake", model="b")
+    await stage.open()
+    network = await stage.network(router={"type": "mine", "fallback": "a"})
+    events = await stage.events(network)
+    last = [event for event in events if event["type"] == "decision"][-1]
+    if result["agent"] == "b":
+        # It saw the failure and chose b again: that is what the fallback stands in for.
+        assert len([event for event in events if event["type"] == "decision"]) == 2
+    assert (last["chosen"], last["fallback"]) == ("a", True)
+    assert last["candidates"] == [{"name": "a", "score": 0.1}, {"name": "b", "score": 0.2}, {"name": "c"}]
 
 
 async def test_a_router_of_a_plugin_that_repeats_what_failed_is_stopped(stage: Stage) -> None:

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from kastra_core.api.kind import ResourceKind
-from kastra_core.api.meta import JsonObject, ResourceKey
+from kastra_core.api.meta import Condition, JsonObject, ResourceKey, condition_of
+from kastra_core.controller import failed_status, ready_status
 from kastra_core.errors import NotReadyError
 from kastra_core.plugins import PluginManager
-from kastra_core.testing.controller import ControllerConformance
+from kastra_core.protocols.controller import Request
+from kastra_core.testing.controller import ControllerConformance, MiniRuntime
 from kastra_plugin_workflow.controller import WorkflowController
 from workflow_control import GROUP, World
 
@@ -209,3 +211,39 @@ async def test_a_schema_that_changes_elsewhere_is_noticed(world: World) -> None:
     assert await world.condition("TypesFit") is not None  # it answers with a text
     await world.apply("Agent", "writer", {**AGENT, "output": {"schema": NUMBER}})
     await world.until(lambda workflow: "TypesFit" not in str(workflow.status))
+
+
+async def test_what_was_not_reconciled_yet_is_awaited_without_a_warning_also_inside_of_a_called_workflow() -> None:
+    kinds = [
+        kind
+        for _, kind in PluginManager().records("kastra_resource_kinds")
+        if kind.kind in ("Workflow", "Agent", "Tool")
+    ]
+    runtime = MiniRuntime.of(*kinds)
+
+    def manifest(kind: str, name: str, spec: JsonObject) -> JsonObject:
+        return {"apiVersion": f"{GROUP}/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+    outer, _, agent, _ = await runtime.apply(
+        [
+            manifest("Workflow", "w", {"steps": [{"id": "a", "workflow": "inner"}]}),
+            manifest("Workflow", "inner", {"steps": [{"id": "a", "agent": "writer"}, {"id": "b", "agent": "other"}]}),
+            manifest("Agent", "writer", AGENT),
+            manifest("Agent", "other", AGENT),
+        ]
+    )
+    controller = WorkflowController(runtime)
+
+    async def looked() -> tuple[str, str]:
+        await controller.reconcile(Request("default", "w"))
+        ready = condition_of(await runtime.client.require(outer.key), "Ready")
+        assert ready is not None
+        return ready["status"], ready["reason"]
+
+    assert await looked() == ("Unknown", "Pending")
+    pending = Condition(type="Ready", status="Unknown", reason="Pending", message="its tool was not reconciled yet")
+    agent = await runtime.client.update_status(agent, ready_status(agent, [pending]))
+    assert await looked() == ("Unknown", "Pending")
+    await runtime.client.update_status(agent, failed_status(agent, "ToolNotFound", "no tool", terminal=False))
+    assert await looked() == ("False", "WorkflowNotReady"), "what is known to be wrong says more"
+    await controller.aclose()

@@ -77,7 +77,9 @@ class AgentController(AbstractController):
         if not wanted:
             return Condition(type="ToolsResolved", status="True", reason="NoTools")
         found = {}
-        missing, unready, pending = [], [], []
+        missing: list[str] = []
+        unready: list[str] = []
+        pending: list[str] = []
         for reference in wanted:
             tool = found[reference.key] = await self.runtime.client.get(reference.key)
             if tool is None:

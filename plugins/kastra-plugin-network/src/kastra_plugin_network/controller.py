@@ -6,6 +6,8 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from kastra_core.api.meta import Condition, JsonObject, Resource, condition_of
 from kastra_core.api.references import Reference
 from kastra_core.controller import AbstractController, ready_status
@@ -15,7 +17,7 @@ from kastra_core.protocols.controller import Result
 from kastra_core.protocols.model import ModelCheck
 from kastra_core.serde import typed
 from kastra_plugin_network.operations import is_keyless
-from kastra_plugin_network.routers import model_of
+from kastra_plugin_network.routers import embedding_text, model_of
 from kastra_plugin_network.rules import ROUTER_TYPES, references
 from kastra_plugin_network.spec import NetworkSpec
 
@@ -27,12 +29,19 @@ CHECK_KEPT_S = 0.2
 """How long what a provider said of a model holds for other networks."""
 _MODEL = "Model"
 """Reasons that begin so say that only a model is missing: a run that brings a model may start all the same."""
+_PENDING = "Pending"
+"""Reason while nothing is wrong but a member was not reconciled yet."""
 _MOST_TOLD = 10
 
 
 class NetworkController(AbstractController):
     """Conditions: ``MembersResolved``, ``RouterReady``, ``StateReady`` (with a state), ``MemberMemory`` (only when an
-    agent's memory is not used), ``Ready``."""
+    agent's memory is not used), ``Ready`` (Unknown with the reason ``Pending`` while nothing is wrong but a member was
+    not reconciled yet).
+
+    ``status.model`` is the router's where it is asked, else the model without account that answers for a member.
+    ``status.routerModel`` is what the router works with: that model, else the one that makes the embeddings.
+    """
 
     kind = "Network"
 
@@ -46,14 +55,13 @@ class NetworkController(AbstractController):
         there = await self.runtime.store.resources.get_many([reference.key for reference in wanted])
         named = [(reference, there.get(reference.key)) for reference in wanted]
         members = self._members(named)
-        router, shown, model = self._router(spec)
+        router, shown, model, vectors = self._router(spec)
         faults = [condition for condition in (members, router) if condition.status != "True"]
-        # What a model given to the run would mend is told last.
-        faults.sort(key=lambda condition: condition.reason.startswith(_MODEL))
+        # What is wrong says more than what nobody knows yet; what a model given to the run would mend is told last.
+        faults.sort(key=lambda condition: (condition.status == "Unknown", condition.reason.startswith(_MODEL)))
+        ready = Condition(type="Ready", status="True", reason="Ready")
         if faults:
-            ready = Condition(type="Ready", status="False", reason=faults[0].reason, message=faults[0].message)
-        else:
-            ready = Condition(type="Ready", status="True", reason="Ready")
+            ready = attrs.evolve(faults[0], type="Ready")
         optional = [self._state(spec), self._memory(named)]
         conditions = [ready, members, router, *(condition for condition in optional if condition is not None)]
         status = ready_status(
@@ -61,7 +69,8 @@ class NetworkController(AbstractController):
             conditions,
             members=len(wanted),
             router=shown,
-            model=model or None,
+            model=model or self._members_model(named) or None,
+            routerModel=model or vectors or None,
             state=_state_word(spec),
         )
         kept = {condition.type for condition in conditions}
@@ -83,6 +92,7 @@ class NetworkController(AbstractController):
     def _members(self, named: Sequence[tuple[Reference, Resource | None]]) -> Condition:
         missing: list[str] = []
         unready: list[str] = []
+        pending: list[str] = []
         models: list[tuple[str, str]] = []
         for reference, found in named:
             what = f"{reference.path}: {reference.key}"
@@ -95,7 +105,7 @@ class NetworkController(AbstractController):
             elif not self._callable(reference):
                 missing.append(f"{what} cannot be called: no plugin runs resources of kind {reference.kind}")
             elif condition_of(found, "Ready") is not None or self._controlled(reference):
-                self._unready(what, found, unready, models)
+                self._unready(what, found, unready, pending, models)
         if missing:
             return Condition(
                 type="MembersResolved",
@@ -108,12 +118,15 @@ class NetworkController(AbstractController):
                 type="MembersResolved",
                 status="False",
                 reason="MemberNotReady",
-                message=_joined([*unready, *(text for _, text in models)]),
+                message=_joined([*unready, *(text for _, text in models), *pending]),
             )
         if models:
             # Only models are missing: the reason is theirs, so that a run that brings one may start.
-            message = _joined([text for _, text in models])
+            message = _joined([*(text for _, text in models), *pending])
             return Condition(type="MembersResolved", status="False", reason=models[0][0], message=message)
+        if pending:
+            # Their controllers say more a moment later, and this network is looked at again then.
+            return Condition(type="MembersResolved", status="Unknown", reason=_PENDING, message=_joined(pending))
         return Condition(type="MembersResolved", status="True", reason="Resolved")
 
     def _callable(self, reference: Reference) -> bool:
@@ -129,14 +142,18 @@ class NetworkController(AbstractController):
         return any((record.group, record.kind) == wanted for _, record in plugins.records("kastra_controllers"))
 
     @staticmethod
-    def _unready(what: str, found: Resource, unready: list[str], models: list[tuple[str, str]]) -> None:
+    def _unready(
+        what: str, found: Resource, unready: list[str], pending: list[str], models: list[tuple[str, str]]
+    ) -> None:
         ready = condition_of(found, "Ready")
         if ready is None:
-            unready.append(f"{what} is not ready (it was not reconciled yet)")
+            pending.append(f"{what} is not ready (it was not reconciled yet)")
         elif ready.get("status") != "True":
             reason, message = str(ready.get("reason")), ready.get("message")
             text = f"{what} is not ready ({reason}: {message})" if message else f"{what} is not ready ({reason})"
-            if reason.startswith(_MODEL):
+            if ready.get("status") == "Unknown":
+                pending.append(text)
+            elif reason.startswith(_MODEL):
                 models.append((reason, text))
             else:
                 unready.append(text)
@@ -177,49 +194,53 @@ class NetworkController(AbstractController):
 
     # ------------------------------------------------------------------------------------ router
 
-    def _router(self, spec: NetworkSpec) -> tuple[Condition, str, str]:
-        """(RouterReady, type of the router, its model)."""
+    def _router(self, spec: NetworkSpec) -> tuple[Condition, str, str, str]:
+        """(RouterReady, type of the router, the model that it asks, the one that makes its embeddings).
+
+        A model that only breaks ties is not named: most runs never ask it.
+        """
         models, config = self.runtime.models, self.runtime.config  # type: ignore[attr-defined]
         keyless = models.keyless()
         default = config.default_model or (f"{keyless}/auto" if keyless else None)
-        model, why = model_of(spec, config.model, default)
+        model, _ = model_of(spec, config.model, default)
+        weak = model is None or is_keyless(models, str(model))
         router = spec.router
         embeddings = router.embeddings or models.embeddings()
-        kind, notes = router.type, [why] if why else []
+        kind, notes = router.type, []
         if kind is None:
             kind = "model"
-            weak = model is None or (model is not router.model and is_keyless(models, str(model)))
-            if weak and embeddings:
+            if weak and embeddings and (model is None or model is not router.model):
                 kind = "embedding"
-                notes.append("the nearest description decides (router type embedding), as its model needs no account")
-        shown = str(model) if model is not None else ""
-        faults = list(self._faults(spec, kind, model, embeddings, notes))
-        if kind == "embedding" and router.answer != "router":
-            shown = ""
-        if not faults:
-            told = "; ".join(notes)
-            return Condition(type="RouterReady", status="True", reason="Ready", message=told), kind, shown
-        reason, message = faults[0]
-        return Condition(type="RouterReady", status="False", reason=reason, message=message), kind, shown
-
-    def _faults(
-        self, spec: NetworkSpec, kind: str, model: ModelSpec | None, embeddings: str | None, notes: list[str]
-    ) -> Iterator[tuple[str, str]]:
-        """(reason, message) of what keeps a router from its work; what only makes it worse is added to ``notes``."""
-        router = spec.router
+                notes.append(embedding_text(router.model, model))
+        needed = kind == "model" or router.answer == "router"
+        faults: list[tuple[str, str]] = []
         if kind not in ROUTER_TYPES:
             fault = self._unknown_type(kind)
-            if fault is not None:
-                yield fault
+            faults += [fault] if fault is not None else []
         if kind in ("embedding", "auto"):
-            yield from self._embedding_faults(embeddings)
-        needed = kind == "model" or router.answer == "router"
-        if kind == "auto" or needed:
-            for fault in self._model_faults(model):
-                if needed:
-                    yield fault
-                else:
-                    notes.append(f"no model decides between members that are about as near ({fault[1]})")
+            faults += self._embedding_faults(embeddings)
+        wrong = list(self._model_faults(model)) if needed or kind == "auto" else []
+        if needed:
+            faults += wrong
+        elif wrong:
+            notes.append(f"no model decides between members that are about as near ({wrong[0][1]})")
+        if (needed or kind == "auto") and not wrong:
+            near = "decides between members that are about as near"
+            does = "routes" if kind == "model" else near if kind == "auto" else "words the answer"
+            notes.append(model_of(spec, config.model, default, does=does)[1])
+        asked = str(model) if model is not None and (needed or (kind == "auto" and not wrong and not weak)) else ""
+        vectors = str(embeddings or "") if kind in ("embedding", "auto") else ""
+        if not faults:
+            told = "; ".join(note for note in notes if note)
+            return Condition(type="RouterReady", status="True", reason="Ready", message=told), kind, asked, vectors
+        reason, message = faults[0]
+        return Condition(type="RouterReady", status="False", reason=reason, message=message), kind, asked, vectors
+
+    def _members_model(self, named: Sequence[tuple[Reference, Resource | None]]) -> str:
+        """The model without account that answers for members, "" when there is none: users are told of it."""
+        models = self.runtime.models  # type: ignore[attr-defined]
+        theirs = {str(found.status.get("model") or "") for _, found in named if found is not None}
+        return next((model for model in sorted(theirs) if model and is_keyless(models, model)), "")
 
     def _unknown_type(self, kind: str) -> tuple[str, str] | None:
         plugins = getattr(self.runtime, "plugins", None)

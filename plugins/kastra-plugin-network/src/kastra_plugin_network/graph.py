@@ -22,9 +22,11 @@ def graph_of(resource: Resource) -> Graph:
     """
     spec = typed(resource.spec, NetworkSpec)
     router = spec.router
-    how = router.type or "model"
-    model = f" {router.model}" if router.model is not None and how != "embedding" else ""
-    most = f"at most {router.max_steps} member{'s' if router.max_steps > 1 else ''}"
+    # Without a type its controller says which one it is.
+    how = router.type or str(resource.status.get("router") or "model")
+    one = how == "embedding"
+    model = f" {router.model}" if router.model is not None and not one else ""
+    most = "one member answers" if one else f"at most {router.max_steps} member{'s' if router.max_steps > 1 else ''}"
     nodes = [
         Node(id=":start", label="request", kind="start", shape="rounded"),
         Node(
@@ -36,7 +38,11 @@ def graph_of(resource: Resource) -> Graph:
         ),
     ]
     edges = [Edge(source=":start", target=":router")]
+    if one:
+        nodes.append(Node(id=":members", label="members"))
+        edges.append(Edge(source=":router", target=":members"))
     drawn: set[str] = set()
+    worded = "in the router's words" if router.answer == "router" else ""
     for path, kind, use in member_uses(spec):
         if use.name in drawn:
             continue
@@ -49,15 +55,20 @@ def graph_of(resource: Resource) -> Graph:
             word = reference.kind.lower()
             same = (reference.namespace, reference.name) == (resource.metadata.namespace, use.name)
             detail = "" if same else f"{reference.namespace}/{reference.name}"
-        nodes.append(Node(id=use.name, label=use.name, kind=word, detail=detail))
         falls = use.name == router.fallback
+        if one:
+            # Members stand side by side; none leads to another or back.
+            words = (detail, _cut(use.description), "fallback" if falls else "")
+            detail = " · ".join(filter(None, words))
+            nodes.append(Node(id=use.name, label=use.name, kind=word, detail=detail, group=":members"))
+            continue
+        nodes.append(Node(id=use.name, label=use.name, kind=word, detail=detail))
         edges.append(Edge(source=":router", target=use.name, label=_cut(use.description)))
         if falls:
             edges.append(Edge(source=":router", target=use.name, label="nobody else fits", style="dashed"))
         edges.append(Edge(source=use.name, target=":router", style="dotted"))
     nodes.append(Node(id=":end", label="answer", kind="end", shape="rounded"))
-    worded = "in the router's words" if router.answer == "router" else "done"
-    edges.append(Edge(source=":router", target=":end", label=worded))
+    edges.append(Edge(source=":members" if one else ":router", target=":end", label=worded or ("" if one else "done")))
     return Graph(title=resource.metadata.name, nodes=tuple(nodes), edges=tuple(edges))
 
 

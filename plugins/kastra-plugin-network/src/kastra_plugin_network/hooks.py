@@ -27,7 +27,7 @@ def kastra_resource_kinds() -> Iterable[ResourceKind]:
             PrinterColumn(name="ROUTER", json_path=".status.router"),
             PrinterColumn(name="READY", json_path='.status.conditions[?(@.type=="Ready")].status'),
             PrinterColumn(name="REASON", json_path='.status.conditions[?(@.type=="Ready")].reason'),
-            PrinterColumn(name="MODEL", json_path=".status.model", priority=1),
+            PrinterColumn(name="MODEL", json_path=".status.routerModel", priority=1),
             PrinterColumn(name="STATE", json_path=".status.state", priority=1),
             PrinterColumn(name="AGE", json_path=".metadata.creationTimestamp", type="date"),
         ),

@@ -109,9 +109,11 @@ class Pass:
 # ------------------------------------------------------------------------------------------------ the way
 
 
-def model_of(spec: NetworkSpec, override: str | None, default: str | None) -> tuple[ModelSpec | None, str]:
-    """Return (model that routes, why it is not the network's own or "")."""
-    return chosen_model(spec.router.model, override, default, field="spec.router.model", does="routes")
+def model_of(
+    spec: NetworkSpec, override: str | None, default: str | None, *, does: str = "routes"
+) -> tuple[ModelSpec | None, str]:
+    """Return (model of the router, why it is not the network's own or ""); ``does`` says what for."""
+    return chosen_model(spec.router.model, override, default, field="spec.router.model", does=does)
 
 
 def embedding_text(own: ModelSpec | None, model: ModelSpec | None) -> str:
@@ -123,7 +125,7 @@ def embedding_text(own: ModelSpec | None, model: ModelSpec | None) -> str:
     """
     decides = "the nearest description decides (router type embedding)"
     if model is None:
-        return f"no model is there for spec.router.model, so {decides}"
+        return f"{decides}, as there is no model"
     place = f" in place of {own}" if own is not None else ""
     return f"{decides}{place}, as {model} needs no account and such models are small"
 
@@ -134,16 +136,17 @@ async def way_of(ctx: RunContext, spec: NetworkSpec) -> Way:
     Raises: RunFailedError (ModelMissing).
     """
     router = spec.router
-    model, why = model_of(spec, ctx.spec.get("model"), ctx.spec.get("defaultModel"))
-    kind, weak = router.type, False
+    model, _ = model_of(spec, ctx.spec.get("model"), ctx.spec.get("defaultModel"))
+    kind, weak, why = router.type, False, ""
     if kind == "auto" or (kind is None and (model is None or model is not router.model)):
         asked = {"type": kind, "model": str(model) if model else None, "embeddings": router.embeddings}
         found = await ctx.perform("network.plan", asked, name="plan")
         kind, weak = found["type"], found["weak"]
         # A model that is only the reason does not route itself.
-        why = embedding_text(router.model, model) if kind == "embedding" and router.type is None else ""
+        if kind == "embedding" and router.type is None:
+            why = embedding_text(router.model, model)
     else:
-        kind, why = kind or "model", ""
+        kind = kind or "model"
     if model is None and (kind == "model" or (router.answer == "router" and kind not in ("embedding", "auto"))):
         raise RunFailedError(
             "the network names no model (spec.router.model) and there is no default", reason="ModelMissing"
