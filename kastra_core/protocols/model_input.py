@@ -53,19 +53,17 @@ def input_messages(input: JsonValue, *, what: str) -> list[JsonObject]:
 
 
 def _message(message: Any, at: int) -> JsonObject:
-    if not isinstance(message, Mapping) or not isinstance(message.get("role"), str):
-        raise _invalid(at, "needs role and content (or parts)")
-    role = message["role"]
-    if role not in _ROLES:
-        raise _invalid(at, f"has the role {role!r}; roles are {', '.join(_ROLES)}")
-    if isinstance(message.get("parts"), list):
-        out = {"role": role, "parts": message["parts"]}
-    elif isinstance(message.get("content"), str):
-        out = {"role": role, "parts": [_content(message)]}
-    else:
-        raise _invalid(at, "needs role and content (or parts)")
+    if not isinstance(message, Mapping) or message.get("role") not in _ROLES:
+        raise _invalid(at, f"needs a role: one of {', '.join(_ROLES)}")
+    role, parts = message["role"], message.get("parts")
+    if isinstance(message.get("content"), str):
+        return {"role": role, "parts": [_content(message)]}
+    if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
+        raise _invalid(at, "needs content (a text) or parts (a list of objects)")
+    if any(part.get("type") == "text" and not isinstance(part.get("content"), str) for part in parts):
+        raise _invalid(at, "has a part of type text without a text as content")
     try:
-        return Message.from_json(out).to_json()
+        return Message.from_json({"role": role, "parts": parts}).to_json()
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise _invalid(at, f"has parts that are none ({type(error).__name__}: {error})") from error
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from kastra_core.api.meta import JsonObject, JsonValue, ResourceKey
-from kastra_core.errors import RunCancelledError, RunFailedError
+from kastra_core.api.meta import JsonObject, JsonValue
+from kastra_core.execution.handle import RunReply, raise_unless_succeeded
 from kastra_core.runtime import ResourceHandle
 
 if TYPE_CHECKING:
@@ -22,31 +22,13 @@ _MEMBER = "/member:"
 
 
 @attrs.frozen(kw_only=True)
-class NetworkReply:
-    """A network's answer."""
+class NetworkReply(RunReply):
+    """A network's answer: a text, or the JSON that the last member gave. The usage of members is in its own."""
 
-    output: JsonValue
-    """A text, or the JSON that the last member gave."""
-    usage: JsonObject
-    """modelCalls, toolCalls, inputTokens, outputTokens, steps; cost in USD where known. Members' use is in it."""
-    run: ResourceKey
-    """The Run that made it: ``kastra explain run/<name>`` tells each choice."""
     reason: str
     """Completed."""
     members: tuple[str, ...]
     """Those that were called, in order."""
-
-    @property
-    def text(self) -> str:
-        """The output as text; JSON is written out."""
-        if isinstance(self.output, str):
-            return self.output
-        import orjson
-
-        return orjson.dumps(self.output).decode()
-
-    def __str__(self) -> str:
-        return self.text
 
 
 class NetworkHandle(ResourceHandle):
@@ -80,7 +62,7 @@ class NetworkHandle(ResourceHandle):
         """
         run = await self.runtime.start_run(self.reference, input, thread=thread, **options)
         status = await run.status()
-        _raise_for(status, run.name)
+        raise_unless_succeeded(status, run.name)
         return NetworkReply(
             output=status.get("output"),
             usage=status.get("usage") or {},
@@ -106,7 +88,7 @@ class NetworkHandle(ResourceHandle):
                         yield shown
                     continue
                 status = event["status"]
-                _raise_for(status, event["run"])
+                raise_unless_succeeded(status, event["run"])
                 yield {
                     "type": "completed",
                     "output": status.get("output"),
@@ -125,19 +107,6 @@ class NetworkHandle(ResourceHandle):
             if record.path.startswith(_MEMBER) and not record.path.endswith("!")
             if (name := _member_of(record.path)) is not None
         )
-
-
-def _raise_for(status: JsonObject, run: str) -> None:
-    if status["phase"] == "Succeeded":
-        return
-    if status["phase"] == "Cancelled":
-        raise RunCancelledError(f"run {run} was cancelled")
-    raise RunFailedError(
-        status.get("message") or "failed",
-        reason=status.get("reason") or "Failed",
-        run=run,
-        output=status.get("output"),
-    )
 
 
 def _member_of(path: str) -> str | None:

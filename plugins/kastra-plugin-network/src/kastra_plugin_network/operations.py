@@ -10,8 +10,8 @@ from typing import Any
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import KastraError, ModelError, OperationError
 from kastra_core.protocols.model import EmbeddingRequest
+from kastra_core.protocols.model_input import text_of
 from kastra_core.protocols.runner import OperationContext
-from kastra_plugin_network.prompts import text_of
 
 __all__ = ["embedding", "plan"]
 

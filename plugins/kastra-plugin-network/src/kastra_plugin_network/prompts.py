@@ -8,6 +8,7 @@ import attrs
 import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue
+from kastra_core.protocols.model_input import text_of
 from kastra_plugin_network.members import Member
 from kastra_plugin_network.spec import NetworkSpec
 
@@ -32,7 +33,6 @@ __all__ = [
     "situation",
     "so_far",
     "system_text",
-    "text_of",
 ]
 
 REQUEST_CHARS = 12_000
@@ -200,11 +200,6 @@ def answer_messages(
 def message(role: str, text: str) -> JsonObject:
     """A message of one text, as threads keep it."""
     return {"role": role, "parts": [{"type": "text", "content": text}]}
-
-
-def text_of(part: JsonObject) -> str:
-    """The text of a message."""
-    return "".join(piece["content"] for piece in part.get("parts") or () if piece.get("type") == "text")
 
 
 def shown(value: JsonValue) -> str:

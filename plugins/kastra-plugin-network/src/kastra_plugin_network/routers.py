@@ -13,11 +13,12 @@ import orjson
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.errors import OperationError, RunFailedError
 from kastra_core.model_spec import ModelSpec, chosen_model
+from kastra_core.protocols.model_input import text_of
 from kastra_core.protocols.runner import RunContext
 from kastra_core.serde import type_word
 from kastra_plugin_network.choice import Choice, ChoiceError, read_choice, read_object
 from kastra_plugin_network.members import Member, MisfitError
-from kastra_plugin_network.prompts import RESULT_CHARS, Done, cut, message, repair_text, situation, text_of
+from kastra_plugin_network.prompts import RESULT_CHARS, Done, cut, message, repair_text, situation
 from kastra_plugin_network.spec import NetworkSpec
 
 __all__ = ["NoCandidateError", "Pass", "Plan", "Way", "choose", "embedding_text", "model_of", "way_of"]

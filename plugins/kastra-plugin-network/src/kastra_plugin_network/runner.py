@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.errors import OperationError, RunFailedError
+from kastra_core.protocols.model_input import input_messages, text_of
 from kastra_core.protocols.runner import Outcome, RunContext, SharedState
 from kastra_core.serde import typed
 from kastra_plugin_network import routers
@@ -23,7 +21,6 @@ from kastra_plugin_network.prompts import (
     shown,
     so_far,
     system_text,
-    text_of,
 )
 from kastra_plugin_network.routers import NoCandidateError, Pass, Plan, Way
 from kastra_plugin_network.spec import NetworkSpec
@@ -33,7 +30,6 @@ __all__ = ["NetworkRunner"]
 
 _PLANS = 256
 _REMEDY = "; name a member in spec.router.fallback that gets what nobody else fits"
-_ROLES = ("system", "user", "assistant", "tool")
 
 
 class NetworkRunner:
@@ -273,39 +269,11 @@ def _decision(step: int, choice: Choice, plan: Plan) -> JsonObject:
 
 
 def _asked(input: JsonValue) -> list[JsonObject]:
-    """The messages that begin the turn; the last one is the request.
+    """The messages that begin the turn, their texts only; the last one is the request.
 
     Raises: RunFailedError (InvalidInput).
     """
-    if isinstance(input, str):
-        return [message("user", input)]
-    if isinstance(input, Mapping):
-        messages = input.get("messages")
-        if isinstance(messages, list) and messages:
-            asked = [_message(given, f"input.messages[{at}]") for at, given in enumerate(messages)]
-            if asked[-1]["role"] != "user":
-                raise RunFailedError("the last of input.messages must have the role user", reason="InvalidInput")
-            return asked
-        if isinstance(input.get("input"), str) and len(input) == 1:
-            return [message("user", input["input"])]
-    if input is None:
-        raise RunFailedError("a network needs input: a text, or an object with messages", reason="InvalidInput")
-    return [message("user", orjson.dumps(input).decode())]
-
-
-def _message(given: Any, place: str) -> JsonObject:
-    """A message of the input: with ``parts``, or as the model APIs write it, with ``content``. Its text is kept.
-
-    Raises: RunFailedError (InvalidInput).
-    """
-    if not isinstance(given, Mapping) or given.get("role") not in _ROLES:
-        raise RunFailedError(f"{place} needs a role: one of {', '.join(_ROLES)}", reason="InvalidInput")
-    if isinstance(given.get("content"), str):
-        return message(given["role"], given["content"])
-    parts = given.get("parts")
-    if not isinstance(parts, list) or not all(isinstance(part, Mapping) for part in parts):
-        raise RunFailedError(f"{place} needs content (a text) or parts (a list of objects)", reason="InvalidInput")
-    texts = [part.get("content") for part in parts if part.get("type") == "text"]
-    if not all(isinstance(text, str) for text in texts):
-        raise RunFailedError(f"{place} has a part of type text without a text as content", reason="InvalidInput")
-    return message(given["role"], "".join(texts))
+    asked = input_messages(input, what="a network")
+    if asked[-1]["role"] != "user":
+        raise RunFailedError("the last of input.messages must have the role user", reason="InvalidInput")
+    return [message(said["role"], text_of(said)) for said in asked]
