@@ -184,7 +184,7 @@ class ResourceKind:
     acyclic: bool = False
     """Its resources may not refer to each other in a circle; an apply that would make one is refused."""
     ephemeral: bool = False
-    """Bookkeeping of the runtime (Run, Event): left out of ``export`` and of ``get all``."""
+    """Bookkeeping of the runtime (Run, Event): no manifest may make one; left out of ``export`` and of ``get all``."""
 
     def __attrs_post_init__(self) -> None:
         if not self.singular:

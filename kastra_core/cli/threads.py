@@ -70,7 +70,8 @@ Examples:
 def command() -> None:
     """List, show, delete and export threads: the conversations that are kept.
 
-    A thread is made by the first answer of a run with --thread, or of `kastra chat`, and belongs to a namespace.
+    A thread is made by the first answer of a run with --thread or of `kastra chat`, or by the first value of its
+    state, and belongs to a namespace.
     """
 
 
@@ -287,21 +288,20 @@ def delete(
 async def _delete_named(
     runtime: RuntimeManager, namespace: str, names: dict[str, None], *, force: bool, ignore_not_found: bool
 ) -> None:
-    from kastra_core.cli.threads_read import unknown_thread
+    from kastra_core.cli.threads_read import last_of_thread, unknown_thread
     from kastra_core.protocols.store import DeleteThread
 
     store = runtime.store
-    counts = {name: await store.threads.last_seq(namespace, name) for name in names}
-    missing = [name for name, count in counts.items() if not count]
+    counts = {name: await last_of_thread(store, namespace, name) for name in names}
+    missing = [name for name, count in counts.items() if count is None]
     if missing and not ignore_not_found:
         for name in missing[:-1]:
             click.echo(f"error: {await unknown_thread(store, namespace, name)}", err=True)
         raise await unknown_thread(store, namespace, missing[-1])
     if not force:
         await _refuse_busy(runtime, {(namespace, name) for name in names})
-    # One that is missing may have left state: a run that failed keeps no message.
     await store.commit([DeleteThread(namespace, name) for name in names])
-    emit("".join(_deleted(name, count) for name, count in counts.items() if count))
+    emit("".join(_deleted(name, count) for name, count in counts.items() if count is not None))
 
 
 def _deleted(name: str, messages: int) -> str:

@@ -76,10 +76,21 @@ async def unknown_thread(store: Store, namespace: str, thread: str) -> UnknownTh
 
 async def end_of_thread(store: Store, namespace: str, thread: str) -> int:
     """The number of the last message, which is how many there are. Raises: UnknownThreadError."""
-    last = await store.threads.last_seq(namespace, thread)
-    if not last:
+    last = await last_of_thread(store, namespace, thread)
+    if last is None:
         raise await unknown_thread(store, namespace, thread)
     return last
+
+
+async def last_of_thread(store: Store, namespace: str, thread: str) -> int | None:
+    """The number of the last message, 0 for a thread that has only state so far, None when there is no such thread."""
+    last = await store.threads.last_seq(namespace, thread)
+    if last:
+        return last
+    async for info in infos(store, namespace):
+        if info.thread == thread:
+            return info.last_seq
+    return None
 
 
 async def pages(

@@ -273,6 +273,16 @@ def test_what_to_delete_must_be_clear(archive: Archive, args: list[str]) -> None
     assert archive.names() == ["dinner"]
 
 
+def test_a_thread_that_has_only_state_is_shown_and_deleted(archive: Archive) -> None:
+    scope = f"{thread_holder('default', 'dinner')}/network/default/n"
+    archive.commit(SetState(scope, {"k": 1}))
+    assert archive.names() == ["dinner"]
+    assert archive("export", "dinner") == ""
+    archive("show", "dinner")
+    assert archive("delete", "dinner") == "thread dinner deleted (0 messages)\n"
+    assert archive.names() == []
+
+
 RUN = """\
 apiVersion: mastra.ai/v1
 kind: Run
