@@ -281,7 +281,8 @@ def test_status_counts_resources_by_kind(kastra: Kastra, widgets: str) -> None:
 
 def test_status_tells_the_model_that_answers_where_none_is_named_and_why(kastra: Kastra) -> None:
     def model() -> str:
-        return next(line for line in kastra("status").out.splitlines() if line.startswith("Model:")).split(None, 1)[1]
+        lines: list[str] = kastra("status").out.splitlines()
+        return next(line for line in lines if line.startswith("Model:")).split(None, 1)[1]
 
     assert model() == "local/auto (no default is set; this one needs no key)"
     assert orjson.loads(kastra("status", "-o", "json").out)["models"]["keyless"] == "local/auto"
