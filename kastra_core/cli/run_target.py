@@ -163,7 +163,7 @@ def require_model(runtime: RuntimeManager, model: str, target: Resource) -> None
         return  # its own address and key hold, which its controller has looked at
     check = runtime.models.check(provider, name)
     if not check.ok:
-        message = f"{check.message}; {check.remedy}" if check.remedy else check.message
+        message = check.told
         raise NotReadyError(f"model {model}", check.reason, message)
 
 

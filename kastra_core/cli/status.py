@@ -35,7 +35,7 @@ def command(ctx: click.Context, output: str) -> None:
         return {
             "resources": await _resources(runtime),
             "runs": await _runs(runtime),
-            "keyless": runtime.models.keyless(),
+            "keyless": runtime.models.keyless_model,
         }
 
     config = state.config
@@ -51,8 +51,7 @@ def command(ctx: click.Context, output: str) -> None:
             data["storeBytes"] = file.stat().st_size
     data["models"] = _models(state.plugins, config)
     data |= state.read(read)
-    keyless = data.pop("keyless")
-    data["models"]["keyless"] = f"{keyless}/auto" if keyless else None
+    data["models"]["keyless"] = data.pop("keyless")
     faults = state.plugins.faults
     infos = state.plugins.load().values()
     data["plugins"] = {

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import random
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -42,6 +45,9 @@ if TYPE_CHECKING:
 __all__ = ["ModelChoice", "Models", "RetryPolicy", "split_model"]
 
 T = TypeVar("T")
+
+CHECK_KEPT_S = 0.2
+"""How long what a provider said of a model holds for other resources: thousands are reconciled at once."""
 
 
 def split_model(text: str) -> tuple[str, str]:
@@ -108,6 +114,7 @@ class Models:
         self._instances: dict[str, ModelProvider] = {}
         self._choices: dict[str, ModelChoice] = {}
         self._settings: dict[str, ModelSettings] = {}
+        self._checks: dict[tuple[str, str], tuple[float, ModelCheck]] = {}
 
     def choose(self, provider: str) -> ModelChoice:
         """Return who serves a provider.
@@ -166,6 +173,19 @@ class Models:
             if record.keyless and record.embeddings and record.providers:
                 return f"{record.providers[0]}/{record.embeddings}"
         return None
+
+    @cached_property
+    def keyless_model(self) -> str | None:
+        """``provider/name`` that needs no account, for whoever names no model, or None."""
+        provider = self.keyless()
+        return f"{provider}/auto" if provider else None
+
+    def is_keyless(self, model: str) -> bool:
+        """Whether ``provider/name`` is of a provider that needs no account; one that nobody serves is not."""
+        try:
+            return self.choose(model.partition("/")[0]).registration.keyless
+        except KastraError:
+            return False
 
     def preload(self, provider: str) -> None:
         """Import what the first request of a provider needs, in a thread, while other things are done.
@@ -254,6 +274,17 @@ class Models:
                 message=f"plugin {choice.plugin!r} could not be imported: {error}",
                 remedy=f"reinstall it: pip install --force-reinstall kastra-plugin-{choice.plugin}",
             )
+
+    def recent_check(self, provider: str, model: str, spec: Mapping[str, Any] | None = None) -> ModelCheck:
+        """As :meth:`check`, for controllers: without a ``spec`` an answer is shared for ``CHECK_KEPT_S``."""
+        if spec:
+            return self.check(provider, model, spec)
+        now = time.monotonic()
+        at, kept = self._checks.get((provider, model), (-math.inf, None))
+        if kept is None or now - at >= CHECK_KEPT_S:
+            kept = self.check(provider, model)
+            self._checks[(provider, model)] = (now, kept)
+        return kept
 
     async def chat(
         self, provider: str, request: ChatRequest, *, on_retry: Callable[[int, float, ModelError], Awaitable[None]]

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -68,7 +67,7 @@ class Starter:
         config = manager.runtime.config
         limits, of_all = limits_of(target, kind, config.limits, options.limits, parent)
         model = options.model or config.model
-        default_model = None if model else config.default_model or self._keyless
+        default_model = None if model else config.default_model or manager.runtime.models.keyless_model
         spec = run_spec(
             target,
             input,
@@ -218,12 +217,6 @@ class Starter:
         if model and str(ready.get("reason", "")).startswith("Model"):
             return target
         raise NotReadyError(str(target.key), ready.get("reason") or "NotReady", ready.get("message") or "")
-
-    @cached_property
-    def _keyless(self) -> str | None:
-        """The model of a provider that needs no account, for targets that name none."""
-        provider = self._manager.runtime.models.keyless()
-        return f"{provider}/auto" if provider else None
 
 
 def key_of_target(run: Resource) -> ResourceKey:

@@ -295,6 +295,15 @@ class ModelCheck:
     remedy: str = ""
     details: Mapping[str, str] = attrs.field(factory=dict)
 
+    @property
+    def told(self) -> str:
+        """The fact, and what to do about it.
+
+        >>> ModelCheck(ok=False, message="there is no key", remedy="set KEY").told
+        'there is no key; set KEY'
+        """
+        return f"{self.message}; {self.remedy}" if self.remedy else self.message
+
 
 @runtime_checkable
 class ModelProvider(Protocol):

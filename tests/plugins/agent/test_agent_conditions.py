@@ -119,7 +119,7 @@ async def test_a_missing_key_is_a_condition_with_a_remedy_that_heals(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kastra_plugin_agent.controller.RECHECK_S", 0.01)
-    monkeypatch.setattr("kastra_plugin_agent.controller.CHECK_KEPT_S", 0.0)
+    monkeypatch.setattr("kastra_core.execution.models.CHECK_KEPT_S", 0.0)
     stage.model._check = ModelCheck(ok=False, reason="MissingKey", message="no key", remedy="set FAKE_API_KEY")
     runtime = await stage.runtime()
     agent = await stage.agent(runtime)
@@ -311,7 +311,7 @@ async def test_vector_memory_without_embeddings_says_how_to_get_them_and_does_no
 
 async def test_embeddings_that_are_amiss_are_told_and_heal(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kastra_plugin_agent.controller.RECHECK_S", 0.01)
-    monkeypatch.setattr("kastra_plugin_agent.controller.CHECK_KEPT_S", 0.0)
+    monkeypatch.setattr("kastra_core.execution.models.CHECK_KEPT_S", 0.0)
     stage.words._check = ModelCheck(ok=False, reason="MissingKey", message="no key", remedy="set WORDS_KEY")
     runtime = await stage.runtime()
     await stage.agent(runtime, memory={"type": "vector", "recall": {"embeddings": "words/bag"}})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import attrs
@@ -15,14 +14,12 @@ from kastra_core.protocols.controller import Result
 from kastra_core.protocols.model import ModelCheck
 from kastra_core.serde import typed
 from kastra_plugin_agent.rules import references
-from kastra_plugin_agent.spec import AgentSpec, ModelSpec
+from kastra_plugin_agent.spec import AgentSpec
 
 __all__ = ["AgentController"]
 
 RECHECK_S = 10.0
 """How soon a missing key or model is looked for again: the environment tells nobody when it changes."""
-CHECK_KEPT_S = 0.2
-"""How long what a provider said of a model holds for other agents: thousands are reconciled at once."""
 SLOTS_AFTER_S = 1.0
 """Changes of the number of busy slots are written at most so often."""
 
@@ -38,7 +35,6 @@ class AgentController(AbstractController):
     def __init__(self, runtime: Any) -> None:
         super().__init__(runtime)
         self._scheduled: set[Any] = set()
-        self._checks: dict[tuple[str, str], tuple[float, ModelCheck]] = {}
         self._subscription = runtime.bus.subscribe("run.*", self._run_changed)
 
     async def aclose(self) -> None:
@@ -109,7 +105,7 @@ class AgentController(AbstractController):
 
     def _model(self, spec: AgentSpec) -> tuple[Condition, str]:
         models, config = self.runtime.models, self.runtime.config  # type: ignore[attr-defined]
-        default = config.default_model or _keyless(models)
+        default = config.default_model or models.keyless_model
         model, why = chosen_model(spec.model, config.model, default)
         if model is None:
             message = (
@@ -118,37 +114,24 @@ class AgentController(AbstractController):
             )
             return Condition(type="ModelAvailable", status="False", reason="ModelMissing", message=message), ""
         shown = f"{model.provider}/{model.name}"
-        check = self._check(models, model)
+        check = models.recent_check(model.provider, model.name, model.settings())
         if check.ok:
             return Condition(type="ModelAvailable", status="True", reason="Available", message=why), shown
-        message = f"{shown}: {check.message}"
-        if check.remedy:
-            message = f"{message}; {check.remedy}"
+        message = f"{shown}: {check.told}"
         reason = check.reason if check.reason.startswith("Model") else f"Model{check.reason}"
         return Condition(type="ModelAvailable", status="False", reason=reason, message=message), shown
-
-    def _check(self, models: Any, model: ModelSpec) -> ModelCheck:
-        """Whether the model could answer; agents that name the same one share an answer for a moment."""
-        settings = model.settings()
-        if settings:
-            return models.check(model.provider, model.name, settings)  # type: ignore[no-any-return]
-        now = time.monotonic()
-        at, check = self._checks.get((model.provider, model.name), (-CHECK_KEPT_S, None))
-        if check is None or now - at >= CHECK_KEPT_S:
-            check = models.check(model.provider, model.name)
-            self._checks[(model.provider, model.name)] = (now, check)
-        return check
 
     def _memory(self, spec: AgentSpec, answers: str) -> Condition | None:
         """Of memory that needs a model; ``answers`` is the model of the agent."""
         memory = spec.memory
         if not memory.enabled or memory.type == "buffer":
             return None
+        models = self.runtime.models  # type: ignore[attr-defined]
         if memory.type == "summary":
             model = memory.summary.model
             if model is None or self.runtime.config.model:  # type: ignore[attr-defined]
                 return _memory_ready("Summary", f"{answers} writes the summaries" if answers else "")
-            check = self._check(self.runtime.models, model)  # type: ignore[attr-defined]
+            check = models.recent_check(model.provider, model.name, model.settings())
             shown = f"{model.provider}/{model.name}"
             if check.ok:
                 return _memory_ready("Summary", f"{shown} writes the summaries")
@@ -156,7 +139,6 @@ class AgentController(AbstractController):
         if self.runtime.store.vectors is None:
             nothing = ModelCheck(ok=False, message="the store keeps no vectors", remedy="use a store that does")
             return _memory_amiss("NoVectorStore", self.runtime.store.url, nothing)
-        models = self.runtime.models  # type: ignore[attr-defined]
         name = memory.recall.embeddings or models.embeddings()
         if name is None:
             nothing = ModelCheck(
@@ -166,7 +148,7 @@ class AgentController(AbstractController):
             )
             return _memory_amiss("NoEmbeddings", "spec.memory.recall.embeddings", nothing)
         provider, _, model_name = name.partition("/")
-        check = self._check(models, ModelSpec(provider=provider, name=model_name))
+        check = models.recent_check(provider, model_name)
         if check.ok:
             return _memory_ready("Vector", f"{name} makes the vectors")
         return _memory_amiss(f"Embeddings{check.reason}", name, check)
@@ -202,16 +184,10 @@ class AgentController(AbstractController):
                 self.watch(resource)
 
 
-def _keyless(models: Any) -> str | None:
-    provider = models.keyless()
-    return f"{provider}/auto" if provider else None
-
-
 def _memory_ready(reason: str, message: str = "") -> Condition:
     return Condition(type="MemoryReady", status="True", reason=reason, message=message)
 
 
 def _memory_amiss(reason: str, what: str, check: ModelCheck) -> Condition:
-    remedy = f"; {check.remedy}" if check.remedy else ""
-    message = f"{what}: {check.message}{remedy}. Until then the last messages of the thread are used"
+    message = f"{what}: {check.told}. Until then the last messages of the thread are used"
     return Condition(type="MemoryReady", status="False", reason=reason, message=message)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,9 +13,7 @@ from kastra_core.controller import AbstractController, ready_status
 from kastra_core.errors import nearest
 from kastra_core.model_spec import ModelSpec
 from kastra_core.protocols.controller import Result
-from kastra_core.protocols.model import ModelCheck
 from kastra_core.serde import typed
-from kastra_plugin_network.operations import is_keyless
 from kastra_plugin_network.routers import embedding_text, model_of
 from kastra_plugin_network.rules import ROUTER_TYPES, references
 from kastra_plugin_network.spec import NetworkSpec
@@ -25,8 +22,6 @@ __all__ = ["NetworkController"]
 
 RECHECK_S = 10.0
 """How soon a missing key or model is looked for again: the environment tells nobody when it changes."""
-CHECK_KEPT_S = 0.2
-"""How long what a provider said of a model holds for other networks."""
 _MODEL = "Model"
 """Reasons that begin so say that only a model is missing: a run that brings a model may start all the same."""
 _PENDING = "Pending"
@@ -44,10 +39,6 @@ class NetworkController(AbstractController):
     """
 
     kind = "Network"
-
-    def __init__(self, runtime: Any) -> None:
-        super().__init__(runtime)
-        self._checks: dict[tuple[str, str], tuple[float, ModelCheck]] = {}
 
     async def get_desired_state(self, resource: Resource) -> JsonObject:
         spec = typed(resource.spec, NetworkSpec)
@@ -200,10 +191,9 @@ class NetworkController(AbstractController):
         A model that only breaks ties is not named: most runs never ask it.
         """
         models, config = self.runtime.models, self.runtime.config  # type: ignore[attr-defined]
-        keyless = models.keyless()
-        default = config.default_model or (f"{keyless}/auto" if keyless else None)
+        default = config.default_model or models.keyless_model
         model, _ = model_of(spec, config.model, default)
-        weak = model is None or is_keyless(models, str(model))
+        weak = model is None or models.is_keyless(str(model))
         router = spec.router
         embeddings = router.embeddings or models.embeddings()
         kind, notes = router.type, []
@@ -240,7 +230,7 @@ class NetworkController(AbstractController):
         """The model without account that answers for members, "" when there is none: users are told of it."""
         models = self.runtime.models  # type: ignore[attr-defined]
         theirs = {str(found.status.get("model") or "") for _, found in named if found is not None}
-        return next((model for model in sorted(theirs) if model and is_keyless(models, model)), "")
+        return next((model for model in sorted(theirs) if model and models.is_keyless(model)), "")
 
     def _unknown_type(self, kind: str) -> tuple[str, str] | None:
         plugins = getattr(self.runtime, "plugins", None)
@@ -267,10 +257,9 @@ class NetworkController(AbstractController):
             )
             return
         provider, _, name = embeddings.partition("/")
-        check = self._check(provider, name)
+        check = self.runtime.models.recent_check(provider, name)  # type: ignore[attr-defined]
         if not check.ok:
-            remedy = f"; {check.remedy}" if check.remedy else ""
-            yield f"Embeddings{check.reason}", f"{embeddings}: {check.message}{remedy}"
+            yield f"Embeddings{check.reason}", f"{embeddings}: {check.told}"
 
     def _model_faults(self, model: ModelSpec | None) -> Iterator[tuple[str, str]]:
         if model is None:
@@ -280,25 +269,11 @@ class NetworkController(AbstractController):
                 "configuration, or pip install kastra-plugin-local",
             )
             return
-        check = self._check(model.provider, model.name, model.settings())
+        check = self.runtime.models.recent_check(model.provider, model.name, model.settings())  # type: ignore[attr-defined]
         if check.ok:
             return
-        remedy = f"; {check.remedy}" if check.remedy else ""
         reason = check.reason if check.reason.startswith(_MODEL) else f"{_MODEL}{check.reason}"
-        yield reason, f"{model}: {check.message}{remedy}"
-
-    def _check(self, provider: str, name: str, settings: Mapping[str, Any] | None = None) -> ModelCheck:
-        """Whether the model could answer; networks that name the same one share an answer for a moment."""
-        models = self.runtime.models  # type: ignore[attr-defined]
-        if settings:
-            check: ModelCheck = models.check(provider, name, settings)
-            return check
-        now = time.monotonic()
-        at, kept = self._checks.get((provider, name), (-CHECK_KEPT_S, None))
-        if kept is None or now - at >= CHECK_KEPT_S:
-            kept = models.check(provider, name)
-            self._checks[(provider, name)] = (now, kept)
-        return kept
+        yield reason, f"{model}: {check.told}"
 
 
 def _state_word(spec: NetworkSpec) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from kastra_core.api.meta import JsonObject, JsonValue
-from kastra_core.errors import KastraError, ModelError, OperationError
+from kastra_core.errors import ModelError, OperationError
 from kastra_core.protocols.model import EmbeddingRequest
 from kastra_core.protocols.model_input import text_of
 from kastra_core.protocols.runner import OperationContext
@@ -147,15 +147,7 @@ async def plan(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     """
     models = ctx.runtime.models
     model = arguments.get("model")
-    weak = model is None or is_keyless(models, model)
+    weak = model is None or models.is_keyless(model)
     embeddings = arguments.get("embeddings") or models.embeddings()
     kind = arguments.get("type") or ("embedding" if weak and embeddings else "model")
     return {"type": kind, "weak": weak}
-
-
-def is_keyless(models: Any, model: str) -> bool:
-    """Whether ``provider/name`` is of a provider that needs no account."""
-    try:
-        return bool(models.choose(model.partition("/")[0]).registration.keyless)
-    except KastraError:
-        return False
