@@ -12,56 +12,10 @@ from kastra_core import RuntimeManager, load_from_string
 from kastra_core.api.meta import condition_of
 from kastra_core.config import Config
 from kastra_core.errors import NotReadyError
+from mission_networks import RESEARCH, SUPPORT
 
 ASK = "我的账单有问题，能帮我解决吗？"
 KEY = {"OPENAI_API_KEY": "sk-mission-0123456789"}
-
-SUPPORT = """\
-
-apiVersion: mastra.ai/v1
-kind: Network
-metadata:
-  name: customer-support
-spec:
-  instructions: "客户支持网络，由多个专业代理组成"
-  agents:
-    - name: greeter
-      ref: agents/greeter
-    - name: technical
-      ref: agents/technical
-    - name: billing
-      ref: agents/billing
-  router:
-    model:
-      provider: openai
-      name: gpt-4
-"""
-
-RESEARCH = """\
-# 智能体网络声明示例
-apiVersion: mastra.ai/v1
-kind: Network
-metadata:
-  name: research-network
-  namespace: default
-spec:
-  instructions: "此网络协调多个智能体进行深入研究，包括搜索、分析和总结。"
-  agents:
-    - name: search-agent
-      ref: default.search-agent
-    - name: analysis-agent
-      ref: default.analysis-agent
-    - name: summary-agent
-      ref: default.summary-agent
-  router:
-    model:
-      provider: openai
-      name: gpt-4o
-    maxSteps: 15
-  state:
-    persistence: true
-    ttl: 3600
-"""
 
 SUPPORT_AGENTS = {
     "greeter": "欢迎客户，回答关于公司和服务的一般问题，例如营业时间和联系方式。",

@@ -16,56 +16,11 @@ from kastra_core.registrations import OperationRegistration
 from kastra_core.testing.fakes import FakeModelProvider
 from kastra_plugin_network.controller import NetworkController
 from kastra_plugin_network.graph import graph_of
+from mission_networks import RESEARCH, SUPPORT
 
 Stage = Any
 """The fixture of conftest.py."""
 Route = Callable[..., str]
-
-RESEARCH = """
-# 智能体网络声明示例
-apiVersion: mastra.ai/v1
-kind: Network
-metadata:
-  name: research-network
-  namespace: default
-spec:
-  instructions: "此网络协调多个智能体进行深入研究，包括搜索、分析和总结。"
-  agents:
-    - name: search-agent
-      ref: default.search-agent
-    - name: analysis-agent
-      ref: default.analysis-agent
-    - name: summary-agent
-      ref: default.summary-agent
-  router:
-    model:
-      provider: openai
-      name: gpt-4o
-    maxSteps: 15
-  state:
-    persistence: true
-    ttl: 3600
-"""
-
-SUPPORT = """
-apiVersion: mastra.ai/v1
-kind: Network
-metadata:
-  name: customer-support
-spec:
-  instructions: "客户支持网络，由多个专业代理组成"
-  agents:
-    - name: greeter
-      ref: agents/greeter
-    - name: technical
-      ref: agents/technical
-    - name: billing
-      ref: agents/billing
-  router:
-    model:
-      provider: openai
-      name: gpt-4
-"""
 
 
 def conditions(resource: Resource) -> dict[str, tuple[str, str]]:
