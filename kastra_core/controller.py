@@ -58,6 +58,11 @@ class ControllerRuntime(Protocol):
     @property
     def bus(self) -> EventBus: ...
     @property
+    def controllers(self) -> ControllerManager:
+        """For its informers; a controller starts and stops nothing."""
+        ...
+
+    @property
     def events(self) -> Any:
         """``record(resource, type, reason, message)`` keeps an Event of a resource; None: nobody keeps them."""
         ...

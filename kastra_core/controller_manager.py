@@ -178,7 +178,11 @@ class ControllerManager:
         for pool in self._pools.get(kind.group_kind, ()):
             pool.enabled = registered
         if registered:
-            self._follow(kind)
+            informer = self._informers.get(kind.group_kind)
+            if informer is not None:
+                informer.kind_changed()
+            else:
+                self._follow(kind)
             return
         informer = self._informers.pop(kind.group_kind, None)
         if informer is not None:
@@ -375,7 +379,7 @@ class ControllerManager:
         if resource is None:
             return ()
         try:
-            return [reference.key for reference in kind.references_of(resource)]
+            return [reference.key for reference in self.runtime.registry.references_of(resource)]
         except KastraError:
             return ()  # its controller says so in a condition
 

@@ -10,13 +10,13 @@ from typing import Any
 import attrs
 import orjson
 
-from kastra_core.api.kind import Embedded, ResourceKind
+from kastra_core.api.kind import Embedded, ResourceKind, Structure
 from kastra_core.api.lazy import load
 from kastra_core.api.meta import JsonObject, ObjectMeta, OwnerReference, Resource
 from kastra_core.api.registry import KindRegistry
 from kastra_core.errors import Problem, UnknownKindError, ValidationError, nearest
 
-__all__ = ["Decoded", "decode", "is_name", "label_problems"]
+__all__ = ["UNKNOWN_FIELDS", "Decoded", "decode", "fill", "is_name", "label_problems", "without_status"]
 
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
@@ -40,6 +40,9 @@ _MOST_PROBLEMS = 100
 """Of one manifest; further ones are counted."""
 _KNOWN_METADATA = _SERVER_SET | set(_METADATA)
 _TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
+UNKNOWN_FIELDS = ("strict", "warn", "ignore")
+"""What becomes of fields that the schema of a kind does not know: refused, dropped with a note, dropped. The words are
+those of ``kubectl --validate``. Kinds made of a class refuse them always."""
 
 
 def is_name(text: str) -> bool:
@@ -56,6 +59,10 @@ class Decoded:
     notes: tuple[str, ...] = ()
     embedded: tuple[tuple[Embedded, Decoded], ...] = ()
     """The manifests inside it, decoded."""
+    filled: Resource | None = None
+    """``resource`` with the defaults of its kind; None: there are none for it."""
+    structure: Structure | None = None
+    """Of the version that the manifest is in, for a kind that a schema describes."""
 
     def all(self) -> Iterator[tuple[Decoded, Callable[[str], str]]]:
         """This and what is inside it, to any depth: each with the function that makes its field paths those of this."""
@@ -69,13 +76,22 @@ def _same(path: str) -> str:
     return path
 
 
-def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: str = "default") -> Decoded:
+def decode(
+    registry: KindRegistry,
+    manifest: Mapping[str, Any],
+    *,
+    namespace: str = "default",
+    unknown_fields: str = "warn",
+    place: Callable[[Problem], Problem] | None = None,
+) -> Decoded:
     """Return the resource that a manifest describes, validated; a later change of the manifest does not reach it.
 
     Args:
         registry: the kinds that are known.
         manifest: parsed YAML or JSON.
         namespace: for a namespaced kind whose manifest names none.
+        unknown_fields: one of ``UNKNOWN_FIELDS``.
+        place: gives a problem its file and line, for notes.
     Raises:
         ValidationError: with every problem of the manifest and of those inside it; paths are from its root.
     """
@@ -100,11 +116,25 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
         raise ValidationError([_unknown_kind(registry, api_version, kind_name, error)]) from error
     if kind.ephemeral:
         raise ValidationError([_of_the_runtime(kind)])
+    if kind.closed:
+        raise ValidationError([Problem(f"no {kind.kind} can be made now: {kind.closed}", "kind")])
     notes: list[str] = []
-    if old_version is not None:
+    warning = kind.warnings.get(old_version or kind.version)
+    if warning:
+        notes.append(f"apiVersion {api_version}: {warning}")
+    given_version = None
+    if old_version is not None and old_version not in kind.structures:
         manifest = _filled(_convert, f"it cannot be converted from {api_version}", manifest, kind, old_version)
-        notes.append(f"apiVersion {api_version} is an old spelling of {kind.api_version}")
+        if not warning:
+            told = "is read as" if "/" in old_version else "is an old spelling of"
+            notes.append(f"apiVersion {api_version} {told} {kind.api_version}")
+    else:
+        given_version = old_version
+    if kind.structure is not None:
+        return _by_schema(registry, manifest, kind, given_version, namespace, notes, unknown_fields, place)
+    written: Resource | None = None
     if kind.default is not None:
+        written = _as_written(manifest, kind, namespace)
         manifest = _filled(load(kind.default), "defaults cannot be filled in", dict(manifest))
     meta, problems = _metadata(manifest.get("metadata"), kind, namespace, notes)
     spec = manifest.get("spec")
@@ -128,7 +158,7 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
         count = len(problems)
         spec = _copied(spec, "spec", problems)
         if len(problems) == count:
-            problems.extend(_structure(manifest, spec, kind))
+            problems.extend(_structure(spec, kind))
     if meta is None or problems:
         raise ValidationError(_labelled(problems, manifest, kind, namespace))
     resource = Resource(api_version=kind.api_version, kind=kind.kind, metadata=meta, spec=spec, extra=extra)
@@ -137,7 +167,121 @@ def decode(registry: KindRegistry, manifest: Mapping[str, Any], *, namespace: st
     embedded = _embedded(registry, kind, resource, problems, notes) if kind.embedded is not None else ()
     if problems:
         raise ValidationError(_labelled(problems, manifest, kind, namespace))
-    return Decoded(resource, kind, tuple(notes), embedded)
+    if written is None or written == resource:
+        return Decoded(resource, kind, tuple(notes), embedded)
+    return Decoded(written, kind, tuple(notes), embedded, filled=resource)
+
+
+def _by_schema(
+    registry: KindRegistry,
+    manifest: Mapping[str, Any],
+    kind: ResourceKind,
+    version: str | None,
+    namespace: str,
+    notes: list[str],
+    unknown_fields: str,
+    place: Callable[[Problem], Problem] | None,
+) -> Decoded:
+    """:func:`decode` for a kind that a schema describes; ``version``: of ``structures``, None is the kind's own."""
+    structure: Structure = load(kind.structure if version is None else kind.structures[version])
+    meta, problems = _metadata(manifest.get("metadata"), kind, namespace, notes)
+    if manifest.get("status"):
+        notes.append("status is ignored: controllers write it")
+    whole = _copied({key: value for key, value in manifest.items() if key != "status"}, "", problems)
+    if meta is None or problems:
+        raise ValidationError(_labelled(problems, manifest, kind, namespace))
+    pruned, dropped = structure.prune(whole)
+    filled = structure.default(pruned)
+    problems.extend(structure.validate(filled))
+    if unknown_fields == "strict":
+        problems[:0] = dropped
+    elif unknown_fields == "warn":
+        placed = [place(problem) for problem in dropped] if place is not None else dropped
+        notes.extend(f"{problem} (dropped)" for problem in placed[:_MOST_PROBLEMS])
+        if len(dropped) > _MOST_PROBLEMS:
+            notes.append(f"and {len(dropped) - _MOST_PROBLEMS} more unknown fields")
+    spec = pruned.get("spec")
+    if not (spec is None or isinstance(spec, dict) or problems):
+        problems.append(Problem(f"expected an object, found {_found(spec)}", "spec", reason="FieldValueTypeInvalid"))
+    if problems:
+        raise ValidationError(_labelled(problems, manifest, kind, namespace))
+    if version is not None:
+        pruned, filled = (
+            dict(_filled(_convert, f"it cannot be converted from {version}", one, kind, version))
+            for one in (pruned, filled)
+        )
+    full = _resource(kind, meta, filled)
+    resource = _resource(kind, meta, _named(filled, pruned))
+    if kind.validate is not None:
+        problems.extend(load(kind.validate)(full))
+    embedded = _embedded(registry, kind, full, problems, notes) if kind.embedded is not None else ()
+    if problems:
+        raise ValidationError(_labelled(problems, manifest, kind, namespace))
+    more = None if full == resource else full
+    return Decoded(resource, kind, tuple(notes), embedded, filled=more, structure=structure)
+
+
+def _named(filled: Any, written: Any) -> Any:
+    """``filled`` without the fields that ``written`` does not name. A list is one value, so it comes with its defaults:
+    else it would differ from what is stored of it."""
+    if isinstance(filled, dict) and isinstance(written, dict):
+        return {key: _named(filled[key], value) for key, value in written.items() if key in filled}
+    return filled
+
+
+def _resource(kind: ResourceKind, meta: ObjectMeta, manifest: Mapping[str, Any]) -> Resource:
+    extra = {key: value for key, value in manifest.items() if key not in _TOP}
+    spec = manifest.get("spec") or {}
+    return Resource(api_version=kind.api_version, kind=kind.kind, metadata=meta, spec=spec, extra=extra)
+
+
+def _as_written(manifest: Mapping[str, Any], kind: ResourceKind, namespace: str) -> Resource | None:
+    """The resource without defaults, None when it cannot even be read; what is wrong is found after the defaults."""
+    try:
+        meta, _ = _metadata(manifest.get("metadata"), kind, namespace, [])
+        spec = manifest.get("spec")
+        if meta is None or not (spec is None or isinstance(spec, dict)):
+            return None
+        return _resource(kind, meta, {"spec": orjson.loads(orjson.dumps(spec or {}))})
+    except (TypeError, ValueError):
+        return None
+
+
+def fill(kind: ResourceKind, resource: Resource, structure: Structure | None = None) -> Resource:
+    """Return a resource with the defaults of its kind, itself when there are none for it.
+
+    Args:
+        kind: its kind.
+        resource: as a manifest says it, or as it is stored.
+        structure: of the version that the manifest is in, when it is not the kind's own.
+    """
+    fillers: list[Callable[[JsonObject], JsonObject]] = []
+    if kind.structure is not None:
+        own = load(kind.structure)
+        fillers = [own.default] if structure is None or structure is own else [structure.default, own.default]
+    elif kind.default is not None:
+        fillers = [load(kind.default)]
+    if not fillers:
+        return resource
+    before = manifest = without_status(resource)
+    for filler in fillers:
+        manifest = filler(manifest)
+    if manifest == before:
+        return resource
+    meta = manifest.get("metadata") or {}
+    return resource.evolve(
+        spec=manifest.get("spec") or {},
+        extra={key: value for key, value in manifest.items() if key not in _TOP},
+        labels=meta.get("labels") or {},
+        annotations=meta.get("annotations") or {},
+    )
+
+
+def without_status(resource: Resource) -> JsonObject:
+    """The manifest of a resource as a :class:`Structure` takes it."""
+    manifest = resource.to_manifest()
+    manifest.pop("status", None)
+    return manifest
 
 
 def _embedded(
@@ -251,9 +395,7 @@ def _not_json(value: Any, path: str) -> list[Problem]:
 
 
 def _unknown_kind(registry: KindRegistry, api_version: str, name: str, error: UnknownKindError) -> Problem:
-    served = sorted(
-        {f"{k.group}/{v}" if k.group else v for k in registry if k.kind == name for v in (k.version, *k.conversions)}
-    )
+    served = sorted({version for kind in registry if kind.kind == name for version in kind.served_versions})
     if served:
         near = nearest(api_version, served)
         hint = f"did you mean {near!r}?" if near else f"served: {', '.join(served)}"
@@ -274,17 +416,16 @@ def _convert(manifest: Mapping[str, Any], kind: ResourceKind, version: str) -> M
     return converted
 
 
-def _structure(manifest: Mapping[str, Any], spec: JsonObject, kind: ResourceKind) -> list[Problem]:
-    if kind.spec_type is not None:
-        from kastra_core.serde import problems_of, typed
+def _structure(spec: JsonObject, kind: ResourceKind) -> list[Problem]:
+    if kind.spec_type is None:
+        return []
+    from kastra_core.serde import problems_of, typed
 
-        spec_type = load(kind.spec_type)
-        try:
-            typed(spec, spec_type)
-        except Exception as error:
-            return problems_of(error, "spec")
-    elif kind.validate_structure is not None:
-        return list(load(kind.validate_structure)(dict(manifest)))
+    spec_type = load(kind.spec_type)
+    try:
+        typed(spec, spec_type)
+    except Exception as error:
+        return problems_of(error, "spec")
     return []
 
 

@@ -132,9 +132,12 @@ class Problem:
         hint: how to mend it ("did you mean 'model'?").
         file, line, column: the place in the source; line and column count from 1, 0 when unknown.
         resource: "Agent cooking/recipe-assistant", "" when it could not be read.
+        reason: the same for programs, in Kubernetes' words: FieldValueRequired, FieldValueInvalid,
+            FieldValueTypeInvalid, FieldValueNotSupported, FieldValueDuplicate, FieldValueForbidden, FieldValueTooLong,
+            FieldValueTooMany; "" where nobody said.
     """
 
-    __slots__ = ("column", "file", "hint", "line", "message", "path", "resource")
+    __slots__ = ("column", "file", "hint", "line", "message", "path", "reason", "resource")
 
     def __init__(
         self,
@@ -146,8 +149,9 @@ class Problem:
         line: int = 0,
         column: int = 0,
         resource: str = "",
+        reason: str = "",
     ) -> None:
-        self.message, self.path, self.hint = message, path, hint
+        self.message, self.path, self.hint, self.reason = message, path, hint, reason
         self.file, self.line, self.column, self.resource = file, line, column, resource
 
     def at(self, **place: Any) -> Problem:

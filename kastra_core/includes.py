@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -18,10 +19,11 @@ from kastra_core.api.lazy import load
 from kastra_core.api.meta import JsonObject, ResourceKey
 from kastra_core.api.registry import KindRegistry
 from kastra_core.decoding import Decoded, decode
+from kastra_core.definitions import KindsOfDocuments
 from kastra_core.errors import ManifestError, Problem, UnknownKindError, ValidationError
 from kastra_core.manifests import DEFAULT_LIMITS, Document, Limits, Origin, json_bytes, read_below
 
-__all__ = ["decode_documents", "resolve_document"]
+__all__ = ["decode_documents", "decode_manifests", "resolve_document"]
 
 _DEEPEST = 32
 """Files that bring each other in, one below the other: as deep as manifests within each other can be written in one
@@ -34,27 +36,46 @@ def decode_documents(
     *,
     namespace: str = "default",
     limits: Limits = DEFAULT_LIMITS,
+    unknown_fields: str = "warn",
 ) -> list[Decoded]:
     """Return the validated resources of documents, whose files are read first.
 
+    Documents may define kinds and use them, in any order.
+
+    Args:
+        registry: the kinds that are known besides.
+        documents: as they were read.
+        namespace: for namespaced kinds whose manifests name none.
+        limits: of what may be read.
+        unknown_fields: see :func:`kastra_core.decoding.decode`.
     Raises:
         ValidationError: with the problems of all documents and of all files that they name, each with file, line and
             column.
     """
-    out: list[Decoded] = []
+    out: dict[int, Decoded] = {}
     problems: list[Problem] = []
+    kinds = KindsOfDocuments(registry)
     first: dict[ResourceKey, tuple[Document, str, ResourceKey | None]] = {}
     acyclic: dict[ResourceKey, tuple[Document, Callable[[str], str], Decoded, Decoded]] = {}
-    for given in documents:
-        document, wrong, is_whole = _resolved(registry, given, limits)
+    order = sorted(range(len(documents)), key=lambda index: not kinds.defines(documents[index].data))
+    for index in order:
+        document, wrong, is_whole = _resolved(kinds.registry, documents[index], limits)
         problems.extend(wrong)
         if not is_whole:
             continue
         try:
-            decoded = decode(registry, document.data, namespace=namespace)
+            decoded = decode(
+                kinds.registry,
+                document.data,
+                namespace=namespace,
+                unknown_fields=unknown_fields,
+                place=partial(_placed, document),
+            )
         except ValidationError as error:
             problems.extend(_placed(document, problem) for problem in error.problems)
             continue
+        label = str(decoded.resource.key)
+        problems.extend(_placed(document, problem.at(resource=label)) for problem in kinds.learn(decoded))
         twins = []
         for one, outer in decoded.all():
             key, path = one.resource.key, outer("metadata.name")
@@ -69,11 +90,34 @@ def decode_documents(
                 acyclic[key] = (document, outer, one, decoded)
         problems.extend(twins)
         if not twins:
-            out.append(decoded)
+            out[index] = decoded
     problems.extend(_circles(acyclic))
     if problems:
         raise ValidationError(problems)
-    return out
+    return [out[index] for index in range(len(documents))]
+
+
+def decode_manifests(
+    registry: KindRegistry,
+    manifests: Sequence[Mapping[str, Any]],
+    *,
+    namespace: str = "default",
+    unknown_fields: str = "warn",
+) -> list[Decoded]:
+    """As :func:`decode_documents`, with manifests that are in no file.
+
+    Raises:
+        ValidationError: with the problems of the first that is wrong.
+    """
+    kinds = KindsOfDocuments(registry)
+    out: dict[int, Decoded] = {}
+    is_object = [isinstance(manifest, Mapping) for manifest in manifests]
+    for index in sorted(range(len(manifests)), key=lambda at: not (is_object[at] and kinds.defines(manifests[at]))):
+        decoded = decode(kinds.registry, manifests[index], namespace=namespace, unknown_fields=unknown_fields)
+        if problems := kinds.learn(decoded):
+            raise ValidationError([problem.at(resource=str(decoded.resource.key)) for problem in problems])
+        out[index] = decoded
+    return [out[index] for index in range(len(manifests))]
 
 
 def _circles(acyclic: Mapping[ResourceKey, tuple[Document, Callable[[str], str], Decoded, Decoded]]) -> list[Problem]:

@@ -126,7 +126,6 @@ class Informer:
         self._cache: dict[ResourceKey, Resource] = {}
         self.lister = Lister(self._cache, lambda: (group, kind))
         self._handlers: list[ChangeHandler] = []
-        self._kind: ResourceKind | None = None
         self._task: asyncio.Task[None] | None = None
         self._events = 0
 
@@ -136,6 +135,11 @@ class Informer:
             self._call(handler, None, resource)
         self._handlers.append(handler)
         return lambda: self._handlers.remove(handler)
+
+    def kind_changed(self) -> None:
+        """The kind is described in another way now: read again what its resources refer to."""
+        for key, resource in tuple(self._cache.items()):
+            self.index.set(key, self._references(resource))
 
     def cached(self, key: ResourceKey) -> Resource | None:
         """The last known state of a resource of this kind."""
@@ -153,8 +157,8 @@ class Informer:
         """
         if self._task is not None:
             return
-        self._kind = self._client.registry.of_key(ResourceKey(self.group, self.kind, "", ""))
-        self._task = asyncio.create_task(self._run(self._kind), name=f"kastra informer {self.kind}.{self.group}")
+        kind = self._client.registry.of_key(ResourceKey(self.group, self.kind, "", ""))
+        self._task = asyncio.create_task(self._run(kind), name=f"kastra informer {self.kind}.{self.group}")
 
     async def stop(self) -> None:
         """Stop following; the cache stays as it is."""
@@ -250,11 +254,8 @@ class Informer:
             self._call(handler, old, new)
 
     def _references(self, resource: Resource) -> Iterable[ResourceKey]:
-        kind = self._kind
-        if kind is None or kind.references is None:
-            return ()
         try:
-            return [reference.key for reference in kind.references_of(resource)]
+            return [reference.key for reference in self._client.registry.references_of(resource)]
         except Exception as error:
             # What is stored may be older than the rules; its controller says so in a condition.
             _log.debug("%s: references cannot be read: %s", resource.key, error)

@@ -12,14 +12,14 @@ from typing import Any
 
 import attrs
 
-from kastra_core.api.kind import ResourceKind
+from kastra_core.api.kind import ResourceKind, Structure
 from kastra_core.api.lazy import load
 from kastra_core.api.merge import FieldSet, Merged, field_set, merge, same_json
 from kastra_core.api.meta import JsonObject, ManagedFields, OwnerReference, Resource, ResourceKey, rfc3339
 from kastra_core.api.references import Reference
 from kastra_core.api.registry import KindRegistry
 from kastra_core.api.selectors import FieldSelector, LabelSelector
-from kastra_core.decoding import Decoded, decode
+from kastra_core.decoding import Decoded, decode, fill, without_status
 from kastra_core.errors import AlreadyExistsError, ConflictError, NotFoundError, Problem, UserError, ValidationError
 from kastra_core.protocols.store import (
     CreateResource,
@@ -237,11 +237,15 @@ class ResourceClient:
     def _plan(self, item: Decoded, live: Resource | None, *, manager: str, force: bool, now: str) -> Applied:
         wanted = item.resource
         if live is None:
-            created = wanted.evolve(
+            owned = EVERYTHING
+            if item.filled is not None or item.kind.finalizers:  # what nobody wrote is nobody's
+                owned = field_set(_tree(wanted), item.kind.list_map_keys)
+            created = (item.filled or wanted).evolve(
                 uid=_new_uid(),
                 generation=1,
                 creation_timestamp=now,
-                managed_fields=(ManagedFields(manager=manager, fields=EVERYTHING),),
+                managed_fields=(ManagedFields(manager=manager, fields=owned),),
+                finalizers=tuple(dict.fromkeys((*wanted.metadata.finalizers, *item.kind.finalizers))),
             )
             return Applied(created, "created", item.notes)
         before, after = _tree(live), _tree(wanted)
@@ -262,9 +266,26 @@ class ResourceClient:
         if merged.conflicts:
             what = ", ".join(f"{path} (set by {other})" for path, other in merged.conflicts)
             raise ConflictError(str(wanted.key), f"other managers own {what}; --force-conflicts takes the fields over")
-        new = self._merged(live, merged, manager, managed, list_keys)
-        outcome = "unchanged" if new is live else "configured"
-        return Applied(new, outcome, item.notes, live)
+        new = self._merged(live, merged, manager, managed, item)
+        if new is live:
+            return Applied(live, "unchanged", item.notes, live)
+        self._check_update(item.kind, new, live, item.structure)
+        return Applied(new, "configured", item.notes, live)
+
+    @staticmethod
+    def _check_update(kind: ResourceKind, new: Resource, live: Resource, structure: Structure | None = None) -> None:
+        """Look at what a write makes of a stored resource, which no manifest has shown whole.
+
+        Raises: ValidationError.
+        """
+        problems: MutableSequence[Problem] = []
+        if kind.structure is not None and not new.metadata.deletion_timestamp:
+            found = (structure or load(kind.structure)).validate(without_status(new), without_status(live))
+            problems.extend(found)
+        if kind.validate_update is not None:
+            problems.extend(load(kind.validate_update)(new, live))
+        if problems:
+            raise ValidationError([problem.at(resource=str(live.key)) for problem in problems])
 
     @staticmethod
     def _merged(
@@ -272,28 +293,34 @@ class ResourceClient:
         merged: Merged,
         manager: str,
         managed: Mapping[str, FieldSet],
-        list_keys: Mapping[str, tuple[str, ...]],
+        item: Decoded,
     ) -> Resource:
         tree = merged.tree
         meta = tree["metadata"]
         owners = {name: fields for name, fields in merged.others.items() if fields}
         owners[manager] = merged.fields
-        if not merged.changed and owners == managed:
+        api_version = item.resource.api_version
+        if not merged.changed and owners == managed and api_version == live.api_version:
             return live
-        if len(owners) == 1 and merged.fields == field_set(tree, list_keys):
-            owners = {manager: EVERYTHING}
-        spec = tree.get("spec", {})
-        extra = {key: value for key, value in tree.items() if key not in ("metadata", "spec")}
-        edited = not (same_json(spec, live.spec) and same_json(extra, live.extra))
-        return live.evolve(
-            spec=spec,
-            extra=extra,
+        new = live.evolve(
+            api_version=api_version,
+            spec=tree.get("spec", {}),
+            extra={key: value for key, value in tree.items() if key not in ("metadata", "spec")},
             labels=meta.get("labels", {}),
             annotations=meta.get("annotations", {}),
             finalizers=tuple(meta.get("finalizers", ())),
             owner_references=tuple(
                 OwnerReference.from_manifest(o) for (o,) in meta.get("ownerReferences", {}).values()
             ),
+        )
+        new = fill(item.kind, new, item.structure)
+        after = _tree(new)
+        if owners == managed and api_version == live.api_version and same_json(after, _tree(live)):
+            return live  # what went came back as a default
+        if len(owners) == 1 and merged.fields == field_set(after, item.kind.list_map_keys):
+            owners = {manager: EVERYTHING}
+        edited = not (same_json(new.spec, live.spec) and same_json(new.extra, live.extra))
+        return new.evolve(
             generation=live.metadata.generation + (1 if edited else 0),
             managed_fields=tuple(ManagedFields(manager=name, fields=fields) for name, fields in owners.items()),
         )
@@ -340,6 +367,11 @@ class ResourceClient:
                 new = new.evolve(managed_fields=self._spelled_out(live))
             if new == live:  # the generation differs when they are equal to Python but not the same JSON
                 return live
+            kind = self.registry.get(live.group, live.kind)
+            if edited and kind is not None and kind.structure is not None:
+                new = fill(kind, new)
+            if edited and kind is not None:
+                self._check_update(kind, new, live)
             try:
                 if old.deletion_timestamp and not new.metadata.finalizers:
                     await self._remove(new, expected=old.resource_version)

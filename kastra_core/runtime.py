@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import asyncio
 
     from kastra_core.controller_manager import ControllerManager
+    from kastra_core.definitions import Definitions
     from kastra_core.events import EventBus
     from kastra_core.execution.models import Models
     from kastra_core.execution.runs import RunHandle, RunManager, RunOptions
@@ -94,6 +95,7 @@ class RuntimeManager:
     Attributes:
         config, plugins, registry, store: what it works with.
         client: reads and writes resources.
+        definitions: the kinds that stored resources define, which are in ``registry`` too.
         bus: in-process events (``agent.reconciled``, ``run.finished`` ...).
         controllers, runs, models, events: made at first use.
     """
@@ -147,6 +149,8 @@ class RuntimeManager:
         store = await open_store(url, plugins, {**config.options_of_store(url), **(options or {})})
         runtime = cls(store=store, config=config, plugins=plugins, registry=registry_of(plugins))
         try:
+            if any(kind.defines is not None for kind in runtime.registry):
+                await runtime.definitions.load()
             if controllers:
                 await runtime.start_controllers()
         except BaseException:
@@ -159,6 +163,10 @@ class RuntimeManager:
         if not self._controllers_started:
             self._controllers_started = True
             await self.controllers.start()
+            for kind in [kind for kind in self.registry if kind.defines is not None]:
+                informer = self.controllers.informer(*kind.group_kind)
+                if informer is not None:
+                    informer.add_handler(self.definitions.changed)
 
     def tend(self) -> None:
         """Have periodic controllers look at their resources once, in the background; for a process without controllers.
@@ -212,6 +220,12 @@ class RuntimeManager:
         await self.aclose()
 
     # ------------------------------------------------------------------------------------ parts
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        from kastra_core.definitions import Definitions
+
+        return Definitions(self.registry, self.store)
 
     @cached_property
     def bus(self) -> EventBus:
@@ -292,14 +306,19 @@ class RuntimeManager:
 
     # ------------------------------------------------------------------------------------ applying
 
-    def decode(self, documents: Sequence[Document], *, namespace: str | None = None) -> list[Decoded]:
+    def decode(
+        self, documents: Sequence[Document], *, namespace: str | None = None, unknown_fields: str = "warn"
+    ) -> list[Decoded]:
         """Return the validated resources of documents; the files that they name are read.
 
+        ``unknown_fields``: what becomes of those that a schema does not know: strict, warn or ignore.
         Raises: ValidationError with the problems of all documents, each with file, line and column.
         """
         from kastra_core.includes import decode_documents
 
-        return decode_documents(self.registry, documents, namespace=namespace or self.config.namespace)
+        return decode_documents(
+            self.registry, documents, namespace=namespace or self.config.namespace, unknown_fields=unknown_fields
+        )
 
     async def apply(
         self,
@@ -311,6 +330,7 @@ class RuntimeManager:
         dry_run: bool = False,
         wait: bool = True,
         timeout_s: float = 30.0,
+        unknown_fields: str = "warn",
     ) -> ApplyReport:
         """Apply manifests and wait until the controllers have settled.
 
@@ -321,6 +341,7 @@ class RuntimeManager:
             force: take over fields that another manager set.
             dry_run: validate and compare, write nothing.
             wait: until each resource was reconciled, at most ``timeout_s``.
+            unknown_fields: what becomes of fields that a schema does not know: strict, warn or ignore.
         Raises:
             ManifestError, ValidationError: every problem of every document; nothing was written.
             ConflictError, StoreError
@@ -339,8 +360,17 @@ class RuntimeManager:
                 dry_run=dry_run,
                 wait=wait,
                 timeout_s=timeout_s,
+                unknown_fields=unknown_fields,
             )
-        decoded = [self.client.decode(m, namespace=namespace or self.config.namespace) for m in source]  # type: ignore[arg-type]
+        from kastra_core.includes import decode_manifests
+
+        await self._refresh_definitions()
+        decoded = decode_manifests(
+            self.registry,
+            source,  # type: ignore[arg-type]
+            namespace=namespace or self.config.namespace,
+            unknown_fields=unknown_fields,
+        )
         return await self._apply(decoded, manager, force, dry_run, wait, timeout_s)
 
     async def apply_documents(
@@ -353,9 +383,11 @@ class RuntimeManager:
         dry_run: bool = False,
         wait: bool = True,
         timeout_s: float = 30.0,
+        unknown_fields: str = "warn",
     ) -> ApplyReport:
         """As :meth:`apply`, with documents that were read before."""
-        decoded = self.decode(documents, namespace=namespace)
+        await self._refresh_definitions()
+        decoded = self.decode(documents, namespace=namespace, unknown_fields=unknown_fields)
         return await self._apply(decoded, manager, force, dry_run, wait, timeout_s)
 
     async def apply_decoded(
@@ -393,6 +425,8 @@ class RuntimeManager:
         timeout_s: float,
     ) -> ApplyReport:
         applied = await self.client.apply(decoded, manager=manager, force=force, dry_run=dry_run)
+        if not dry_run and any(item.kind.defines is not None for item in decoded):
+            self.definitions.learn(item.resource for item in applied)
         if dry_run or not wait:
             return ApplyReport(items=applied, settled=dry_run)
         await self.start_controllers()
@@ -407,6 +441,11 @@ class RuntimeManager:
         now = await self.store.resources.get_many(keys)
         items = [attrs.evolve(item, resource=now.get(item.resource.key, item.resource)) for item in applied]
         return ApplyReport(items=items, settled=settled)
+
+    async def _refresh_definitions(self) -> None:
+        """Know what other processes have defined meanwhile; where controllers run, they tell."""
+        if not self._controllers_started and any(kind.defines is not None for kind in self.registry):
+            await self.definitions.load()
 
     def register_controller(self, kind: str, controller: Any) -> None:
         """Add a controller object for a kind (any spelling), beside those of the plugins."""

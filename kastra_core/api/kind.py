@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from kastra_core.api.references import Reference
     from kastra_core.protocols.store import Operation
 
-__all__ = ["MAIN_GROUP", "Embedded", "GroupVersionKind", "Includer", "PrinterColumn", "ResourceKind"]
+__all__ = [
+    "MAIN_GROUP",
+    "Embedded",
+    "GroupVersionKind",
+    "Includer",
+    "PrinterColumn",
+    "ResourceKind",
+    "Scale",
+    "Structure",
+]
 
 MAIN_GROUP = "mastra.ai"
 
@@ -56,6 +65,46 @@ class PrinterColumn:
     type: str = "string"
     priority: int = 0
     description: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Scale:
+    """Where a kind keeps how many it wants, for ``kastra scale``. Paths are dotted: ``.spec.replicas``."""
+
+    spec_replicas_path: str
+    status_replicas_path: str = ""
+    label_selector_path: str = ""
+    """Where status says which objects are counted, as the text of a label selector."""
+
+
+class Structure(Protocol):
+    """What the manifests of one version of a kind look like, for a kind that a schema describes.
+
+    Manifests come whole (apiVersion, kind, metadata and all other top-level fields) but for ``status``, which only
+    controllers write. No method may change its arguments.
+    """
+
+    @property
+    def schema(self) -> Mapping[str, Any]:
+        """The OpenAPI v3 schema of the whole object."""
+        ...
+
+    def prune(self, manifest: JsonObject) -> tuple[JsonObject, Sequence[Problem]]:
+        """Return a manifest without what the schema does not know, and a problem for each field that was dropped."""
+        ...
+
+    def default(self, manifest: JsonObject) -> JsonObject:
+        """Return a pruned manifest with the schema's defaults filled in."""
+        ...
+
+    def validate(self, manifest: JsonObject, old: JsonObject | None = None) -> Sequence[Problem]:
+        """Return what is wrong with a pruned manifest with its defaults.
+
+        Args:
+            manifest: what is wanted.
+            old: what is stored, when the write changes something: for rules that compare the two.
+        """
+        ...
 
 
 class Includer(Protocol):
@@ -120,21 +169,24 @@ OperationsOnDeletion = Callable[[Resource], "Sequence[Operation]"]
 """Further operations of the store for the commit that removes a resource."""
 SignalCheck = Callable[[Resource, str, Any], Iterable[Problem]]
 """(Run, name of a signal, its payload) -> what is wrong with the payload; paths are from the payload's root."""
+UpdateValidator = Callable[[Resource, Resource], Iterable[Problem]]
+"""(what is to be stored, what is stored) -> what may not change so; paths are from the resource's root."""
 GraphOf = Callable[[Resource], "Graph"]
 FileResolver = Callable[[JsonObject, "Includer"], JsonObject]
 """Manifest in, manifest without files out; must not change its argument. Raises: ManifestError, ValidationError."""
 EmbeddedOf = Callable[[Resource], "Iterable[Embedded]"]
 Converter = Callable[[JsonObject], JsonObject]
-"""A manifest of an older version to one of the kind's version."""
+"""A manifest of another version to one of the kind's version; apiVersion is set by the core."""
+KindsOf = Callable[[Resource], "Iterable[ResourceKind]"]
+"""The kinds that a resource defines. Called for every stored resource when a runtime opens, so it must be quick."""
 
 
 @attrs.frozen(kw_only=True)
 class ResourceKind:
     """A kind of resource, as a plugin offers it to ``kastra_resource_kinds``.
 
-    Either ``spec_type`` (an attrs class, structured by the core's cattrs converter) or ``schema`` (an OpenAPI v3
-    schema of the whole object, checked by ``validate_structure``) describes the structure; a kind with neither
-    takes any ``spec``.
+    Either ``spec_type`` (an attrs class, structured by the core's cattrs converter) or ``structure`` (made from a
+    schema of the whole object) describes its manifests; a kind with neither takes any ``spec``.
     """
 
     kind: str
@@ -150,17 +202,22 @@ class ResourceKind:
 
     spec_type: Lazy[type] | None = None
     status_type: Lazy[type] | None = None
-    schema: Lazy[Mapping[str, Any]] | None = None
-    validate_structure: Lazy[Callable[[JsonObject], Iterable[Problem]]] | None = None
-    """Checks a whole manifest against ``schema``; wanted when ``spec_type`` is None and ``schema`` is not."""
+    structure: Lazy[Structure] | None = None
     default: Lazy[Callable[[JsonObject], JsonObject]] | None = None
-    """Manifest in, manifest with defaults out; must not change its argument. attrs defaults are not written to spec."""
+    """Of a typed kind: manifest in, manifest with defaults out; must not change its argument. attrs defaults are not
+    written to spec. Defaults are filled into what is stored and belong to no manager."""
     validate: Lazy[SpecValidator] | None = None
+    validate_update: Lazy[UpdateValidator] | None = None
+    """Asked when a stored resource would change."""
     references: Lazy[ReferencesOf] | None = None
     list_map_keys: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     """Lists that apply merges item by item: path ("spec.tools") -> key fields; all others are replaced whole."""
     conversions: Mapping[str, Lazy[Converter]] = attrs.field(factory=dict)
-    """Older ``version`` -> converter of its manifests to ``version``."""
+    """Another version, or the apiVersion of another group ("acme.example/v1"), -> converter of its manifests."""
+    structures: Mapping[str, Lazy[Structure]] = attrs.field(factory=dict)
+    """Of another version that is served as well: what its manifests look like before they are converted."""
+    warnings: Mapping[str, str] = attrs.field(factory=dict)
+    """Version -> what whoever writes a manifest of it is told ("deprecated, use v2")."""
 
     printer_columns: tuple[PrinterColumn, ...] = ()
     runner: Lazy[Any] | None = None
@@ -185,6 +242,14 @@ class ResourceKind:
     """Its resources may not refer to each other in a circle; an apply that would make one is refused."""
     ephemeral: bool = False
     """Bookkeeping of the runtime (Run, Event): no manifest may make one; left out of ``export`` and of ``get all``."""
+    closed: str = ""
+    """Why no manifest may make one now ("its definition is being deleted"); "" means that it may."""
+    finalizers: tuple[str, ...] = ()
+    """What every resource begins with: for kinds whose resources may not just go before a controller has seen them."""
+    scale: Scale | None = None
+    """Its resources have replicas that ``kastra scale`` sets."""
+    defines: Lazy[KindsOf] | None = None
+    """Its resources define kinds (:mod:`kastra_core.definitions`)."""
 
     def __attrs_post_init__(self) -> None:
         if not self.singular:
@@ -206,6 +271,12 @@ class ResourceKind:
     def qualified_plural(self) -> str:
         """``agents.mastra.ai``."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def served_versions(self) -> tuple[str, ...]:
+        """The apiVersions that manifests may have, the kind's own first."""
+        others = (v if "/" in v else f"{self.group}/{v}" for v in (*self.conversions, *self.structures))
+        return tuple(dict.fromkeys((self.api_version, *others)))
 
     @property
     def executable(self) -> bool:

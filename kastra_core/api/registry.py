@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import attrs
 
 from kastra_core.api.kind import MAIN_GROUP, GroupVersionKind, ResourceKind
-from kastra_core.api.meta import ResourceKey
+from kastra_core.api.meta import Resource, ResourceKey
 from kastra_core.errors import AmbiguousKindError, PluginConflictError, UnknownKindError
+
+if TYPE_CHECKING:
+    from kastra_core.api.references import Reference
 
 __all__ = ["OLD_API_VERSIONS", "KindRegistry"]
 
@@ -24,6 +30,8 @@ class KindRegistry:
         self._kinds: dict[tuple[str, str], ResourceKind] = {}
         self._providers: dict[tuple[str, str], str] = {}
         self._spellings: dict[str, list[tuple[str, str]]] = {}
+        self._aliases: dict[tuple[str, str], tuple[str, str]] = {}
+        """(apiVersion of another group, kind) -> group and kind that it is read as."""
         self._listeners: list[Callable[[ResourceKind, bool], None]] = []
 
     def register(self, kind: ResourceKind, *, provider: str = "kastra_core") -> None:
@@ -32,29 +40,75 @@ class KindRegistry:
         Raises:
             PluginConflictError: the group and kind, or its plural within the group, is taken by another.
         """
-        for other in self._kinds.values():
-            if other.group_kind == kind.group_kind or other.qualified_plural == kind.qualified_plural:
-                first = self._providers[other.group_kind]
-                raise PluginConflictError("kind", f"{kind.kind}.{kind.group}", first, provider)
+        other = self.clash(kind)
+        if other is not None:
+            raise PluginConflictError("kind", f"{kind.kind}.{kind.group}", self._providers[other.group_kind], provider)
+        self._add(kind, provider)
+        for listener in tuple(self._listeners):
+            listener(kind, True)
+
+    def replace(self, kind: ResourceKind, *, provider: str) -> None:
+        """Put ``kind`` where the kind of the same group and name is; listeners are told that it is registered.
+
+        Raises:
+            PluginConflictError: its plural is taken by another; nothing changes.
+        """
+        before = self._kinds.get(kind.group_kind)
+        other = self.clash(kind)
+        if other is not None and other is not before:
+            raise PluginConflictError("kind", f"{kind.kind}.{kind.group}", self._providers[other.group_kind], provider)
+        if before is not None:
+            self._drop(before)
+        self._add(kind, provider)
+        for listener in tuple(self._listeners):
+            listener(kind, True)
+
+    def clash(self, kind: ResourceKind) -> ResourceKind | None:
+        """The registered kind that has ``kind``'s group and name, or its plural within the group; None: it may come."""
+        same = self._kinds.get(kind.group_kind)
+        if same is not None:
+            return same
+        for group_kind in self._spellings.get(kind.plural, ()):
+            other = self._kinds[group_kind]
+            if other.qualified_plural == kind.qualified_plural:
+                return other
+        alias = self._aliases.get((kind.api_version, kind.kind))
+        return self._kinds[alias] if alias is not None else None
+
+    def _add(self, kind: ResourceKind, provider: str) -> None:
         self._kinds[kind.group_kind] = kind
         self._providers[kind.group_kind] = provider
         for name in dict.fromkeys(kind.names):
             self._spellings.setdefault(name, []).append(kind.group_kind)
-        for listener in tuple(self._listeners):
-            listener(kind, True)
+        for version in kind.conversions:
+            if "/" in version:
+                self._aliases.setdefault((version, kind.kind), kind.group_kind)
 
-    def unregister(self, group: str, kind: str) -> None:
-        """Forget a kind; what is stored of it stays."""
-        gone = self._kinds.pop((group, kind), None)
-        if gone is None:
-            return
-        self._providers.pop(gone.group_kind, None)
-        for name in dict.fromkeys(gone.names):
-            left = [gk for gk in self._spellings.get(name, ()) if gk != gone.group_kind]
+    def _drop(self, kind: ResourceKind) -> None:
+        del self._kinds[kind.group_kind]
+        del self._providers[kind.group_kind]
+        for name in dict.fromkeys(kind.names):
+            left = [gk for gk in self._spellings[name] if gk != kind.group_kind]
             if left:
                 self._spellings[name] = left
             else:
-                self._spellings.pop(name, None)
+                del self._spellings[name]
+        for key in [key for key, target in self._aliases.items() if target == kind.group_kind]:
+            del self._aliases[key]
+
+    def overlay(self) -> KindRegistry:
+        """A registry of the same kinds, to which others can be added without anybody else knowing."""
+        copy = KindRegistry()
+        copy._kinds, copy._providers, copy._aliases = dict(self._kinds), dict(self._providers), dict(self._aliases)
+        copy._spellings = {name: list(found) for name, found in self._spellings.items()}
+        return copy
+
+    def unregister(self, group: str, kind: str) -> None:
+        """Forget a kind; what is stored of it stays."""
+        gone = self._kinds.get((group, kind))
+        if gone is None:
+            return
+        self._drop(gone)
         for listener in tuple(self._listeners):
             listener(gone, False)
 
@@ -72,7 +126,8 @@ class KindRegistry:
         return self._kinds.get((group, kind))
 
     def for_manifest(self, api_version: str, kind: str) -> tuple[ResourceKind, str | None]:
-        """Return the kind of a manifest, and the version to convert from (None when it is the kind's own).
+        """Return the kind of a manifest, and the version that it is in (None when it is the kind's own): a key of its
+        ``structures`` or ``conversions``, or an old spelling that differs in nothing else.
 
         Raises:
             UnknownKindError: no such kind, or not in that version.
@@ -81,8 +136,11 @@ class KindRegistry:
         found = self._kinds.get((group, kind))
         if found is not None and version == found.version:
             return found, None
-        if found is not None and version in found.conversions:
+        if found is not None and (version in found.structures or version in found.conversions):
             return found, version
+        alias = self._aliases.get((api_version, kind))
+        if alias is not None:
+            return self._kinds[alias], api_version
         renamed = OLD_API_VERSIONS.get(api_version)
         if renamed is not None:
             group, _, version = renamed.rpartition("/")
@@ -93,8 +151,7 @@ class KindRegistry:
                 return found, version
         known = [k.kind for k in self._kinds.values()]
         if found is not None:
-            served = ", ".join(f"{found.group}/{v}" for v in (found.version, *found.conversions))
-            raise UnknownKindError(f"{kind} of {api_version} (served: {served})")
+            raise UnknownKindError(f"{kind} of {api_version} (served: {', '.join(found.served_versions)})")
         raise UnknownKindError(kind, known)
 
     def resolve(self, spelling: str) -> ResourceKind:
@@ -110,6 +167,10 @@ class KindRegistry:
         if not hits and "." in wanted:
             name, _, group = wanted.partition(".")
             hits = [gk for gk in self._spellings.get(name, ()) if gk[0] == group]
+            version, _, rest = group.partition(".")
+            if not hits and rest:  # datasources.v1.mastra.ai, as kubectl takes it
+                served = [gk for gk in self._spellings.get(name, ()) if gk[0] == rest]
+                hits = [gk for gk in served if f"{rest}/{version}" in self._kinds[gk].served_versions]
         if len(hits) > 1:
             main = [gk for gk in hits if gk[0] == MAIN_GROUP]
             if len(main) != 1:
@@ -125,6 +186,22 @@ class KindRegistry:
             return self.resolve(spelling).group_kind
         except (UnknownKindError, AmbiguousKindError):
             return None
+
+    def references_of(self, resource: Resource) -> tuple[Reference, ...]:
+        """What a resource refers to, by the rules of its kind. One to a cluster-scoped kind has no namespace.
+
+        Raises: KastraError: the resource cannot be read so (it was stored by other rules).
+        """
+        kind = self._kinds.get((resource.group, resource.kind))
+        if kind is None or kind.references is None:
+            return ()
+        return tuple(self._scoped(reference) for reference in kind.references_of(resource))
+
+    def _scoped(self, reference: Reference) -> Reference:
+        target = self._kinds.get((reference.group, reference.kind))
+        if target is None or target.namespaced or not reference.namespace:
+            return reference
+        return attrs.evolve(reference, namespace="")
 
     def in_category(self, category: str) -> list[ResourceKind]:
         return [kind for kind in self if category in kind.categories and not kind.ephemeral]

@@ -16,6 +16,7 @@ from kastra_core.cli.common import (
     namespace_option,
     output_option,
     timeout_option,
+    unknown_fields_option,
     wait_option,
 )
 from kastra_core.cli.failures import leaving
@@ -46,6 +47,7 @@ def summary(report: ApplyReport, *, dry_run: bool, waited_s: float) -> str:
 @click.option("--dry-run/--no-dry-run", default=False, help="Validate and compare, write nothing.")
 @click.option("--force-conflicts", is_flag=True, help="Take over fields that another manager set.")
 @click.option("--field-manager", default="kastra", metavar="NAME", help="Whose fields these are.", show_default=True)
+@unknown_fields_option
 @wait_option("Wait until the controllers have settled.")
 @timeout_option("30s")
 @output_option("yaml", "json", "name")
@@ -56,6 +58,7 @@ def command(
     dry_run: bool,
     force_conflicts: bool,
     field_manager: str,
+    unknown_fields: str,
     wait: bool,
     timeout_s: float,
     output: str,
@@ -72,7 +75,8 @@ def command(
     state = current()
     # All is checked before a store is opened: wrong input must not leave even an empty one behind.
     with leaving("nothing was written"):
-        decoded = decode_offline(state, manifests.read_sources(list(filenames), recursive=recursive), namespace)
+        documents = manifests.read_sources(list(filenames), recursive=recursive)
+        decoded = decode_offline(state, documents, namespace, unknown_fields)
 
     async def apply(runtime: RuntimeManager) -> ApplyReport:
         report = await runtime.apply_decoded(

@@ -12,10 +12,14 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from kastra_core.errors import UserError
+from kastra_core.errors import UnknownKindError, UserError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kastra_core.api.registry import KindRegistry
     from kastra_core.config import Config
+    from kastra_core.manifests import Document
     from kastra_core.plugins import PluginManager
     from kastra_core.runtime import RuntimeManager
 
@@ -36,6 +40,7 @@ __all__ = [
     "selector_options",
     "style",
     "timeout_option",
+    "unknown_fields_option",
     "wait_option",
 ]
 
@@ -110,6 +115,27 @@ class CliState:
         if not self.quiet:
             click.echo(f"warning: {text}", err=True)
 
+    def registry(self, documents: Sequence[Document] | None = None) -> KindRegistry:
+        """The kinds of the plugins and those that resources in the store define.
+
+        Args:
+            documents: what is to be read with it. The store is only opened when one of them is of a kind that no plugin
+                has, or defines one; None: always.
+        Raises: StoreError.
+        """
+        from kastra_core.runtime import registry_of
+
+        registry = registry_of(self.plugins)
+        if not any(kind.defines is not None for kind in registry):
+            return registry
+        if documents is not None and not any(_may_need_definitions(registry, document) for document in documents):
+            return registry
+
+        async def read(runtime: RuntimeManager) -> KindRegistry:
+            return runtime.registry
+
+        return self.read(read)
+
     async def open_runtime(self, *, controllers: bool = False, create: bool = False) -> RuntimeManager:
         """Open the runtime.
 
@@ -167,6 +193,14 @@ class CliState:
             return await function(runtime)
         finally:
             await runtime.aclose()
+
+
+def _may_need_definitions(registry: KindRegistry, document: Document) -> bool:
+    try:
+        kind, _ = registry.for_manifest(str(document.data.get("apiVersion")), str(document.data.get("kind")))
+    except UnknownKindError:
+        return True
+    return kind.defines is not None
 
 
 _SUSPENDED: Any = object()
@@ -352,6 +386,22 @@ def selector_options(function: F) -> F:
         function
     )
     return click.option("--field-selector", metavar="EXPR", help="Fields, for example status.phase=Ready.")(function)
+
+
+_UNKNOWN_FIELDS = {"strict": "strict", "true": "strict", "warn": "warn", "ignore": "ignore", "false": "ignore"}
+
+
+def unknown_fields_option(function: F) -> F:
+    """``--validate``, as kubectl has it; the parameter is ``unknown_fields``: strict, warn or ignore."""
+    return click.option(
+        "--validate",
+        "unknown_fields",
+        type=click.Choice(list(_UNKNOWN_FIELDS)),
+        default="warn",
+        callback=lambda ctx, param, value: _UNKNOWN_FIELDS[value],
+        metavar="strict|warn|ignore",
+        help="Fields that the schema of a defined kind does not know: refuse, drop with a note, drop. [default: warn]",
+    )(function)
 
 
 def filename_options(*, required: bool = False) -> Callable[[F], F]:

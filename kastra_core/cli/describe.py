@@ -92,7 +92,7 @@ async def _look(runtime: RuntimeManager, kind: ResourceKind, resource: Resource,
         kind,
         orphaned,
         resource,
-        await _references(runtime, kind, resource),
+        await _references(runtime, resource),
         [event for event in events if is_about(event, resource)],
         [str(item.key) for item in owned],
         await describe_run(runtime, resource) if kind.kind == "Run" else "",
@@ -107,9 +107,9 @@ def is_about(event: Resource, resource: Resource) -> bool:
     return (involved.get("kind"), involved.get("name")) == (resource.kind, resource.metadata.name)
 
 
-async def _references(runtime: RuntimeManager, kind: ResourceKind, resource: Resource) -> list[tuple[str, str, str]]:
+async def _references(runtime: RuntimeManager, resource: Resource) -> list[tuple[str, str, str]]:
     try:
-        references = kind.references_of(resource)
+        references = runtime.registry.references_of(resource)
     except KastraError as error:
         return [("", "", str(error))]
     out = []

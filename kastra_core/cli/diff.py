@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from kastra_core.api.meta import Resource
-from kastra_core.cli.common import KubectlCommand, current, emit, filename_options, namespace_option, style
+from kastra_core.cli.common import (
+    KubectlCommand,
+    current,
+    emit,
+    filename_options,
+    namespace_option,
+    style,
+    unknown_fields_option,
+)
 from kastra_core.cli.failures import explain_failure
 from kastra_core.cli.printing import kind_name
 from kastra_core.errors import KastraError
@@ -28,9 +36,15 @@ TROUBLE = 2
 @filename_options(required=True)
 @namespace_option
 @click.option("--force-conflicts", is_flag=True, help="As if fields of other managers were taken over.")
+@unknown_fields_option
 @click.pass_context
 def command(
-    ctx: click.Context, filenames: tuple[str, ...], recursive: bool, namespace: str | None, force_conflicts: bool
+    ctx: click.Context,
+    filenames: tuple[str, ...],
+    recursive: bool,
+    namespace: str | None,
+    force_conflicts: bool,
+    unknown_fields: str,
 ) -> None:
     """Show what apply would change, as a unified diff of YAML.
 
@@ -40,7 +54,12 @@ def command(
 
     async def plan(runtime: RuntimeManager) -> list[tuple[str, Applied]]:
         report = await runtime.apply_documents(
-            documents, namespace=namespace, force=force_conflicts, dry_run=True, wait=False
+            documents,
+            namespace=namespace,
+            force=force_conflicts,
+            dry_run=True,
+            wait=False,
+            unknown_fields=unknown_fields,
         )
         return [
             (kind_name(runtime.registry.of_key(item.resource.key), item.resource.metadata.name), item)

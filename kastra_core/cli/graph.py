@@ -51,10 +51,10 @@ def command(target: str | None, filename: str | None, namespace: str | None, out
     else:
         from kastra_core import manifests
         from kastra_core.cli.offline import decode_offline
-        from kastra_core.runtime import registry_of
 
-        decoded = decode_offline(state, manifests.read_sources([filename]), namespace)
-        registry = registry_of(state.plugins)
+        documents = manifests.read_sources([filename])
+        decoded = decode_offline(state, documents, namespace)
+        registry = state.registry(documents)
         # What a manifest holds can be drawn too, when it is named.
         whole = [one.resource for item in decoded for one, _ in item.all() if target is not None or one is item]
         kind, resource = _chosen(whole, registry, target, namespace, filename)

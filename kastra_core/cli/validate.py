@@ -12,18 +12,19 @@ __all__ = ["command"]
 @click.command(cls=KubectlCommand)
 @filename_options(required=True)
 @namespace_option
-def command(filenames: tuple[str, ...], recursive: bool, namespace: str | None) -> None:
-    """Check manifests without a store; print every problem with its place.
+@click.option("--strict", is_flag=True, help="Refuse fields that the schema of a kind does not know.")
+def command(filenames: tuple[str, ...], recursive: bool, namespace: str | None, strict: bool) -> None:
+    """Check manifests; print every problem with its place. Nothing is written.
 
     Checks syntax, structure, names and the rules of the kinds, also of what a manifest includes, not whether what is
-    referred to exists.
+    referred to exists. The store is read only for kinds that are defined in it.
     """
     from kastra_core import manifests
     from kastra_core.cli.offline import decode_offline
 
     state = current()
     documents = manifests.read_sources(list(filenames), recursive=recursive)
-    decoded = decode_offline(state, documents, namespace)
+    decoded = decode_offline(state, documents, namespace, "strict" if strict else "warn")
     for item in decoded:
         for note in item.notes:
             state.note(f"{note} ({item.resource.key})")

@@ -51,13 +51,15 @@ class PinBoard:
         """What a stored resource refers to; asked once for each version, as a large one takes time to answer."""
         kind = self._registry.get(resource.group, resource.kind)
         if kind is None or kind.references is None:
-            return ()
+            return ()  # most have none: no entry for them
         version = (resource.metadata.uid, resource.metadata.resource_version)
         keys = self._references.get(version)
         if keys is None:
             if len(self._references) > 1000:
                 self._references.clear()
-            keys = self._references[version] = tuple(dict.fromkeys(r.key for r in kind.references_of(resource)))
+            keys = self._references[version] = tuple(
+                dict.fromkeys(r.key for r in self._registry.references_of(resource))
+            )
         return keys
 
     async def pin(self, target: Resource) -> tuple[str, bytes, Pins]:
@@ -85,10 +87,9 @@ class PinBoard:
             found, level = {source}, [source]
             while level:
                 resource = pins.get(level.pop())
-                kind = self._registry.get(resource.group, resource.kind) if resource is not None else None
-                if resource is None or kind is None:
+                if resource is None:
                     continue
-                more = {reference.key for reference in kind.references_of(resource)} - found
+                more = {reference.key for reference in self._registry.references_of(resource)} - found
                 found |= more
                 level += more
             if len(self._reach) > 1000:

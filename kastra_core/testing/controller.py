@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import attrs
@@ -13,8 +14,11 @@ from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import JsonObject, Resource, condition_of
 from kastra_core.api.registry import KindRegistry
 from kastra_core.controller import AbstractController, Request, Result
+from kastra_core.controller_manager import ControllerManager
+from kastra_core.definitions import Definitions
 from kastra_core.errors import TerminalError
 from kastra_core.events import EventBus
+from kastra_core.includes import decode_manifests
 from kastra_core.memory_store import MemoryStore
 from kastra_core.protocols.store import Store
 from kastra_core.resources import ResourceClient
@@ -32,7 +36,7 @@ class RecordedEvents:
         self.items.append((resource, type, reason, message))
 
 
-@attrs.define(kw_only=True)
+@attrs.define(kw_only=True, slots=False)
 class MiniRuntime:
     """As much of a runtime as a controller needs, around a store of this process.
 
@@ -46,6 +50,16 @@ class MiniRuntime:
     bus: EventBus = attrs.field(factory=EventBus)
     events: RecordedEvents = attrs.field(factory=RecordedEvents)
 
+    @cached_property
+    def controllers(self) -> ControllerManager:
+        """A manager without controllers of its own."""
+        return ControllerManager(self)
+
+    @cached_property
+    def definitions(self) -> Definitions:
+        """The kinds that what is applied defines."""
+        return Definitions(self.registry, self.store)
+
     @classmethod
     def of(cls, *kinds: ResourceKind, store: Store | None = None) -> MiniRuntime:
         """Return a runtime that knows ``kinds``."""
@@ -57,8 +71,10 @@ class MiniRuntime:
 
     async def apply(self, manifests: Iterable[Mapping[str, Any]]) -> Sequence[Resource]:
         """Apply manifests; return what is stored then, in order."""
-        decoded = [self.client.decode(manifest) for manifest in manifests]
-        return [applied.resource for applied in await self.client.apply(decoded)]
+        decoded = decode_manifests(self.registry, list(manifests))
+        applied = [item.resource for item in await self.client.apply(decoded)]
+        self.definitions.learn(applied)
+        return applied
 
 
 def _request(resource: Resource) -> Request:

@@ -32,8 +32,8 @@ _NAMES = {
     "kastra_operations": ("name", r"[a-z][a-z0-9_-]*\.[a-z][a-zA-Z0-9_-]*"),
     "kastra_commands": ("name", r"[a-z][a-z0-9-]*"),
 }
-_LAZY = ("command", "factory", "handler", "spec_type", "status_type", "schema", "validate_structure", "default",
-         "validate", "references", "runner", "handle")  # fmt: skip
+_LAZY = ("command", "factory", "handler", "spec_type", "status_type", "structure", "default", "validate",
+         "validate_update", "references", "runner", "handle", "defines")  # fmt: skip
 _PROBE = """
 import sys
 import kastra_core.api.kind, kastra_core.hookspecs, kastra_core.registrations

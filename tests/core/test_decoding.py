@@ -42,9 +42,27 @@ def from_v0(manifest: Json) -> Json:
     return {**manifest, "spec": {"size": manifest["spec"]["sizes"][0]}}
 
 
-def data_is_an_object(manifest: Json) -> Iterable[Problem]:
-    if not isinstance(manifest.get("data"), dict):
-        yield Problem("expected an object", "data")
+class BagStructure:
+    """Takes an object ``data``, with a field ``size``, 1 when it is not given, and a list of objects that have one."""
+
+    schema: Json = {"type": "object", "properties": {"data": {"type": "object"}}}  # noqa: RUF012 - nobody writes it
+
+    def prune(self, given: Json) -> tuple[Json, list[Problem]]:
+        dropped = [Problem("unknown field 'odd'", "odd")] if "odd" in given else []
+        return {key: value for key, value in given.items() if key != "odd"}, dropped
+
+    def default(self, given: Json) -> Json:
+        data = given.get("data")
+        if not isinstance(data, dict):
+            return given
+        items = [{"size": 1, **item} for item in data.get("items", ())]
+        return {**given, "data": {"size": 1, **data, **({"items": items} if items else {})}}
+
+    def validate(self, given: Json, old: Json | None = None) -> list[Problem]:
+        if not isinstance(given.get("data"), dict):
+            return [Problem("expected an object", "data")]
+        shrunk = old is not None and given["data"]["size"] < old["data"]["size"]
+        return [Problem("a bag does not shrink", "data.size")] if shrunk else []
 
 
 WIDGET = ResourceKind(kind="Widget", plural="widgets", spec_type=WidgetSpec, validate=no_thirteen)
@@ -52,9 +70,7 @@ CLUSTER = ResourceKind(kind="Region", plural="regions", namespaced=False)
 LABELLED = ResourceKind(
     kind="Labelled", plural="labelled", version="v1", spec_type=WidgetSpec, default=with_label, conversions={"v0": from_v0}
 )  # fmt: skip
-BAG = ResourceKind(
-    kind="Bag", plural="bags", group="acme.example", schema={"type": "object"}, validate_structure=data_is_an_object
-)  # fmt: skip
+BAG = ResourceKind(kind="Bag", plural="bags", group="acme.example", structure=BagStructure())
 
 
 def registry() -> KindRegistry:
@@ -146,8 +162,13 @@ def test_old_api_versions_are_read_as_the_new_with_a_note(api: str) -> None:
 
 def test_an_older_version_is_converted_then_defaulted() -> None:
     found = good(manifest({"sizes": [7]}, kind="Labelled", api="mastra.ai/v0"))
-    assert found.resource.spec == {"size": 7, "label": "none"}
+    assert found.resource.spec == {"size": 7}
+    assert found.filled == found.resource.evolve(spec={"size": 7, "label": "none"})
     assert found.resource.api_version == "mastra.ai/v1"
+
+
+def test_defaults_that_change_nothing_are_none() -> None:
+    assert good(manifest({"label": "own"}, kind="Labelled")).filled is None
 
 
 def test_status_is_ignored_with_a_note() -> None:
@@ -165,9 +186,77 @@ def test_metadata_that_kastra_sets_is_ignored_with_a_note() -> None:
     )  # fmt: skip
 
 
-def test_a_kind_without_a_spec_type_keeps_other_top_level_fields() -> None:
-    assert good({**manifest(kind="Bag", api="acme.example/v1"), "data": {"k": 1}}).resource.extra == {"data": {"k": 1}}
-    assert problems(manifest(kind="Bag", api="acme.example/v1")) == [("data", "expected an object")]
+def bag(**fields: Any) -> Json:
+    return {**manifest(kind="Bag", api="acme.example/v1"), **fields}
+
+
+def test_a_kind_that_a_schema_describes_keeps_other_top_level_fields() -> None:
+    assert good(bag(data={"k": 1})).resource.extra == {"data": {"k": 1}}
+    assert problems(bag()) == [("data", "expected an object")]
+
+
+def test_defaults_of_a_schema_are_beside_what_is_written_but_within_lists() -> None:
+    found = good(bag(data={"k": 1, "items": [{}, {"size": 2}]}))
+    assert found.resource.extra == {"data": {"k": 1, "items": [{"size": 1}, {"size": 2}]}}
+    assert found.filled is not None
+    assert found.filled.extra == {"data": {"size": 1, "k": 1, "items": [{"size": 1}, {"size": 2}]}}
+    assert good(bag(data={"size": 1})).filled is None
+
+
+def test_fields_that_a_schema_does_not_know_are_dropped_with_a_note_or_refused_or_dropped() -> None:
+    odd = bag(data={}, odd=1)
+    found = good(odd)
+    assert (found.resource.extra, found.notes) == ({"data": {}}, ("odd: unknown field 'odd' (dropped)",))
+    assert problems(odd, unknown_fields="strict") == [("odd", "unknown field 'odd'")]
+    assert good(odd, unknown_fields="ignore").notes == ()
+    placed = good(odd, place=lambda problem: problem.at(file="a.yaml", line=7))
+    assert placed.notes == ("a.yaml:7: odd: unknown field 'odd' (dropped)",)
+
+
+def test_status_is_no_matter_of_a_schema() -> None:
+    found = good(bag(data={}, status={"phase": "Ready"}))
+    assert (found.resource.status, found.notes) == ({}, ("status is ignored: controllers write it",))
+
+
+def test_a_closed_kind_takes_no_manifest() -> None:
+    kinds = KindRegistry()
+    kinds.register(attrs.evolve(BAG, closed="its definition goes"))
+    with pytest.raises(ValidationError, match="no Bag can be made now: its definition goes"):
+        decode(kinds, bag(data={}))
+
+
+class OldBagStructure(BagStructure):
+    """The same with the field ``content`` in place of ``data``."""
+
+    def validate(self, given: Json, old: Json | None = None) -> list[Problem]:
+        return [] if "content" in given else [Problem("expected an object", "content")]
+
+
+def test_a_manifest_of_another_version_is_checked_as_that_and_then_converted() -> None:
+    kind = ResourceKind(
+        kind="Bag",
+        plural="bags",
+        version="v2",
+        group="acme.example",
+        structure=BagStructure(),
+        structures={"v1": OldBagStructure()},
+        conversions={
+            "v1": lambda given: {("data" if key == "content" else key): value for key, value in given.items()},
+            "old.example/v1": lambda given: {**given, "data": given["stuff"]},
+        },
+        warnings={"v1": "deprecated, use v2"},
+    )
+    kinds = KindRegistry()
+    kinds.register(kind)
+    found = decode(kinds, bag(content={"k": 1}))
+    assert (found.resource.api_version, found.resource.extra) == ("acme.example/v2", {"data": {"k": 1}})
+    assert found.notes == ("apiVersion acme.example/v1: deprecated, use v2",)
+    with pytest.raises(ValidationError, match="content: expected an object"):
+        decode(kinds, bag(data={}))
+    found = decode(kinds, {**bag(stuff={"k": 1}), "apiVersion": "old.example/v1"})
+    assert (found.resource.api_version, found.resource.extra["data"]) == ("acme.example/v2", {"k": 1})
+    assert found.notes == ("apiVersion old.example/v1 is read as acme.example/v2",)
+    assert kind.served_versions == ("acme.example/v2", "acme.example/v1", "old.example/v1")
 
 
 def test_a_later_change_of_the_manifest_does_not_reach_the_resource() -> None:

@@ -1,0 +1,230 @@
+"""DefinitionController: says whether a definition is a kind now, looks at stored resources again, and tidies up."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import attrs
+
+from kastra_core.api.kind import ResourceKind
+from kastra_core.api.lazy import load
+from kastra_core.api.meta import Condition, JsonObject, Resource, ResourceKey, condition_of, rfc3339, set_condition
+from kastra_core.controller import AbstractController, ControllerRuntime, Request, Result, ready_status
+from kastra_core.decoding import without_status
+from kastra_core.errors import NotFoundError, Problem
+from kastra_core.protocols.store import UpdateResource
+from kastra_plugin_crd.definition import kinds_of
+from kastra_plugin_crd.hooks import FINALIZER, GROUP, KIND
+
+__all__ = ["VALID", "DefinitionController"]
+
+VALID = "Valid"
+"""Condition of a resource that does not fit the schema of its kind any more; there is none while it fits."""
+_FITS = "ResourcesValid"
+_PAGE = 500
+_MOST_TOLD = 5
+"""Resources, and problems of one of them, that a message names."""
+_AGAIN_S = 1.0
+"""How long a definition that waits for its resources to go sleeps where nobody tells it of their going."""
+
+
+class DefinitionController(AbstractController):
+    """Conditions: ``NamesAccepted``, ``Established``, ``Terminating``, ``ResourcesValid``, ``Ready``.
+
+    Which kinds there are is a matter of the core; this controller says so in status. When a definition's spec has
+    changed it looks at all that is stored of the kind: resources of an earlier storage version are rewritten to the one
+    of now, and those that do not fit the schema get the condition ``Valid`` = False. Nothing else of them is touched.
+    """
+
+    kind = KIND
+    group = GROUP
+    finalizer = FINALIZER
+
+    def __init__(self, runtime: ControllerRuntime) -> None:
+        super().__init__(runtime)
+        self._refused: dict[ResourceKey, Resource] = {}
+        self._followed: dict[tuple[str, str], tuple[object, ResourceKey]] = {}
+        self._end = runtime.registry.subscribe(self._kinds_changed)
+
+    async def aclose(self) -> None:
+        self._end()
+
+    def _kinds_changed(self, kind: ResourceKind, registered: bool) -> None:
+        for definition in tuple(self._refused.values()):
+            self.watch(definition)  # what it wanted may be free now
+
+    # ------------------------------------------------------------------------------------------ the loop
+
+    async def reconcile(self, request: Request) -> Result:
+        resource = await self.runtime.client.get(ResourceKey(self.group, self.kind, *request))
+        if resource is not None and resource.metadata.deletion_timestamp and FINALIZER in resource.metadata.finalizers:
+            return await self._terminate(resource)
+        return await super().reconcile(request)
+
+    async def get_desired_state(self, resource: Resource) -> JsonObject:
+        (kind,) = kinds_of(resource)
+        holder = self._holder(resource, kind)
+        if holder:
+            self._refused[resource.key] = resource
+            return ready_status(resource, _refusal(kind, holder), terminal_reasons=("NameConflict",))
+        self._refused.pop(resource.key, None)
+        self._follow(resource, kind)
+        fits = await self._look(resource, kind)
+        names = resource.spec["names"]
+        conditions = [
+            Condition(type="NamesAccepted", status="True", reason="NoConflicts", message="no conflicts found"),
+            Condition(type="Established", status="True", reason="InitialNamesAccepted", message="the kind can be used"),
+            fits,
+            Condition(type="Ready", status="True", reason="Established", message=f"{kind.kind} can be used"),
+        ]
+        return ready_status(
+            resource,
+            conditions,
+            acceptedNames={"listKind": f"{kind.kind}List", **names, "singular": kind.singular},
+            storedVersions=[kind.version],
+        )
+
+    def _holder(self, resource: Resource, kind: ResourceKind) -> str:
+        """Who has what this definition wants; "" when it has it itself."""
+        registry = self.runtime.registry
+        other = registry.get(*kind.group_kind)
+        if other is None:
+            other = registry.clash(kind)
+        if other is None:
+            return ""  # its registration is under way
+        provider = registry.provider_of(other)
+        if provider == str(resource.key):
+            return ""
+        return provider if provider.startswith(f"{KIND} ") else f"the plugin {provider}"
+
+    # ------------------------------------------------------------------------------------------ stored resources
+
+    def _follow(self, definition: Resource, kind: ResourceKind) -> None:
+        """Be told when a resource that does not fit is mended, and when one goes."""
+        informer = self.runtime.controllers.informer(*kind.group_kind)
+        before = self._followed.get(kind.group_kind)
+        if informer is None or (before is not None and before[0] is informer):
+            return
+
+        def changed(old: Resource | None, new: Resource | None) -> None:
+            if new is None or (old is not None and _is_unfit(old) and not (_is_unfit(new) and _same(old, new))):
+                self.watch(definition)
+
+        self._followed[kind.group_kind] = (informer, definition.key)
+        informer.add_handler(changed)
+
+    async def _look(self, definition: Resource, kind: ResourceKind) -> Condition:
+        """Look at what is stored, where that was not done for this schema yet; say how it is."""
+        last = condition_of(definition, _FITS)
+        generation = definition.metadata.generation
+        if last is not None and last.get("observedGeneration") == generation and last.get("status") == "True":
+            return Condition(
+                type=_FITS, status="True", reason=str(last.get("reason")), message=str(last.get("message"))
+            )
+        unfit: list[tuple[Resource, list[Problem]]] = []
+        count = total = 0
+        async for resource in self._stored(kind):
+            total += 1
+            problems = [] if resource.metadata.deletion_timestamp else _problems(kind, resource)
+            await self._mark(kind, resource, problems)
+            if problems:
+                count += 1
+                if len(unfit) < _MOST_TOLD:
+                    unfit.append((resource, problems))
+        if not unfit:
+            return Condition(type=_FITS, status="True", reason="AllValid", message="what is stored fits the schema")
+        named = "; ".join(
+            f"{_name(resource)}: {problems[0].path or 'the object'}: {problems[0].message}"
+            for resource, problems in unfit
+        )
+        more = f"; and {count - len(unfit)} more" if count > len(unfit) else ""
+        told = f"{count} of {total} stored resources do not fit the schema: {named}{more}"
+        return Condition(type=_FITS, status="False", reason="SchemaChanged", message=told)
+
+    async def _stored(self, kind: ResourceKind) -> AsyncIterator[Resource]:
+        token = ""
+        while True:
+            page = await self.runtime.client.list(kind, limit=_PAGE, continue_token=token)
+            for resource in page.items:
+                yield resource
+            token = page.continue_token
+            if not token:
+                return
+
+    async def _mark(self, kind: ResourceKind, resource: Resource, problems: list[Problem]) -> None:
+        """Say in a resource whether it fits, and bring its apiVersion up to date; nothing is written when both are so.
+
+        Raises: ConflictError: somebody wrote it meanwhile; look again.
+        """
+        conditions: list[JsonObject] = [dict(one) for one in resource.status.get("conditions") or ()]
+        if problems:
+            told = "; ".join(str(problem) for problem in problems[:_MOST_TOLD])
+            more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
+            condition = Condition(type=VALID, status="False", reason="SchemaChanged", message=told + more)
+            generation = resource.metadata.generation
+            left = set_condition(conditions, condition, observed_generation=generation, now=rfc3339())
+        else:
+            left = [one for one in conditions if one.get("type") != VALID]
+        status = resource.status
+        if left != conditions:
+            status = {key: value for key, value in status.items() if key != "conditions"}
+            if left:
+                status["conditions"] = left
+        if status == resource.status and resource.api_version == kind.api_version:
+            return
+        new = attrs.evolve(resource, status=status, api_version=kind.api_version)
+        with suppress(NotFoundError):
+            await self.runtime.store.commit([UpdateResource(new, resource.metadata.resource_version)])
+
+    # ------------------------------------------------------------------------------------------ the end
+
+    async def _terminate(self, definition: Resource) -> Result:
+        """Delete what is stored of the kind; the definition goes when the last of it, held by finalizers, is gone."""
+        (kind,) = kinds_of(definition)
+        left = 0
+        if not self._holder(definition, kind):
+            self._follow(definition, kind)
+            for resource in [resource async for resource in self._stored(kind)]:
+                if not resource.metadata.deletion_timestamp:
+                    await self.runtime.client.delete(resource.key, uid=resource.metadata.uid)
+            left = len([resource async for resource in self._stored(kind)])
+        if left:
+            told = f"{left} {kind.kind} resource{'s are' if left > 1 else ' is'} left, held by finalizers"
+            condition = Condition(type="Terminating", status="True", reason="InstanceDeletionInProgress", message=told)
+            await self.write_status(definition, ready_status(definition, [condition]))
+            return Result(requeue_after_s=_AGAIN_S)
+        self._refused.pop(definition.key, None)
+        self._followed.pop(kind.group_kind, None)
+        kept = tuple(name for name in definition.metadata.finalizers if name != FINALIZER)
+        with suppress(NotFoundError):
+            await self.runtime.client.set_finalizers(definition, kept)
+        return Result()
+
+
+def _refusal(kind: ResourceKind, holder: str) -> list[Condition]:
+    told = f"{kind.qualified_plural} is taken by {holder}"
+    return [
+        Condition(type="NamesAccepted", status="False", reason="NameConflict", message=told),
+        Condition(type="Established", status="False", reason="NotAccepted", message="not all names are accepted"),
+        Condition(type="Ready", status="False", reason="NameConflict", message=told),
+    ]
+
+
+def _problems(kind: ResourceKind, resource: Resource) -> list[Problem]:
+    structure = load(kind.structure)
+    pruned, _ = structure.prune(without_status(resource))
+    return list(structure.validate(structure.default(pruned)))
+
+
+def _is_unfit(resource: Resource) -> bool:
+    return (condition_of(resource, VALID) or {}).get("status") == "False"
+
+
+def _same(old: Resource, new: Resource) -> bool:
+    return old.metadata.generation == new.metadata.generation and old.metadata.uid == new.metadata.uid
+
+
+def _name(resource: Resource) -> str:
+    meta = resource.metadata
+    return f"{meta.namespace}/{meta.name}" if meta.namespace else meta.name
