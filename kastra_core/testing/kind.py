@@ -15,7 +15,7 @@ import orjson
 import pytest
 
 from kastra_core.api.graph import Graph
-from kastra_core.api.kind import ResourceKind
+from kastra_core.api.kind import ResourceKind, Structure
 from kastra_core.api.lazy import load
 from kastra_core.api.meta import JsonObject, Resource, ResourceKey
 from kastra_core.api.references import Reference
@@ -35,6 +35,10 @@ _COLUMN = re.compile(
     r"""(\.[A-Za-z_][A-Za-z0-9_-]*|\[\*\]|\[\d+\]|\[\?\(@(\.[A-Za-z_][A-Za-z0-9_]*)+\s*==\s*("[^"]*"|'[^']*')\)\])+"""
 )
 _COLUMN_TYPES = ("string", "integer", "number", "seconds", "boolean", "date")
+
+
+def _no_defaults(manifest: JsonObject) -> JsonObject:
+    return manifest
 
 
 def documented_fields(cls: type) -> Iterator[tuple[str, bool]]:
@@ -209,14 +213,51 @@ class KindConformance:
                 decode(registry, {**manifest, "spec": {**manifest.get("spec", {}), "noSuchFieldAtAll": 1}})
 
     def test_defaults_filled_in_once_are_all(self, kind: ResourceKind, valid: Sequence[JsonObject]) -> None:
-        if kind.default is None:
-            return  # nothing is filled in
-        fill: Callable[[JsonObject], JsonObject] = load(kind.default)
+        fill: Callable[[JsonObject], JsonObject] = _no_defaults
+        if kind.default is not None:
+            fill = load(kind.default)
+        elif kind.structure is not None:
+            fill = load(kind.structure).default
         for manifest in valid:
             before = copy.deepcopy(manifest)
             once = fill(manifest)
             assert manifest == before, "the defaults changed the manifest"
             assert fill(copy.deepcopy(once)) == once
+
+    def test_a_schema_keeps_what_it_knows_and_finds_a_valid_manifest_right(
+        self, kind: ResourceKind, valid: Sequence[JsonObject]
+    ) -> None:
+        if kind.structure is None:
+            return  # no schema describes it
+        structure: Structure = load(kind.structure)
+        assert structure.schema.get("type") == "object"
+        for given in valid:
+            if given["apiVersion"] != kind.api_version:
+                continue  # it is converted first
+            manifest = {key: value for key, value in given.items() if key != "status"}
+            before = copy.deepcopy(manifest)
+            pruned, dropped = structure.prune(manifest)
+            assert structure.prune(pruned) == (pruned, []), "pruned twice is not pruned once"
+            assert all(problem.path for problem in dropped)
+            odd, told = structure.prune({**manifest, "noSuchFieldAtAll": 1})
+            assert (odd, len(told)) == (pruned, len(dropped) + 1), "an unknown field is dropped and told"
+            assert list(structure.validate(structure.default(pruned))) == []
+            whole = structure.default(pruned)
+            assert list(structure.validate(whole, whole)) == [], "nothing changed, and a rule about changes fails"
+            assert manifest == before, "the manifest was changed"
+
+    def test_what_a_resource_defines_is_told_the_same_twice(
+        self, kind: ResourceKind, resources: Sequence[Resource]
+    ) -> None:
+        if kind.defines is None:
+            return  # it defines nothing
+        kinds_of: Callable[[Resource], Iterable[ResourceKind]] = load(kind.defines)
+        for resource in resources:
+            first, second = (list(kinds_of(resource)) for _ in range(2))
+            assert first, "a valid definition defines a kind"
+            assert [one.gvk for one in first] == [one.gvk for one in second]
+            going = list(kinds_of(resource.evolve(deletion_timestamp="2024-01-01T00:00:00Z")))
+            assert all(one.closed for one in going), "a definition that is being deleted closes its kinds"
 
     def test_a_resource_survives_json_and_is_decoded_to_itself(
         self, registry: KindRegistry, resources: Sequence[Resource]

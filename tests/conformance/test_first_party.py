@@ -13,12 +13,18 @@ from kastra_core.plugins import PluginManager
 from kastra_core.testing.kind import KindConformance
 from kastra_core.testing.plugin import PluginConformance
 
-PLUGINS = ("agent", "libsql", "litellm", "local", "network", "openai", "retention", "system", "tool", "workflow")
+PLUGINS = (
+    "agent", "crd", "libsql", "litellm", "local", "network", "openai", "retention", "system", "tool", "workflow",
+)  # fmt: skip
 """Entry points of the plugins in ``plugins/``."""
 
 
 class TestAgentPlugin(PluginConformance):
     entry_point = "agent"
+
+
+class TestCrdPlugin(PluginConformance):
+    entry_point = "crd"
 
 
 class TestLibsqlPlugin(PluginConformance):
@@ -247,3 +253,44 @@ FULL_WORKFLOW: JsonObject = {
         {"id": "no", "fail": {"reason": "Refused", "message": "no"}},
     ],
 }
+
+
+def definition(**spec: Any) -> JsonObject:
+    names = {"kind": "Gadget", "plural": "gadgets"}
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}
+    whole = {"group": "acme.example", "names": names, "scope": "Namespaced", "versions": [version], **spec}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "gadgets.acme.example"},
+        "spec": {key: value for key, value in whole.items() if value is not None},
+    }
+
+
+class TestCustomResourceDefinitionKind(KindConformance):
+    @pytest.fixture
+    def kind(self) -> ResourceKind:
+        return kind_of("CustomResourceDefinition")
+
+    @pytest.fixture
+    def valid(self) -> Sequence[JsonObject]:
+        mission = {
+            "group": "acme.example",
+            "names": {"kind": "Gadget", "plural": "gadgets"},
+            "scope": "Namespaced",
+            "validation": {"openAPIV3Schema": {"type": "object", "properties": None}},
+        }
+        return [
+            definition(),
+            definition(names={"kind": "Gadget", "plural": "gadgets", "shortNames": ["gg"], "categories": ["all"]}),
+            {**definition(), "apiVersion": "mastra.ai/v1alpha1", "spec": mission},
+        ]
+
+    @pytest.fixture
+    def invalid(self) -> Sequence[tuple[JsonObject, str]]:
+        return [
+            (definition(scope=None), "spec.scope"),
+            (definition(group="other.example"), "metadata.name"),
+            (definition(versions=[]), "spec.versions"),
+            (definition(names={"kind": "Gadget"}), "spec.names.plural"),
+        ]
