@@ -124,7 +124,10 @@ def decode(
         notes.append(f"apiVersion {api_version}: {warning}")
     given_version = None
     if old_version is not None and old_version not in kind.structures:
-        manifest = _filled(_convert, f"it cannot be converted from {api_version}", manifest, kind, old_version)
+        try:
+            manifest = _filled(_convert, f"it cannot be converted from {api_version}", manifest, kind, old_version)
+        except ValidationError as error:
+            raise ValidationError(_labelled(list(error.problems), manifest, kind, namespace)) from error
         if not warning:
             told = "is read as" if "/" in old_version else "is an old spelling of"
             notes.append(f"apiVersion {api_version} {told} {kind.api_version}")
@@ -399,8 +402,8 @@ def _unknown_kind(registry: KindRegistry, api_version: str, name: str, error: Un
     if served:
         near = nearest(api_version, served)
         hint = f"did you mean {near!r}?" if near else f"served: {', '.join(served)}"
-        return Problem(f"no plugin offers kind {name} in {api_version!r}", "apiVersion", hint=hint)
-    return Problem(f"no plugin offers the kind {error.kind!r}", "kind", hint=error.remedy)
+        return Problem(f"no plugin or definition offers the kind {name} in {api_version!r}", "apiVersion", hint=hint)
+    return Problem(f"no plugin or definition offers the kind {error.kind!r}", "kind", hint=error.remedy)
 
 
 def _of_the_runtime(kind: ResourceKind) -> Problem:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
+from kastra_core.api.meta import JsonObject
 from kastra_core.serde import FieldError, converter, type_word
 
 __all__ = ["Duration"]
@@ -49,6 +51,17 @@ class Duration(float):
         raise FieldError(
             f"expected seconds (3600) or a duration (500ms, 90s, 10m, 1h30m, 7d, 2w), found {type_word(value)}"
         )
+
+    @classmethod
+    def value_schema(cls, own: JsonObject, schema_of: Callable[[Any], JsonObject]) -> JsonObject:
+        """The JSON schema of what :meth:`read` takes."""
+        return {
+            "description": "Seconds, or text with units: 500ms, 90s, 10m, 1h30m, 7d, 2w.",
+            "anyOf": [
+                {"type": "number", "minimum": 0, "maximum": _MOST_S},
+                {"type": "string", "pattern": f"^({_PART.pattern})+$", "maxLength": _LONGEST},
+            ],
+        }
 
     @property
     def plain(self) -> str | float:

@@ -217,7 +217,7 @@ class ConfigError(UserError):
 
 
 class UnknownKindError(UserError):
-    """No installed plugin offers the kind."""
+    """No installed plugin offers the kind, and nothing in the store defines it."""
 
     def __init__(self, kind: str, known: Sequence[str] = ()) -> None:
         super().__init__(kind, tuple(known))
@@ -226,10 +226,10 @@ class UnknownKindError(UserError):
     @property
     def remedy(self) -> str:
         near = nearest(self.kind, self.known)
-        return f"did you mean {near!r}?" if near else "`kastra plugins` shows what is installed"
+        return f"did you mean {near!r}?" if near else "`kastra explain` lists the kinds that are known"
 
     def __str__(self) -> str:
-        return f"no plugin offers the kind {self.kind!r}; {self.remedy}"
+        return f"no plugin or definition offers the kind {self.kind!r}; {self.remedy}"
 
 
 class AmbiguousKindError(UserError):

@@ -9,7 +9,7 @@ import attrs
 
 from kastra_core.api.meta import JsonObject
 from kastra_core.secrets import SecretRef
-from kastra_core.serde import FieldError, converter, structure_object, type_word
+from kastra_core.serde import FieldError, converter, register_schema, structure_object, type_word
 
 __all__ = ["ModelSpec", "chosen_model"]
 
@@ -124,3 +124,9 @@ def _model(value: Any, _: Any) -> ModelSpec:
 
 
 converter().register_structure_hook(ModelSpec, _model)
+register_schema(
+    ModelSpec,
+    lambda own, _: {
+        "anyOf": [{"type": "string", "pattern": "^[^/]+/(.|\\n)+$", "description": "PROVIDER/NAME"}, own],
+    },
+)

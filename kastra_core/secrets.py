@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,22 @@ class SecretRef:
                 return cls(**{kind: name})
         raise _misfit(value)
 
+    @classmethod
+    def value_schema(cls, own: dict[str, Any], schema_of: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """The JSON schema of what is read."""
+        names = {
+            "env": {"type": "string", "minLength": 1, "description": "Name of an environment variable."},
+            "file": {"type": "string", "minLength": 1, "description": "Path of a file that holds the secret."},
+        }
+        inner = {"type": "object", "properties": names, "minProperties": 1, "maxProperties": 1}
+        return {
+            "type": "object",
+            "description": "A secret, by reference.",
+            "required": ["valueFrom"],
+            "properties": {"valueFrom": {**inner, "additionalProperties": False}},
+            "additionalProperties": False,
+        }
+
     def unstructure_value(self) -> dict[str, Any]:
         return {"valueFrom": {"env": self.env} if self.env is not None else {"file": self.file}}
 
@@ -78,6 +94,11 @@ class SecretValue:
         if isinstance(value, str):
             return cls(literal=value)
         return cls(ref=SecretRef.structure_value(value))
+
+    @classmethod
+    def value_schema(cls, own: dict[str, Any], schema_of: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """The JSON schema of what is read."""
+        return {"anyOf": [{"type": "string"}, schema_of(SecretRef)]}
 
     def unstructure_value(self) -> Any:
         return self.ref.unstructure_value() if self.ref is not None else self.literal

@@ -9,7 +9,7 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeAlias, TypeVar, Union, get_args, get_origin
 
 import attrs
 from cattrs import ClassValidationError, Converter, IterableValidationError
@@ -21,13 +21,18 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from kastra_core.api.meta import JsonObject
 from kastra_core.errors import Problem, nearest
 
 __all__ = [
     "FieldError",
+    "SchemaForms",
     "converter",
     "field_name",
     "problems_of",
+    "reads_fields",
+    "register_schema",
+    "schema_forms",
     "structure",
     "structure_object",
     "type_word",
@@ -36,7 +41,13 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+SchemaForms: TypeAlias = Callable[[JsonObject, Callable[[Any], JsonObject]], JsonObject]
+"""(JSON schema of the object with the fields of a class, the function from a type to its JSON schema) to the JSON
+schema of every form in which a manifest may write a value of the class. A class with positional fields is no object,
+its schema is empty."""
 
+_PLAIN = "reads_fields"
+"""Mark of the hooks that read a class from its fields."""
 _MOST_UNKNOWN = 50
 """So many unknown fields of one object are told one by one."""
 _WORDS = {
@@ -147,6 +158,7 @@ def _make() -> Converter:
                     raise FieldError(f"expected {expected}, found {type_word(value)}")
                 return hook(value, target)
 
+            setattr(checked, _PLAIN, True)
             return checked
 
         return make
@@ -296,6 +308,36 @@ def structure_object(value: Any, cls: type[T]) -> T:
     """
     converter()
     return _objects.hook(cls)(value, cls)  # type: ignore[no-any-return]
+
+
+_schemas: dict[type, SchemaForms] = {}
+
+
+def register_schema(cls: type, forms: SchemaForms) -> None:
+    """Say what a class reads that has a hook of its own on :func:`converter`, for whoever makes JSON schemas.
+
+    A class with ``structure_value`` may have a class method ``value_schema`` with the same arguments instead. What a
+    class reads by its own hook and does not say is "anything".
+
+    Example:
+        converter().register_structure_hook(Pause, read_pause)  # seconds, or an object
+        register_schema(Pause, lambda own, schema_of: {"anyOf": [{"type": "integer"}, own]})
+    """
+    _schemas[cls] = forms
+
+
+def schema_forms(cls: type) -> SchemaForms | None:
+    """Return what :func:`register_schema` or the class itself says, None when nobody does."""
+    forms: SchemaForms | None = _schemas.get(cls) or getattr(cls, "value_schema", None)
+    return forms
+
+
+def reads_fields(cls: type) -> bool:
+    """Whether the converter reads a class from an object with its fields, and in no other way."""
+    try:
+        return attrs.has(cls) and getattr(converter().get_structure_hook(cls), _PLAIN, False)
+    except StructureHandlerNotFoundError:  # a field that nobody reads: the class is made by other code alone
+        return False
 
 
 def structure(value: Any, cls: type[T]) -> T:

@@ -12,9 +12,10 @@ from kastra_core.errors import KastraError
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from kastra_core.api.registry import KindRegistry
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["command", "complete_threads"]
+__all__ = ["command", "complete_kinds", "complete_resources", "complete_threads"]
 
 _MOST = 100
 """Names that are offered."""
@@ -42,10 +43,7 @@ def complete_threads(ctx: click.Context, param: click.Parameter, incomplete: str
     """The threads of the namespace that begin with ``incomplete``; none when the store cannot be read."""
     from click.shell_completion import CompletionItem
 
-    from kastra_core.cli.app import take_options
-
-    state = ctx.ensure_object(CliState)
-    take_options(state, ctx.find_root().params)
+    state = _state_of(ctx)
     given = ctx.params.get(param.name or "") or ()
     taken = {given} if isinstance(given, str) else set(given)
 
@@ -62,3 +60,60 @@ def complete_threads(ctx: click.Context, param: click.Parameter, incomplete: str
     except (KastraError, OSError):
         return []
     return [CompletionItem(name) for name in names if name not in taken]
+
+
+def complete_kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """The kinds that begin with ``incomplete``, those that definitions make included; none when they cannot be read."""
+    from click.shell_completion import CompletionItem
+
+    state = _state_of(ctx)
+    try:
+        registry = state.registry()
+    except (KastraError, OSError):
+        return []
+    return [CompletionItem(word, help=text) for word, text in _kind_words(registry, incomplete)]
+
+
+def complete_resources(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """``KIND``, ``KIND/NAME`` and after a kind the names: what begins with ``incomplete`` and is not there yet."""
+    from click.shell_completion import CompletionItem
+
+    given = [str(word) for word in ctx.params.get(param.name or "") or ()]
+    before, slash, begun = incomplete.rpartition("/")
+    if not slash and (not given or "/" in given[0]):
+        return complete_kinds(ctx, param, incomplete)
+    kind_word = before if slash else given[0]
+    namespace = ctx.params.get("namespace")
+
+    async def read(runtime: RuntimeManager) -> list[str]:
+        kind = runtime.registry.resolve(kind_word)
+        where = (namespace or runtime.config.namespace) if kind.namespaced else None
+        found = await runtime.client.list(kind, namespace=where)
+        return [item.metadata.name for item in found.items]
+
+    try:
+        names = _state_of(ctx).read(read)
+    except (KastraError, OSError):
+        return []
+    prefix = f"{before}/" if slash else ""
+    words = [f"{prefix}{name}" for name in names if name.startswith(begun)]
+    return [CompletionItem(word) for word in words if word not in given][:_MOST]
+
+
+def _kind_words(registry: KindRegistry, incomplete: str) -> list[tuple[str, str]]:
+    """Plurals, where two kinds share one with the group; the word and the text of the kind."""
+    wanted = incomplete.lower()
+    plurals = [kind.plural for kind in registry]
+    words = [
+        (kind.qualified_plural if plurals.count(kind.plural) > 1 or "." in wanted else kind.plural, kind.description)
+        for kind in registry
+    ]
+    return [(word, text) for word, text in words if word.startswith(wanted)]
+
+
+def _state_of(ctx: click.Context) -> CliState:
+    from kastra_core.cli.app import take_options
+
+    state = ctx.ensure_object(CliState)
+    take_options(state, ctx.find_root().params)
+    return state

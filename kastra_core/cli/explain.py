@@ -9,36 +9,43 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kastra_core.cli.common import KubectlCommand, current, emit, namespace_option, output_option, style
+from kastra_core.cli.completion import complete_kinds
 from kastra_core.cli.printing import NONE, render_data
 from kastra_core.cli.tables import format_table, terminal_width
-from kastra_core.errors import UserError, nearest
+from kastra_core.errors import StoreError, UserError, nearest
 
 if TYPE_CHECKING:
     from kastra_core.api.kind import ResourceKind
     from kastra_core.api.registry import KindRegistry
+    from kastra_core.cli.common import CliState
     from kastra_core.cli.fields import Field
     from kastra_core.runtime import RuntimeManager
 
 __all__ = ["command"]
 
 _WIDTH = 100
+_COLUMN = 12
+"""Columns of the titles in the head."""
 _DEEPEST = 20  # levels of fields: a schema of a plugin may go on for ever
 
 
 @click.command(cls=KubectlCommand)
-@click.argument("what", nargs=-1, metavar="[KIND[.FIELD...] | model PROVIDER/NAME | run/NAME]")
+@click.argument(
+    "what", nargs=-1, metavar="[KIND[.FIELD...] | model PROVIDER/NAME | run/NAME]", shell_complete=complete_kinds
+)
 @namespace_option
 @click.option("--recursive", is_flag=True, help="All fields below, without their texts.")
+@click.option("--api-version", metavar="GROUP/VERSION", help="Of a kind that is served in several versions.")
 @output_option("yaml", "json")
-def command(what: tuple[str, ...], namespace: str | None, recursive: bool, output: str) -> None:
+def command(
+    what: tuple[str, ...], namespace: str | None, recursive: bool, api_version: str | None, output: str
+) -> None:
     """Document a kind and its fields, a model's provider, or why a run went as it did.
 
-    Without argument it lists the kinds. `kastra explain model openai/gpt-4o` says which plugin answers, why, and
-    what is missing. `kastra explain run/NAME` tells why each step of a run was chosen, from its journal; of another
-    kind (workflow/NAME), that of its last run.
+    Without argument it lists the kinds, those that definitions in the store make included. `kastra explain model
+    openai/gpt-4o` says which plugin answers, why, and what is missing. `kastra explain run/NAME` tells why each step
+    of a run was chosen, from its journal; of another kind (workflow/NAME), that of its last run.
     """
-    from kastra_core.runtime import registry_of
-
     if len(what) == 2 and what[0] in ("model", "models"):
         _explain_model(what[1], output)
         return
@@ -47,16 +54,21 @@ def command(what: tuple[str, ...], namespace: str | None, recursive: bool, outpu
     if what and "/" in what[0]:
         _explain_run(what[0], namespace, output)
         return
-    registry = registry_of(current().plugins)
+    registry = _registry(current())
     if not what:
-        emit(_kinds(registry))
+        emit(render_data([_kind_data(registry, kind) for kind in registry], output) if output else _kinds(registry))
         return
-    from kastra_core.cli.fields import fields_of_kind, find_field
+    from kastra_core.cli.fields import about_kind, fields_of_kind, find_field
 
     kind, path = _kind_and_path(registry, what[0])
-    fields = fields_of_kind(kind)
-    head = [f"{'KIND:':<10}{kind.kind}", f"{'VERSION:':<10}{kind.api_version}"]
+    version = _version(kind, api_version)
+    fields = fields_of_kind(kind, version=version)
+    shown = f"{kind.group}/{version}" if kind.group else version
+    others = [served for served in kind.served_versions if served != shown]
+    also = f" (also {', '.join(others)})" if others else ""
+    head = [f"{'KIND:':<{_COLUMN}}{kind.kind}", f"{'VERSION:':<{_COLUMN}}{shown}{also}"]
     above: Mapping[type, str] = {}
+    rules: Sequence[str] = ()
     if path:
         found = find_field(fields, path)
         if isinstance(found, list):
@@ -64,28 +76,70 @@ def command(what: tuple[str, ...], namespace: str | None, recursive: bool, outpu
             near = nearest(path[-1], found) or nearest(full, found)
             hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(found) or 'none'}"
             raise UserError(f"{kind.kind} has no field {full}; {hint}")
-        head.append(f"{'FIELD:':<10}{'.'.join(path)} <{found.type}>{' (required)' if found.required else ''}")
-        if found.default is not None:
-            head.append(f"{'DEFAULT:':<10}{_short(found.default)}")
-        description, below = found.description, found.fields()
+        head.append(f"{'FIELD:':<{_COLUMN}}{'.'.join(path)} <{found.type}>{' (required)' if found.required else ''}")
+        told = [("DEFAULT:", _short(found.default) if found.default is not None else "")]
+        told += [("FORMAT:", found.format), ("LIMITS:", ", ".join(found.limits)), ("NOTE:", ", ".join(found.notes))]
+        head.extend(f"{title:<{_COLUMN}}{text}" for title, text in told if text)
+        description, below, rules = found.description, found.fields(), found.rules
         above = _with(above, found, ".".join(path))
     else:
+        found = None
+        title, provider = _provider(registry, kind)
         head += [
-            f"{'NAMES:':<10}{', '.join(dict.fromkeys(kind.names))}",
-            f"{'SCOPE:':<10}{'namespaced' if kind.namespaced else 'cluster'}",
-            f"{'PLUGIN:':<10}{registry.provider_of(kind)}",
+            f"{'NAMES:':<{_COLUMN}}{', '.join(dict.fromkeys(kind.names))}",
+            f"{'SCOPE:':<{_COLUMN}}{'namespaced' if kind.namespaced else 'cluster'}",
+            f"{title + ':':<{_COLUMN}}{provider}",
         ]
-        description, below = kind.description, fields
+        (description, rules), below = about_kind(kind, version=version), fields
     if output:
-        emit(render_data(_data(kind, path, description, below, above), output))
+        data: dict[str, Any] = {"kind": kind.kind, "apiVersion": shown, "path": ".".join(path)}
+        if others:
+            data["alsoServed"] = others
+        if found is not None:
+            data |= {key: value for key, value in _told(found).items() if key not in ("name", "description")}
+        elif rules:
+            data["rules"] = list(rules)
+        data |= {"description": description, "fields": [_field_data(one, above, ".".join(path)) for one in below]}
+        emit(render_data(data, output))
         return
     out = ["\n".join(head)]
     if description:
         out.append("DESCRIPTION:\n" + _wrapped(description, "  "))
+    if rules:
+        out.append("RULES:\n" + "\n".join(_wrapped(rule, "  ") for rule in rules))
     if below:
         lines = _tree(below, "  ", above, ".".join(path)) if recursive else _listing(below, top=not path)
         out.append("FIELDS:\n" + "\n".join(lines))
     emit("\n\n".join(out))
+
+
+def _version(kind: ResourceKind, api_version: str | None) -> str:
+    """The version that is asked for; the kind's own where another one is read as it."""
+    if not api_version:
+        return kind.version
+    group, _, version = api_version.rpartition("/")
+    if api_version not in kind.served_versions and not (group in ("", kind.group) and version == kind.version):
+        near = nearest(api_version, kind.served_versions)
+        hint = f"did you mean {near!r}?" if near else f"served: {', '.join(kind.served_versions)}"
+        raise UserError(f"{kind.kind} is not served as {api_version!r}; {hint}")
+    return version if version in kind.structures and group == kind.group else kind.version
+
+
+def _provider(registry: KindRegistry, kind: ResourceKind) -> tuple[str, str]:
+    """What the kind comes from, a plugin or a resource, and which one."""
+    provider = registry.provider_of(kind)
+    return ("DEFINITION" if " " in provider else "PLUGIN", provider)
+
+
+def _registry(state: CliState) -> KindRegistry:
+    """The known kinds; those of the plugins when the store, which may have definitions, cannot be read."""
+    try:
+        return state.registry()
+    except StoreError as error:
+        from kastra_core.runtime import registry_of
+
+        state.warn(f"kinds that definitions in the store make are not known: {error}")
+        return registry_of(state.plugins)
 
 
 def _kind_and_path(registry: KindRegistry, text: str) -> tuple[ResourceKind, list[str]]:
@@ -114,6 +168,21 @@ def _kinds(registry: KindRegistry) -> str:
     return format_table(rows, limit=terminal_width())
 
 
+def _kind_data(registry: KindRegistry, kind: ResourceKind) -> dict[str, Any]:
+    title, provider = _provider(registry, kind)
+    return {
+        "kind": kind.kind,
+        "apiVersion": kind.api_version,
+        "plural": kind.plural,
+        "shortNames": list(kind.short_names),
+        "categories": list(kind.categories),
+        "namespaced": kind.namespaced,
+        "executable": kind.executable,
+        title.lower(): provider,
+        "description": kind.description,
+    }
+
+
 def _listing(fields: Sequence[Field], *, top: bool) -> Iterator[str]:
     for field in fields:
         yield from _entry(field, "  ")
@@ -126,9 +195,13 @@ def _entry(field: Field, indent: str) -> Iterator[str]:
     told = " (required)" if field.required else ""
     if field.default is not None:
         told += f" (default: {_short(field.default)})"
+    if field.format:
+        told += f" (format: {field.format})"
     yield f"{indent}{style(field.name, bold=True)} <{field.type}>{told}"
     if field.description:
         yield _wrapped(field.description, indent + "    ")
+    for rule in field.rules:
+        yield _wrapped(f"Rule: {rule}", indent + "    ")
 
 
 def _tree(fields: Sequence[Field], indent: str, above: Mapping[type, str], path: str = "") -> Iterator[str]:
@@ -158,25 +231,23 @@ def _short(value: Any) -> str:
     return " ".join(render_data(value, "json").split())
 
 
-def _data(
-    kind: ResourceKind, path: Sequence[str], description: str, fields: Sequence[Field], above: Mapping[type, str]
-) -> dict[str, Any]:
-    return {
-        "kind": kind.kind,
-        "apiVersion": kind.api_version,
-        "path": ".".join(path),
-        "description": description,
-        "fields": [_field_data(field, above, ".".join(path)) for field in fields],
+def _told(field: Field) -> dict[str, Any]:
+    """What is known of a field itself."""
+    out: dict[str, Any] = {"name": field.name, "type": field.type, "required": field.required}
+    known = {
+        "description": field.description,
+        "format": field.format,
+        "limits": list(field.limits),
+        "rules": list(field.rules),
+        "notes": list(field.notes),
     }
+    out |= {key: value for key, value in known.items() if value}
+    return {**out, "default": field.default} if field.default is not None else out
 
 
 def _field_data(field: Field, above: Mapping[type, str], path: str) -> dict[str, Any]:
     here = f"{path}.{field.name}" if path else field.name
-    out: dict[str, Any] = {"name": field.name, "type": field.type, "required": field.required}
-    if field.description:
-        out["description"] = field.description
-    if field.default is not None:
-        out["default"] = field.default
+    out = _told(field)
     if field.form and field.form in above:
         out["fieldsOf"] = above[field.form]
     elif here.count(".") < _DEEPEST and (below := field.fields()):

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import textwrap
 import types
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -15,13 +12,28 @@ import attrs
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.lazy import load
 from kastra_core.api.meta import ObjectMeta
-from kastra_core.serde import field_name, unstructure
+from kastra_core.schemas import attribute_docs, class_doc, default_of, is_object
+from kastra_core.serde import field_name
 
-__all__ = ["Field", "fields_of_kind", "find_field"]
+__all__ = ["Field", "about_kind", "fields_of_kind", "find_field"]
 
 _Class = type  # the word means a field of Field below
 _BY_USERS = ("name", "namespace", "labels", "annotations", "finalizers", "ownerReferences")
 _WORDS = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null", Any: "anything"}
+_LIMITS = (
+    "minLength",
+    "maxLength",
+    "pattern",
+    "minimum",
+    "maximum",
+    "multipleOf",
+    "minItems",
+    "maxItems",
+    "minProperties",
+    "maxProperties",
+)
+_KEEPS_UNKNOWN = "x-kubernetes-preserve-unknown-fields"
+_INT_OR_STRING = "x-kubernetes-int-or-string"
 
 
 def _no_fields() -> list[Field]:
@@ -38,44 +50,64 @@ class Field:
     description: str = ""
     required: bool = False
     default: Any = None
+    format: str = ""
+    """What kind of text or number it is: "date-time", "int64"."""
+    limits: tuple[str, ...] = ()
+    """Bounds of its value, as the schema has them: "minLength: 1"."""
+    rules: tuple[str, ...] = ()
+    """What must hold besides, in the words of the schema's author."""
+    notes: tuple[str, ...] = ()
+    """What becomes of it that its type does not say."""
     fields: Callable[[], list[Field]] = attrs.field(default=_no_fields, repr=False, eq=False)
     form: _Class | None = None
     """The class that the fields below come from; one that is met again below itself is not told twice."""
 
 
-def fields_of_kind(kind: ResourceKind) -> list[Field]:
-    """The top-level fields of a kind's manifests."""
-    if kind.spec_type is not None:
+def fields_of_kind(kind: ResourceKind, *, version: str = "") -> list[Field]:
+    """The top-level fields of a kind's manifests.
+
+    Args:
+        version: one of ``kind.structures``; default: the kind's own.
+    """
+    structure = kind.structures[version] if version and version != kind.version else kind.structure
+    if structure is not None:
+        head = ("apiVersion", "kind", "metadata", "status")
+        rest = [field for field in _of_schema(load(structure).schema) if field.name not in head]
+    elif kind.spec_type is not None:
         spec_class = load(kind.spec_type)
         spec = Field(
             name="spec",
             type="object",
-            description=_doc(spec_class),
+            description=class_doc(spec_class),
             required=any(field.required for field in _of_class(spec_class)),
             fields=lambda: _of_class(spec_class),
             form=spec_class,
         )
         rest = [spec]
-    elif kind.schema is not None:
-        rest = [
-            field
-            for field in _of_schema(load(kind.schema))
-            if field.name not in ("apiVersion", "kind", "metadata", "status")
-        ]
     else:
         rest = [Field(name="spec", type="object", description="Any fields.")]
+    api_version = f"{kind.group}/{version}" if version and kind.group else version or kind.api_version
     return [
-        Field(name="apiVersion", type="string", description=f"{kind.api_version}", required=True),
+        Field(name="apiVersion", type="string", description=api_version, required=True),
         Field(name="kind", type="string", description=f"{kind.kind}", required=True),
         Field(
             name="metadata",
             type="object",
-            description=_doc(ObjectMeta),
+            description=class_doc(ObjectMeta),
             required=True,
             fields=lambda: [field for field in _of_class(ObjectMeta) if field.name in _BY_USERS],
         ),
         *rest,
     ]
+
+
+def about_kind(kind: ResourceKind, *, version: str = "") -> tuple[str, Sequence[str]]:
+    """The text of a kind in a version, and the rules that hold for its resources as a whole."""
+    structure = kind.structures[version] if version and version != kind.version else kind.structure
+    if structure is None:
+        return kind.description, ()
+    schema = load(structure).schema
+    return str(schema.get("description") or kind.description), tuple(_own_rules(schema))
 
 
 def find_field(fields: Sequence[Field], path: Sequence[str]) -> Field | list[str]:
@@ -109,7 +141,7 @@ def _of_class(cls: type) -> list[Field]:
                 type=_words(kind),
                 description=" ".join((docs.get(attribute.name) or _doc_in(kind)).split()),
                 required=required,
-                default=None if required else _default(attribute),
+                default=None if required else default_of(attribute),
                 fields=partial(_of_class, inner) if inner is not None else _no_fields,
                 form=inner,
             )
@@ -117,58 +149,9 @@ def _of_class(cls: type) -> list[Field]:
     return out
 
 
-def attribute_docs(cls: type) -> dict[str, str]:
-    """The texts that stand below the attributes of a class and its bases, by attribute."""
-    out: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        if base is object:
-            continue
-        try:
-            source = textwrap.dedent(inspect.getsource(base))
-        except (OSError, TypeError):
-            continue
-        [definition] = ast.parse(source).body[:1]
-        if not isinstance(definition, ast.ClassDef):
-            continue
-        for statement, below in zip(definition.body, definition.body[1:]):
-            if (
-                isinstance(statement, ast.AnnAssign)
-                and isinstance(statement.target, ast.Name)
-                and isinstance(below, ast.Expr)
-                and isinstance(below.value, ast.Constant)
-                and isinstance(below.value.value, str)
-            ):
-                out[statement.target.id] = _plain(below.value.value)
-    return out
-
-
-def _doc(cls: type) -> str:
-    text = cls.__dict__.get("__doc__") or ""
-    # attrs and dataclasses put a signature there when a class has no text of its own.
-    return "" if text.startswith(f"{cls.__name__}(") else _plain(text)
-
-
 def _doc_in(kind: Any) -> str:
     """The text of the first attrs class in a type, "" when there is none."""
-    return next((_doc(cls) for cls in _classes_in(kind)), "")
-
-
-def _default(attribute: attrs.Attribute[Any]) -> Any:
-    value: Any = attribute.default
-    if isinstance(value, attrs.Factory):  # type: ignore[arg-type]
-        if value.takes_self:
-            return None
-        value = value.factory()
-    try:
-        plain = unstructure(value)
-    except Exception:
-        return None
-    # What is no JSON is a mark for "not given", which a manifest cannot say.
-    return plain if isinstance(plain, (str, int, float, list, dict)) and plain not in ("", [], {}) else None
-
-
-def _plain(text: str) -> str:
-    return inspect.cleandoc(text).replace("``", "")
+    return next((class_doc(cls) for cls in _classes_in(kind)), "")
 
 
 def _classes_in(kind: Any) -> Iterator[type]:
@@ -181,11 +164,8 @@ def _classes_in(kind: Any) -> Iterator[type]:
 
 
 def _class_in(kind: Any) -> type | None:
-    """The attrs class whose fields stand below a type.
-
-    A class with positional fields stands for a value that has a form of its own, with its own reader.
-    """
-    return next((cls for cls in _classes_in(kind) if all(a.kw_only for a in attrs.fields(cls))), None)
+    """The attrs class whose fields stand below a type."""
+    return next(filter(is_object, _classes_in(kind)), None)
 
 
 def _words(kind: Any, *, many: bool = False) -> str:
@@ -214,36 +194,102 @@ def _words(kind: Any, *, many: bool = False) -> str:
 
 def _of_schema(schema: Mapping[str, Any]) -> list[Field]:
     required = schema.get("required") or ()
-    return [
+    fields = [
         Field(
             name=name,
             type=_schema_words(sub),
             description=" ".join(str(sub.get("description") or "").split()),
             required=name in required,
             default=sub.get("default"),
+            format=_format(sub),
+            limits=tuple(_limits(sub)),
+            rules=tuple(_rules(sub)),
+            notes=tuple(_notes(sub)),
             fields=partial(_of_schema, _inside(sub)),
         )
         for name, sub in (schema.get("properties") or {}).items()
     ]
+    if schema.get("x-kubernetes-embedded-resource"):
+        known = {field.name for field in fields}
+        own = [
+            Field(name="apiVersion", type="string", required=True),
+            Field(name="kind", type="string", required=True),
+            Field(name="metadata", type="object"),
+        ]
+        fields = [*(field for field in own if field.name not in known), *fields]
+    return fields
+
+
+def _below(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The schema of the items of a list or the values of a map."""
+    below = schema.get("items") or schema.get("additionalProperties")
+    return below if isinstance(below, Mapping) else None
 
 
 def _inside(schema: Mapping[str, Any]) -> Mapping[str, Any]:
     """The schema whose properties stand below a field: of a list its items', of a map its values'."""
-    while "properties" not in schema:
-        below = schema.get("items") or schema.get("additionalProperties")
-        if not isinstance(below, Mapping):
-            break
+    while not schema.get("properties") and (below := _below(schema)) is not None:
         schema = below
     return schema
 
 
+def _format(schema: Mapping[str, Any]) -> str:
+    inner = _below(schema) if not schema.get("properties") else None
+    return str(schema.get("format") or (_format(inner) if inner is not None else ""))
+
+
+def _limits(schema: Mapping[str, Any]) -> Iterator[str]:
+    for word in _LIMITS:
+        if word in schema:
+            beyond = schema.get({"minimum": "exclusiveMinimum", "maximum": "exclusiveMaximum"}.get(word, ""))
+            yield f"{word}: {schema[word]}" + (" (itself excluded)" if beyond is True else "")
+    below = _below(schema)
+    if below is not None and not below.get("properties"):
+        what = "each item" if schema.get("items") else "each value"
+        yield from (f"{what}: {limit}" for limit in _limits(below))
+
+
+def _rules(schema: Mapping[str, Any]) -> Iterator[str]:
+    """The rules of a field, and of the items of a list or the values of a map that have no entry of their own."""
+    yield from _own_rules(schema)
+    below = _below(schema) if not schema.get("properties") else None
+    if below is not None:
+        yield from _rules(below)
+
+
+def _own_rules(schema: Mapping[str, Any]) -> Iterator[str]:
+    """What the author says of each rule, else the rule itself."""
+    for rule in schema.get("x-kubernetes-validations") or ():
+        yield " ".join(str(rule.get("message") or rule.get("rule") or "").split())
+
+
+def _notes(schema: Mapping[str, Any]) -> Iterator[str]:
+    if schema.get("nullable"):
+        yield "may be null"
+    if schema.get(_KEEPS_UNKNOWN) and (schema.get("properties") or schema.get("type") == "object"):
+        yield "unknown fields are kept"
+    if schema.get("x-kubernetes-embedded-resource"):
+        yield "a whole resource with apiVersion, kind and metadata"
+    kind = schema.get("x-kubernetes-list-type")
+    if kind == "map":
+        yield f"one item for each {', '.join(schema.get('x-kubernetes-list-map-keys') or ())}"
+    elif kind == "set":
+        yield "no item twice"
+    below = _below(schema) if not schema.get("properties") else None
+    if below is not None:
+        yield from _notes(below)
+
+
 def _schema_words(schema: Mapping[str, Any], *, many: bool = False) -> str:
     if schema.get("enum"):
-        return "one of " + ", ".join(str(value) for value in schema["enum"])
-    kind = schema.get("type")
+        return "one of " + ", ".join("null" if value is None else str(value) for value in schema["enum"])
     plural = "s" if many else ""
+    if schema.get(_INT_OR_STRING):
+        return f"integer{plural} or string{plural}"
+    kind = schema.get("type")
     if kind == "array":
         return f"list{plural} of {_schema_words(schema.get('items') or {}, many=True)}"
-    if kind == "object" and isinstance(schema.get("additionalProperties"), Mapping):
-        return f"map{plural} of {_schema_words(schema['additionalProperties'], many=True)}"
-    return f"{kind}{plural}" if isinstance(kind, str) else "anything"
+    additional = schema.get("additionalProperties")
+    if kind == "object" and not schema.get("properties") and additional:
+        return f"map{plural} of {_schema_words(additional if isinstance(additional, Mapping) else {}, many=True)}"
+    return f"{kind}{plural}" if isinstance(kind, str) and kind else "anything"

@@ -21,6 +21,7 @@ from kastra_core.cli.common import (
     output_option,
     selector_options,
 )
+from kastra_core.cli.completion import complete_resources
 from kastra_core.cli.jsonpath import compile_path
 from kastra_core.cli.printing import as_data, kind_name, render_data, table
 from kastra_core.cli.targets import Selection, Target, namespace_of, select, targets_of
@@ -33,7 +34,7 @@ __all__ = ["command"]
 
 
 @click.command(cls=KubectlCommand)
-@click.argument("what", nargs=-1, metavar="KINDS [NAME]... | KIND/NAME...")
+@click.argument("what", nargs=-1, metavar="KINDS [NAME]... | KIND/NAME...", shell_complete=complete_resources)
 @namespace_option
 @all_namespaces_option
 @selector_options
@@ -64,7 +65,8 @@ def command(
 ) -> None:
     """List resources, or show some.
 
-    KINDS is a kind in any spelling (agents, agent, Agent, agents.mastra.ai), several with commas, or "all".
+    KINDS is a kind in any spelling (agents, agent, Agent, agents.mastra.ai, agents.v1.mastra.ai), several with commas,
+    a category of kinds, or "all".
 
     A table of runs leaves out those that other runs called, unless --children, a name or a selector asks for them.
     """

@@ -1,12 +1,14 @@
-"""The part of JSONPath that columns and ``-o jsonpath=`` use, with kubectl's templates.
+"""JSONPath as kubectl and the columns of definitions write it, with kubectl's templates.
 
-A path: ``.spec.model.name``, ``.spec.tools[*].name``, ``.spec.tools[0]``, ``['a.b']``, ``[-1]``,
-``.status.conditions[?(@.type=="Ready")].status``. A template: text with paths in braces,
+A path: ``.spec.model.name``, ``.spec.tools[*].name``, ``.spec.tools[0]``, ``[-1]``, ``[0:2]``, ``[0,2]``, ``['a.b']``,
+``.metadata.labels.app\\.example/name``, ``..name``, ``.status.conditions[?(@.type=="Ready")].status`` (also ``!=``,
+``<``, ``<=``, ``>``, ``>=``, or no comparison: it is there). A template: text with paths in braces,
 ``{.metadata.name}{"\\n"}``, ``{range .items[*]}{.metadata.name}{end}``.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
@@ -20,16 +22,24 @@ Step: TypeAlias = Callable[[Iterable[Any]], Iterator[Any]]
 Path: TypeAlias = Callable[[Any], list[Any]]
 """Root to the values that the path leads to, in order; none when it leads nowhere."""
 
-_TOKEN = re.compile(
-    r"""\.(?P<name>[^.\[\]\s]+)
-      | \[\s*(?P<index>-?\d+)\s*\]
-      | \[\s*(?P<star>\*)\s*\]
-      | \[\s*(?P<quote>['"])(?P<key>.*?)(?P=quote)\s*\]
-      | \[\?\(\s*@(?P<left>[^=!<>\s]*)\s*(?:(?P<op>==|!=)\s*(?P<right>'[^']*'|"[^"]*"|[^\s)]+)\s*)?\)\]""",
+_NAME = re.compile(r"(?:\\.|[^\\.\[\]\s])+")
+_SLICE = re.compile(r"(-?\d*):(-?\d*)(?::(-?\d*))?")
+_INDEX = re.compile(r"-?\d+")
+_FILTER = re.compile(
+    r"""\?\(\s*(?P<left>[@$]?(?:\[[^\]]*\]|[^=!<>\s\[])*?)\s*
+        (?:(?P<op>==|!=|<=|>=|<|>)\s*(?P<right>'[^']*'|"[^"]*"|[^\s]+?)\s*)?\)""",
     re.VERBOSE,
 )
 _LONGEST = 4096
+_DEEPEST = 200
+"""Levels that ``..`` goes down."""
 _LITERALS = {"true": True, "false": False, "null": None}
+_COMPARE: Mapping[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 @lru_cache(maxsize=256)
@@ -47,17 +57,7 @@ def compile_path(text: str) -> Path:
     path = path.removeprefix("$").removeprefix("@")
     if path and path[0] not in ".[":
         path = "." + path
-    steps: list[Step] = []
-    at = 0 if path != "." else 1
-    while at < len(path):
-        found = _TOKEN.match(path, at)
-        if found is None:
-            raise UserError(
-                f"JSONPath {text!r}: cannot read {path[at:]!r}; known are .name, ['name'], [0], [*] and "
-                '[?(@.type=="Ready")]'
-            )
-        steps.append(_step(found))
-        at = found.end()
+    steps = list(_steps(path, text)) if path != "." else []
 
     def evaluate(root: Any) -> list[Any]:
         values: list[Any] = [root]
@@ -68,6 +68,56 @@ def compile_path(text: str) -> Path:
     return evaluate
 
 
+def _steps(path: str, text: str) -> Iterator[Step]:
+    at = 0
+    while at < len(path):
+        if path[at] == "[":
+            end = _closing(path, at)
+            inside = path[at + 1 : end].strip() if end else ""
+            step = _bracket(inside) if inside else None
+            if step is None:
+                raise _unreadable(text, path[at:])
+            yield step
+            at = end + 1
+            continue
+        dots = 2 if path.startswith("..", at) else 1
+        if dots == 2:
+            yield _descend
+        found = _NAME.match(path, at + dots) if path[at] == "." else None
+        if found is not None:
+            yield _every if found[0] == "*" else _member(re.sub(r"\\(.)", r"\1", found[0]))
+            at = found.end()
+        elif path[at] == "." and path[at + dots : at + dots + 1] == "[":
+            at += dots
+        else:
+            raise _unreadable(text, path[at:])
+
+
+def _unreadable(text: str, rest: str) -> UserError:
+    return UserError(
+        f"JSONPath {text!r}: cannot read {rest!r}; known are .name, ..name, ['name'], [0], [0:2], [*] and "
+        '[?(@.type=="Ready")]'
+    )
+
+
+def _closing(path: str, start: int) -> int:
+    """Where the bracket ends that begins at ``start``, 0 when it does not."""
+    depth, quote = 0, ""
+    for at in range(start, len(path)):
+        char = path[at]
+        if quote:
+            quote = "" if char == quote else quote
+        elif char in "'\"":
+            quote = char
+        elif char == "[":
+            depth += 1
+        elif char == "]":
+            depth -= 1
+            if not depth:
+                return at
+    return 0
+
+
 def _bounded(text: str) -> str:
     """The text. Raises: UserError when it is longer than any that a person writes."""
     if len(text) > _LONGEST:
@@ -75,16 +125,27 @@ def _bounded(text: str) -> str:
     return text
 
 
-def _step(found: re.Match[str]) -> Step:
-    if found["name"] is not None:
-        return _every if found["name"] == "*" else _member(found["name"].replace("\\", ""))
-    if found["key"] is not None:
-        return _member(found["key"])
-    if found["index"] is not None:
-        return _item(int(found["index"]))
-    if found["star"]:
+def _bracket(inside: str) -> Step | None:
+    """What stands in brackets; None when it cannot be read."""
+    if inside == "*":
         return _every
-    return _filter(found["left"], found["op"], found["right"])
+    if inside[0] == "?":
+        found = _FILTER.fullmatch(inside)
+        return _filter(found["left"], found["op"], found["right"]) if found is not None else None
+    sliced = _SLICE.fullmatch(inside)
+    if sliced is not None:
+        begin, end, stride = (int(part) if part else None for part in sliced.groups())
+        return None if stride == 0 else _slice(slice(begin, end, stride))
+    steps = []
+    for part in re.findall(r"'[^']*'|\"[^\"]*\"|[^,]+", inside):
+        word = part.strip()
+        if len(word) > 1 and word[0] in "'\"" and word[-1] == word[0]:
+            steps.append(_member(word[1:-1]))
+        elif _INDEX.fullmatch(word):
+            steps.append(_item(int(word)))
+        else:
+            return None
+    return steps[0] if len(steps) == 1 else _union(steps)
 
 
 def _member(name: str) -> Step:
@@ -105,6 +166,26 @@ def _item(index: int) -> Step:
     return step
 
 
+def _slice(part: slice) -> Step:
+    def step(values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            if isinstance(value, list):
+                yield from value[part]
+
+    return step
+
+
+def _union(steps: Iterable[Step]) -> Step:
+    every = tuple(steps)
+
+    def step(values: Iterable[Any]) -> Iterator[Any]:
+        for value in values:
+            for one in every:
+                yield from one([value])
+
+    return step
+
+
 def _every(values: Iterable[Any]) -> Iterator[Any]:
     for value in values:
         if isinstance(value, Mapping):
@@ -113,15 +194,37 @@ def _every(values: Iterable[Any]) -> Iterator[Any]:
             yield from value
 
 
-def _filter(left: str, operator: str | None, right: str | None) -> Step:
+def _descend(values: Iterable[Any]) -> Iterator[Any]:
+    """Values and all that is in them."""
+    stack = [(value, 0) for value in reversed(list(values))]
+    while stack:
+        value, depth = stack.pop()
+        yield value
+        if depth < _DEEPEST:
+            stack.extend((below, depth + 1) for below in reversed(list(_every([value]))))
+
+
+def _filter(left: str, comparison: str | None, right: str | None) -> Step:
     inner = compile_path(left or ".")
-    wanted = _literal(right) if right is not None else None
+    other: Callable[[Any], Any] | None = None
+    wanted: Any = None
+    if right is not None and right.startswith("@"):
+        other = compile_path(right)
+    elif right is not None:
+        wanted = _literal(right)
 
     def matches(item: Any) -> bool:
         found = inner(item)
-        if operator is None:
+        if comparison is None:
             return bool(found)
-        return (bool(found) and found[0] == wanted) == (operator == "==")
+        if not found:
+            return False
+        against = wanted
+        if other is not None:
+            against = next(iter(other(item)), None)
+        if comparison in ("==", "!="):
+            return bool((found[0] == against) == (comparison == "=="))
+        return _COMPARE[comparison](found[0], against) if _ordered(found[0], against) else False
 
     def step(values: Iterable[Any]) -> Iterator[Any]:
         for value in values:
@@ -129,6 +232,11 @@ def _filter(left: str, operator: str | None, right: str | None) -> Step:
                 yield from (item for item in value if matches(item))
 
     return step
+
+
+def _ordered(left: Any, right: Any) -> bool:
+    numbers = all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in (left, right))
+    return numbers or (isinstance(left, str) and isinstance(right, str))
 
 
 def _literal(text: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from kastra_core.api.kind import PrinterColumn, ResourceKind
@@ -10,6 +10,7 @@ from kastra_core.api.meta import JsonObject, Resource, condition_of
 from kastra_core.cli.common import style
 from kastra_core.cli.jsonpath import compile_path, render
 from kastra_core.cli.tables import age, format_table, terminal_width
+from kastra_core.errors import UserError
 
 __all__ = [
     "NONE",
@@ -55,14 +56,43 @@ def columns_of(kind: ResourceKind, *, wide: bool = False) -> Sequence[PrinterCol
 
 
 def cell(column: PrinterColumn, manifest: Mapping[str, Any], now_s: float) -> str:
-    """What a column shows of a manifest; ``<none>`` when its path leads nowhere."""
-    found = compile_path(column.json_path)(manifest)
+    """What a column shows of a manifest; ``<none>`` when its path leads nowhere, or to what its type does not have."""
+    try:
+        found = compile_path(column.json_path)(manifest)
+    except UserError:  # a definition may have a path that cannot be read; the others are shown all the same
+        return NONE
     if not found or found == [None]:
         return _awaits(manifest.get("status") or {}) if column.name == "REASON" else NONE
     if column.type == "date":
-        return age(found[0], now_s)
-    unit = "s" if column.type == "seconds" else ""
-    return ",".join(_text(value) + unit for value in found)
+        return _age(found[0], now_s)
+    if column.type == "seconds":
+        return ",".join(_text(round(v, 2) if isinstance(v, float) else v) + "s" for v in found)
+    if column.type in _TYPES:
+        return _TYPES[column.type](found[0])
+    return ",".join(_text(value) for value in found)
+
+
+def _age(value: Any, now_s: float) -> str:
+    if not isinstance(value, str):
+        return NONE
+    shown = age(value, now_s)
+    return shown if shown != "<unknown>" else "<invalid>"
+
+
+def _integer(value: Any) -> str:
+    return str(int(value)) if isinstance(value, (int, float)) and not isinstance(value, bool) else NONE
+
+
+def _number(value: Any) -> str:
+    return _text(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else NONE
+
+
+def _boolean(value: Any) -> str:
+    return _text(value) if isinstance(value, bool) else NONE
+
+
+_TYPES: Mapping[str, Callable[[Any], str]] = {"integer": _integer, "number": _number, "boolean": _boolean}
+"""Types of columns that show nothing but values of their type, as in Kubernetes."""
 
 
 def _awaits(status: Mapping[str, Any]) -> str:
@@ -74,17 +104,17 @@ def _awaits(status: Mapping[str, Any]) -> str:
 
 
 def _text(value: Any) -> str:
+    """A value as kubectl prints it in a cell: lists and objects as JSON."""
     if isinstance(value, str):
         return value or '""'
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):
-        return f"{round(value, 2):g}"
-    if isinstance(value, list):
-        return ",".join(_text(item) for item in value) or NONE
-    if isinstance(value, Mapping):
-        name = value.get("name")
-        return name if isinstance(name, str) else ",".join(f"{key}={_text(item)}" for key, item in value.items())
+        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
+    if isinstance(value, (list, dict)):
+        import orjson
+
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode() if value else NONE
     return NONE if value is None else str(value)
 
 

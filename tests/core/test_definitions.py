@@ -221,7 +221,7 @@ async def test_a_kind_whose_definition_is_gone_is_unknown(tmp_path: Path) -> Non
         await runtime.controllers.settled()
         with pytest.raises(UnknownKindError):
             runtime.registry.resolve("things")
-        with pytest.raises(ValidationError, match="no plugin offers the kind 'Thing'"):
+        with pytest.raises(ValidationError, match="no plugin or definition offers the kind 'Thing'"):
             await runtime.apply([thing("y")])
 
 

@@ -96,9 +96,9 @@ def test_problems_inside_bear_the_path_in_the_resource_and_come_with_its_own(reg
 def test_a_kind_that_nobody_offers_is_told_at_the_entry(registry: KindRegistry) -> None:
     registry.unregister("acme.example", "Note")
     ((path, message),) = problems(registry, box(("a", {"text": "x"})))
-    assert (path, message) == ("spec.notes[0]", "no plugin offers the kind 'Note'")
+    assert (path, message) == ("spec.notes[0]", "no plugin or definition offers the kind 'Note'")
     ((path, message),) = problems(registry, box(whole=[{"kind": "Unheard", "apiVersion": "acme.example/v1"}]))
-    assert (path, message) == ("spec.whole[0].kind", "no plugin offers the kind 'Unheard'")
+    assert (path, message) == ("spec.whole[0].kind", "no plugin or definition offers the kind 'Unheard'")
 
 
 def test_what_lives_elsewhere_cannot_be_inside(registry: KindRegistry) -> None:

@@ -16,7 +16,8 @@ import attrs
 import pytest
 
 from kastra_core import MemoryStore, PluginManager, ResourceClient, hookspecs, manifests
-from kastra_core.includes import decode_documents
+from kastra_core.includes import decode_documents, decode_manifests
+from kastra_core.manifests import Document
 from kastra_core.runtime import registry_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,15 +105,21 @@ def test_relative_links_lead_to_what_is_there(page: Path) -> None:
 
 @pytest.mark.parametrize("block", YAML, ids=str)
 def test_manifests_in_pages_are_valid(block: Block, client: ResourceClient) -> None:
-    for document in manifests.parse(block.text):
-        client.decode(document.data, namespace="default")
+    decode_manifests(client.registry, [document.data for document in manifests.parse(block.text)], namespace="default")
+
+
+def _is_definition(document: Document) -> bool:
+    return bool(document.data["kind"] == "CustomResourceDefinition")
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_examples_are_valid(path: Path, client: ResourceClient) -> None:
     documents = manifests.read_sources([str(path)])
     assert documents
-    decode_documents(client.registry, documents, namespace="default")
+    # A directory is applied as one: its definitions are known to all of it.
+    beside = [str(other) for other in EXAMPLES if other.parent == path.parent and other != path]
+    defined = [one for one in manifests.read_sources(beside) if _is_definition(one)] if beside else []
+    decode_documents(client.registry, [*defined, *documents], namespace="default")
 
 
 @pytest.mark.parametrize("block", PYTHON, ids=str)

@@ -204,7 +204,7 @@ def test_jsonpath(applied: Kastra, path: str, printed: str) -> None:
     assert applied("get", "widget", "anvil", "-o", f"jsonpath={path}").out == printed
 
 
-@pytest.mark.parametrize("path", ["{.a", "{..a}", "{.a[?(@.b=c]}", "{range .a}"])
+@pytest.mark.parametrize("path", ["{.a", "{.a..}", "{.a[?(@.b=c]}", "{range .a}"])
 def test_jsonpath_that_cannot_be_read_is_told(applied: Kastra, path: str) -> None:
     done = applied("get", "widget", "anvil", "-o", f"jsonpath={path}")
     assert done.code == 1
@@ -325,25 +325,180 @@ def test_explain_model_says_which_plugin_answers_and_what_is_missing(
 
 
 SCHEMA = """
-from kastra_core import ResourceKind, hookimpl
-SCHEMA = {"type": "object", "properties": {"spec": {"type": "object", "required": ["size"], "properties": {
-    "size": {"type": "integer", "description": "How big."},
-    "tags": {"type": "array", "items": {"type": "string"}},
-    "mode": {"enum": ["a", "b"], "default": "a"},
-    "parts": {"type": "array", "items": {"type": "object", "properties": {"name": {"type": "string"}}}}}}}}
+from kastra_core import PrinterColumn, ResourceKind, hookimpl
+RULE = [{"rule": "self.size > 0", "message": "a gear has a size"}]
+SPEC = {"type": "object", "required": ["size"], "x-kubernetes-validations": RULE, "properties": {
+    "size": {"type": "integer", "description": "How big.", "format": "int32", "minimum": 1, "maximum": 9,
+             "exclusiveMaximum": True},
+    "tags": {"type": "array", "items": {"type": "string", "minLength": 1}, "x-kubernetes-list-type": "set"},
+    "mode": {"type": "string", "enum": ["a", "b"], "default": "a", "nullable": True},
+    "port": {"x-kubernetes-int-or-string": True},
+    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+    "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    "any": {"x-kubernetes-preserve-unknown-fields": True},
+    "grid": {"type": "array", "items": {"type": "array", "items": {
+        "type": "object", "properties": {"x": {"type": "number"}}}}},
+    "zones": {"type": "object", "additionalProperties": {"type": "array", "items": {
+        "type": "object", "properties": {"y": {"type": "number"}}}}},
+    "part": {"type": "object", "x-kubernetes-embedded-resource": True},
+    "parts": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
+              "items": {"type": "object", "x-kubernetes-validations": RULE,
+                        "properties": {"name": {"type": "string"}}}}}}
+class Structure:
+    def __init__(self, schema):
+        self.schema = schema
+    def prune(self, manifest):
+        return manifest, []
+    def default(self, manifest):
+        return manifest
+    def validate(self, manifest, old=None):
+        return []
+NEW = Structure({"type": "object", "description": "Turns.", "properties": {"spec": SPEC, "status": {"type": "object"}},
+                 "x-kubernetes-validations": [{"rule": "self.metadata.name != 'x'"}]})
+OLD = Structure({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+    "teeth": {"type": "integer"}}}}})
 @hookimpl
 def kastra_resource_kinds():
-    yield ResourceKind(kind="Gear", plural="gears", group="schema.example", schema="schema_plugin:SCHEMA")
+    columns = [("TAGS", ".spec.tags", "string"), ("TAG", ".spec.tags[*]", "string"), ("SIZE", ".spec.size", "integer"),
+               ("FREE", ".spec.free", "string"), ("MODE", ".spec.mode", "integer"), ("ON", ".spec.any.on", "boolean"),
+               ("SHARE", ".spec.any.share", "number"), ("SINCE", ".spec.any.since", "date"),
+               ("APP", r".metadata.labels.app\\.example/name", "string"), ("WRONG", ".spec[", "string"),
+               ("MAIN", ".spec.parts[?(@.name == 'main')].port", "string")]
+    yield ResourceKind(kind="Gear", plural="gears", group="schema.example", structure="schema_plugin:NEW",
+                       structures={"v1beta1": "schema_plugin:OLD"}, short_names=("ge",), categories=("all", "machines"),
+                       printer_columns=tuple(PrinterColumn(name=n, json_path=p, type=t) for n, p, t in columns))
 """
 
 
-def test_explain_reads_schemas_too(kastra: Kastra, plugins: Any) -> None:
+@pytest.fixture
+def gears(kastra: Kastra, plugins: Any) -> Kastra:
+    """``kastra`` with a kind that a schema describes."""
     plugins.install("schema", SCHEMA)
-    out = kastra("explain", "gear.spec").out
-    assert "size <integer> (required)\n      How big.\n" in out
+    return kastra
+
+
+def test_explain_reads_schemas_too(gears: Kastra) -> None:
+    out = gears("explain", "gear.spec").out
+    assert "size <integer> (required) (format: int32)\n      How big.\n" in out
     assert "tags <list of strings>" in out
     assert 'mode <one of a, b> (default: "a")' in out
-    assert "name <string>" in kastra("explain", "gear.spec.parts").out
+    assert "port <integer or string>" in out
+    assert "labels <map of strings>" in out
+    assert "any <anything>" in out
+    assert "grid <list of lists of objects>" in out
+    assert "zones <map of lists of objects>" in out
+    assert "RULES:\n  a gear has a size\n" in out
+    assert "      Rule: a gear has a size" in out
+    assert "name <string>" in gears("explain", "gear.spec.parts").out
+    assert "x <number>" in gears("explain", "gear.spec.grid").out
+    assert "y <number>" in gears("explain", "gear.spec.zones").out
+    assert "kind <string> (required)" in gears("explain", "gear.spec.part").out
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("size", "FORMAT:     int32\nLIMITS:     minimum: 1, maximum: 9 (itself excluded)\n"),
+        ("tags", "LIMITS:     each item: minLength: 1\nNOTE:       no item twice\n"),
+        ("mode", 'DEFAULT:    "a"\nNOTE:       may be null\n'),
+        ("free", "NOTE:       unknown fields are kept\n"),
+        ("part", "NOTE:       a whole resource with apiVersion, kind and metadata\n"),
+        ("parts", "NOTE:       one item for each name\n"),
+    ],
+)
+def test_explain_tells_what_else_a_schema_says_of_a_field(gears: Kastra, field: str, told: str) -> None:
+    assert told in gears("explain", f"gear.spec.{field}").out
+
+
+def test_explain_data_has_all_that_is_known_of_a_field(gears: Kastra) -> None:
+    data = orjson.loads(gears("explain", "gear.spec.size", "-o", "json").out)
+    assert data["path"] == "spec.size"
+    assert data["type"] == "integer"
+    assert data["required"] is True
+    assert data["limits"] == ["minimum: 1", "maximum: 9 (itself excluded)"]
+    assert data["alsoServed"] == ["schema.example/v1beta1"]
+    listed = orjson.loads(gears("explain", "-o", "json").out)
+    assert {"kind": "Gear", "plugin": "schema"}.items() <= next(
+        one for one in listed if one["plural"] == "gears"
+    ).items()
+
+
+def test_explain_shows_the_version_that_is_asked_for(gears: Kastra) -> None:
+    out = gears("explain", "gear").out
+    assert "VERSION:    schema.example/v1 (also schema.example/v1beta1)\n" in out
+    assert "DESCRIPTION:\n  Turns.\n\nRULES:\n  self.metadata.name != 'x'\n" in out
+    old = gears("explain", "gear.spec", "--api-version=schema.example/v1beta1").out
+    assert "VERSION:    schema.example/v1beta1 (also schema.example/v1)\n" in old
+    assert "teeth <integer>" in old
+    wrong = gears("explain", "gear", "--api-version", "schema.example/v2")
+    assert wrong.code == 1
+    assert "Gear is not served as 'schema.example/v2'; did you mean 'schema.example/v1'?" in wrong.err
+
+
+GEAR = """
+apiVersion: schema.example/v1
+kind: Gear
+metadata: {name: a, labels: {app.example/name: shop}}
+spec:
+  size: 3
+  tags: [p, q]
+  mode: a
+  free: {z: 1, y: null}
+  any: {on: true, share: 1234567.25, since: never}
+  parts: [{name: main, port: 80}, {name: other, port: 81}]
+"""
+
+
+def test_columns_show_values_as_kubectl_does(gears: Kastra, project: Path) -> None:
+    (project / "g.yaml").write_text(GEAR, encoding="utf-8")
+    assert gears("apply", "-f", "g.yaml").code == 0
+    header, row = (line.split() for line in gears("get", "gears").out.splitlines())
+    assert dict(zip(header, row)) == {
+        "NAME": "a",
+        "TAGS": '["p","q"]',
+        "TAG": "p,q",
+        "SIZE": "3",
+        "FREE": '{"y":null,"z":1}',
+        "MODE": "<none>",
+        "ON": "true",
+        "SHARE": "1234567.25",
+        "SINCE": "<invalid>",
+        "APP": "shop",
+        "WRONG": "<none>",
+        "MAIN": "80",
+    }
+
+
+@pytest.mark.parametrize("word", ["ge", "machines", "gears.schema.example", "gears.v1beta1.schema.example", "GEAR"])
+def test_kinds_are_found_by_every_spelling_and_category(gears: Kastra, project: Path, word: str) -> None:
+    (project / "g.yaml").write_text(GEAR, encoding="utf-8")
+    gears("apply", "-f", "g.yaml")
+    assert gears("get", word, "-o", "name").out == "gear.schema.example/a\n"
+
+
+def completed(line: str, monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """The words that bash is offered at the end of a line."""
+    words = line.split(" ")
+    monkeypatch.setenv("_KASTRA_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    from click.shell_completion import get_completion_class
+
+    from kastra_core.cli.app import app
+
+    shell = get_completion_class("bash")
+    assert shell is not None
+    return {item.rpartition(",")[2] for item in shell(app, {}, "kastra", "_KASTRA_COMPLETE").complete().splitlines()}
+
+
+def test_kinds_and_names_are_completed(gears: Kastra, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "g.yaml").write_text(GEAR, encoding="utf-8")
+    gears("apply", "-f", "g.yaml")
+    assert completed("kastra get ge", monkeypatch) == {"gears"}
+    assert completed("kastra get gears.", monkeypatch) == {"gears.schema.example"}
+    assert completed("kastra get gears ", monkeypatch) == {"a"}
+    assert completed("kastra get gear/", monkeypatch) == {"gear/a"}
+    assert completed("kastra scale lost/", monkeypatch) == set()
 
 
 TREE = """

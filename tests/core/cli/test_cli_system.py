@@ -94,7 +94,7 @@ def test_a_command_of_a_plugin_runs(kastra: Kastra) -> None:
         (("get", "--nope"), 2, "No such option"),
         (("get", "agents", "-q"), 2, "write it before the command: kastra -q ... get"),
         (("run", "cancel", "run/x", "--store", "memory:"), 2, "kastra --store ... run cancel"),
-        (("get", "nothings"), 1, "no plugin offers the kind 'nothings'"),
+        (("get", "nothings"), 1, "no plugin or definition offers the kind 'nothings'"),
         (("get",), 1, "name a kind"),
         (("get", "threads"), 1, "threads are no resources; `kastra threads list` lists them"),
         (("--store", "nosuch:x", "get", "agents"), 3, "no plugin serves the store scheme 'nosuch'"),

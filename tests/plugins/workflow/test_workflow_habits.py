@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from kastra_core.cel.hints import suggestion
 from kastra_core.errors import UserError
 from kastra_plugin_workflow.expressions import ExpressionError, compile_expression
-from kastra_plugin_workflow.hints import suggestion
 from workflow_checks import at, said, steps
 
 NAMES = {"workflow", "steps", "data", "input"}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import attrs
 
 from kastra_core.api.limits import LimitsSpec, ScalingSpec
-from kastra_core.serde import FieldError, converter, type_word
+from kastra_core.api.meta import JsonObject
+from kastra_core.serde import FieldError, converter, register_schema, type_word
 from kastra_plugin_agent.memory_spec import MemorySpec
 from kastra_plugin_agent.model_spec import ModelSpec
 
@@ -76,16 +77,19 @@ class AgentSpec:
     scaling: ScalingSpec = attrs.field(factory=ScalingSpec)
 
 
+_TOOL_FIELDS = ("description", "kind", "name", "namespace", "ref", "refName")
+
+
 def _tool(value: Any, alias: str = "") -> ToolUse:
     if isinstance(value, str):
         return ToolUse(name=alias or _last(value), reference=value)
     if not isinstance(value, Mapping):
         raise FieldError(f"expected a reference or an object, found {type_word(value)}")
     for key in value:
-        if key not in ("name", "namespace", "ref", "refName", "kind", "description"):
+        if key not in _TOOL_FIELDS:
             hint = "a tool is named here and described by its own Tool resource"
             raise FieldError(
-                f"unknown field {key!r}; known fields: description, kind, name, namespace, ref, refName",
+                f"unknown field {key!r}; known fields: {', '.join(_TOOL_FIELDS)}",
                 path=str(key),
                 hint=hint,
             )
@@ -127,4 +131,22 @@ def _tools(value: Any, _: Any) -> ToolUses:
     return ToolUses(tuple(out))
 
 
+def _tools_schema(own: JsonObject, schema_of: Callable[[Any], JsonObject]) -> JsonObject:
+    words = {name: {"type": "string"} for name in _TOOL_FIELDS}
+    known = {"type": "object", "properties": words, "additionalProperties": False}
+    target = [{"required": [name], "properties": {name: {"minLength": 1}}} for name in ("ref", "refName", "name")]
+    text = {"type": "string", "description": "A reference."}
+    return {
+        "anyOf": [
+            {"type": "array", "items": {"anyOf": [text, {**known, "anyOf": target}]}},
+            {
+                "type": "object",
+                "additionalProperties": {"anyOf": [text, known]},
+                "description": "Name that the model sees to the reference.",
+            },
+        ]
+    }
+
+
 converter().register_structure_hook(ToolUses, _tools)
+register_schema(ToolUses, _tools_schema)

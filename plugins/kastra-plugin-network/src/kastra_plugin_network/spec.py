@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import attrs
 
 from kastra_core.api.limits import LimitsSpec, ScalingSpec
+from kastra_core.api.meta import JsonObject
 from kastra_core.durations import Duration
 from kastra_core.model_spec import ModelSpec
-from kastra_core.serde import FieldError, converter, structure_object, type_word
+from kastra_core.serde import FieldError, converter, register_schema, structure_object, type_word
 
 __all__ = [
     "CHOICE_S",
@@ -189,5 +190,16 @@ def _last(reference: str) -> str:
     return tail if "/" in text else tail.partition(".")[2] or tail
 
 
+def _member_schema(own: JsonObject, schema_of: Callable[[Any], JsonObject]) -> JsonObject:
+    words: JsonObject = {name: {"type": "string"} for name in _MEMBER_FIELDS}
+    words["name"]["description"] = own["properties"]["name"]["description"]
+    words |= {name: own["properties"][name] for name in ("description", "examples")}
+    known = {"type": "object", "properties": words, "additionalProperties": False}
+    target = [{"required": [name], "properties": {name: {"minLength": 1}}} for name in ("ref", "refName", "name")]
+    return {"anyOf": [{"type": "string", "description": "A reference."}, {**known, "anyOf": target}]}
+
+
 converter().register_structure_hook(StateSpec, _state)
 converter().register_structure_hook(MemberUse, _member)
+register_schema(StateSpec, lambda own, _: {"anyOf": [{"const": True}, own]})
+register_schema(MemberUse, _member_schema)

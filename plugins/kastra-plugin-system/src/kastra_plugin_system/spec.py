@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from kastra_core.serde import FieldError, converter, type_word
+from kastra_core.serde import FieldError, converter, register_schema, type_word
 
 __all__ = ["LISTS", "EntrySpec", "SystemSpec"]
 
@@ -74,3 +74,4 @@ def _entry(value: Any, _: Any) -> EntrySpec:
 
 
 converter().register_structure_hook(EntrySpec, _entry)
+register_schema(EntrySpec, lambda own, _: own)

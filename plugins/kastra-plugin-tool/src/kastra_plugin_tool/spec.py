@@ -11,7 +11,7 @@ from cattrs import ClassValidationError
 
 from kastra_core.durations import Duration
 from kastra_core.secrets import SecretRef
-from kastra_core.serde import FieldError, converter, type_word
+from kastra_core.serde import FieldError, converter, register_schema, type_word
 
 __all__ = [
     "BasicAuth",
@@ -211,6 +211,7 @@ def _register() -> None:
         return spec
 
     conv.register_structure_hook(ToolSpec, tool_spec)
+    register_schema(ToolSpec, lambda own, _: own)
 
 
 _register()

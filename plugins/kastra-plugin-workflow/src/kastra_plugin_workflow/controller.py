@@ -10,10 +10,10 @@ import attrs
 
 from kastra_core.api.meta import Condition, JsonObject, Resource, ResourceKey, condition_of
 from kastra_core.api.references import Reference
+from kastra_core.cel.hints import suggestion
 from kastra_core.controller import AbstractController, ready_status
 from kastra_core.protocols.controller import Result
 from kastra_core.serde import typed
-from kastra_plugin_workflow.hints import suggestion
 from kastra_plugin_workflow.outline import Outline, outline_of
 from kastra_plugin_workflow.rules import references
 from kastra_plugin_workflow.scheduled_runs import ScheduledRuns, Turn

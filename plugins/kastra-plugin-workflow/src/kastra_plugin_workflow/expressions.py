@@ -15,8 +15,8 @@ from typing import Any
 import attrs
 
 from kastra_core.api.meta import JsonValue
+from kastra_core.cel.hints import suggestion
 from kastra_core.errors import KastraError, shortened
-from kastra_plugin_workflow.hints import suggestion
 from kastra_plugin_workflow.syntax import (
     ExpressionSyntaxError,
     Path,
@@ -120,7 +120,7 @@ class Expression:
         value = self._evaluate(scope)
         if value is True or value is False:
             return value
-        from kastra_plugin_workflow.cel_values import word_of
+        from kastra_core.cel.values import word_of
 
         shown = f" ({shortened(str(value), 40)})" if isinstance(value, (str, int, float)) else ""
         raise ExpressionError(f"a condition must be true or false, this is {word_of(value)}{shown}", self.source)
@@ -139,7 +139,7 @@ def compile_expression(source: str, variables: Collection[str]) -> Expression:
     unknown = found.first_unknown(variables)
     if unknown is not None:
         name, offset = unknown
-        from kastra_plugin_workflow.cel_hints import hint_for_name
+        from kastra_core.cel.hints import hint_for_name
 
         hint = hint_for_name(name) or suggestion(name, sorted(variables))
         hint += "" if not hint else " " if hint.endswith("?") else "; "
@@ -220,7 +220,8 @@ def _path_evaluator(path: Path, source: str) -> Callable[[Mapping[str, Any]], Js
 
 
 def _missing(scope: Mapping[str, Any], path: Path, source: str) -> ExpressionError:
-    from kastra_plugin_workflow.cel_values import missing
+    from kastra_core.cel.words import missing
+    from kastra_plugin_workflow.dialect import words
 
     value: Any = scope
     for index, part in enumerate(path):
@@ -232,7 +233,7 @@ def _missing(scope: Mapping[str, Any], path: Path, source: str) -> ExpressionErr
         here = isinstance(value, Mapping) and isinstance(part, str) and part in value
         here = here or (isinstance(value, (list, tuple)) and isinstance(part, int) and part < len(value))
         if not here:
-            message = str(missing(path_text(path[:index]), value, part))
+            message = str(missing(path_text(path[:index]), value, part, words))
             if isinstance(part, str) and "-" in part:
                 before = part.partition("-")[0]
                 if isinstance(value, Mapping) and before in value:
@@ -244,19 +245,21 @@ def _missing(scope: Mapping[str, Any], path: Path, source: str) -> ExpressionErr
 
 
 def _compile_cel(source: str) -> _Found:
-    from kastra_plugin_workflow.cel_ast import CelSyntaxError, check, offsets, parse
-    from kastra_plugin_workflow.cel_eval import compile_node
-    from kastra_plugin_workflow.cel_values import TYPE_NAMES, BudgetError, EvaluationError, Frame, json_of
+    from kastra_core.cel.evaluation import TYPE_NAMES, compile_node
+    from kastra_core.cel.json_values import json_of
+    from kastra_core.cel.syntax import CelSyntaxError, check, offsets, parse
+    from kastra_core.cel.values import EvaluationError, Frame, Meter
+    from kastra_plugin_workflow.dialect import ADVICE, BUDGET, WORKFLOW
 
     modern, moved = modern_cel(source)
     try:
-        tree, info = parse(modern)
+        tree, info = parse(modern, WORKFLOW)
         references = _References()
         references.visit(tree, frozenset())
         named = {name: ident for name, ident in references.roots.items() if name not in TYPE_NAMES}
         roots = frozenset(named)
-        type_name = check(modern, tuple(sorted(named)))
-        thunk = compile_node(tree)
+        type_name = check(modern, tuple(sorted(named)), WORKFLOW)
+        thunk = compile_node(tree, WORKFLOW)
     except CelSyntaxError as error:
         offset = original_offset(moved, offset_of(modern, error.line, error.column))
         raise ExpressionSyntaxError(error.message, *place_of(source, offset), source) from error
@@ -270,9 +273,9 @@ def _compile_cel(source: str) -> _Found:
         except KeyError as error:
             raise ExpressionError(f"{error.args[0]!r} has no value here", shown) from None
         try:
-            value = thunk(Frame(names))
+            value = thunk(Frame(names, Meter(BUDGET, ADVICE)))
             return value if value is True or value is False else json_of(value)
-        except (EvaluationError, BudgetError) as error:
+        except EvaluationError as error:
             raise ExpressionError(str(error), shown) from None
         except RecursionError:
             raise ExpressionError("the data are nested too deeply", shown) from None
@@ -340,7 +343,7 @@ class _References:
 
     @staticmethod
     def _is_type(name: str) -> bool:
-        from kastra_plugin_workflow.cel_values import TYPE_NAMES
+        from kastra_core.cel.evaluation import TYPE_NAMES
 
         return name in TYPE_NAMES
 

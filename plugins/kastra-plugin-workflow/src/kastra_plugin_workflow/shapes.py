@@ -11,8 +11,8 @@ from typing import Any
 
 import attrs
 
+from kastra_core.cel.hints import SIZE_FIELDS, suggestion
 from kastra_core.errors import shortened
-from kastra_plugin_workflow.hints import SIZE_FIELDS, suggestion
 
 __all__ = ["NOTHING", "ExcludedError", "Shape", "of_types", "word_of_types"]
 

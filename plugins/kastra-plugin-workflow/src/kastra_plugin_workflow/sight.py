@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kastra_core.cel.hints import suggestion
 from kastra_core.errors import Problem, nearest, shortened
 from kastra_plugin_workflow.expressions import Path, path_text
 from kastra_plugin_workflow.flow import Flow
-from kastra_plugin_workflow.hints import suggestion
 from kastra_plugin_workflow.outline import Block, Outline, Site
 from kastra_plugin_workflow.uses import Use, Uses
 

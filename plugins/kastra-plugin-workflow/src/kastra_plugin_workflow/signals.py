@@ -9,8 +9,8 @@ from typing import Any
 import orjson
 
 from kastra_core.api.meta import JsonValue, Resource
+from kastra_core.cel.hints import suggestion
 from kastra_core.errors import Problem, shortened
-from kastra_plugin_workflow.hints import suggestion
 from kastra_plugin_workflow.values import place_text
 
 __all__ = [

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
 import attrs
 
 from kastra_core.api.limits import LimitsSpec, ScalingSpec
+from kastra_core.api.meta import JsonObject
 from kastra_core.durations import Duration
-from kastra_core.serde import FieldError, converter, structure, structure_object, type_word
+from kastra_core.serde import FieldError, converter, register_schema, structure, structure_object, type_word
 
 __all__ = [
     "BODIES",
@@ -378,6 +379,14 @@ class WorkflowSpec:
 # --------------------------------------------------------------------------------------------- short forms
 
 
+_OF_TYPE = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    list: {"type": "array"},
+}
+
+
 def _short(cls: Any, forms: Mapping[type, str], words: str) -> None:
     """Let a value of one of these types stand for an object with that one field."""
 
@@ -389,7 +398,11 @@ def _short(cls: Any, forms: Mapping[type, str], words: str) -> None:
                 return structure_object({field: value}, cls)
         raise FieldError(f"expected {words}, found {type_word(value)}")
 
+    def schema(own: JsonObject, schema_of: Callable[[Any], JsonObject]) -> JsonObject:
+        return {"anyOf": [*({**own["properties"][field], **_OF_TYPE[kind]} for kind, field in forms.items()), own]}
+
     converter().register_structure_hook(cls, read)
+    register_schema(cls, schema)
 
 
 def _read_branch(value: Any, _: Any) -> Branch:
@@ -402,6 +415,7 @@ def _read_branch(value: Any, _: Any) -> Branch:
 for _class in (CaseSpec, DefaultSpec, Branch, BranchSpec, ForeachSpec, LoopSpec, OnFailureSpec, StepSpec):
     attrs.resolve_types(_class)
 converter().register_structure_hook(Branch, _read_branch)
+register_schema(Branch, lambda own, schema_of: {"anyOf": [own, schema_of(StepSpec)]})
 _short(RetrySpec, {int: "maxAttempts"}, "the number of tries or an object")
 _short(BranchSpec, {list: "cases"}, "a list of cases or an object with cases")
 _short(DefaultSpec, {str: "next"}, "the id of a step, or an object with next or steps")

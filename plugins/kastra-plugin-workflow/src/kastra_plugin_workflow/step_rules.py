@@ -6,11 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kastra_core.cel.evaluation import TYPE_NAMES
+from kastra_core.cel.hints import suggestion
 from kastra_core.durations import Duration
 from kastra_core.errors import InvalidReferenceError, Problem, shortened
 from kastra_core.serde import FieldError, type_word
-from kastra_plugin_workflow.cel_values import TYPE_NAMES
-from kastra_plugin_workflow.hints import suggestion
 from kastra_plugin_workflow.outline import Block, Outline, Site
 from kastra_plugin_workflow.spec import BODIES, END, UNSET, RetrySpec, StepSpec
 from kastra_plugin_workflow.values import USER_INPUT, instant_of, output_form

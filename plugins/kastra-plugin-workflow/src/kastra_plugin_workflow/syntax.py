@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 
+from kastra_core.cel.hints import TEXT_LITERAL
 from kastra_core.errors import UserError, shortened
 
 __all__ = [
@@ -19,7 +20,6 @@ __all__ = [
     "place_of",
     "plain_path",
     "split_text",
-    "without_texts",
 ]
 
 Path = tuple[str | int, ...]
@@ -28,21 +28,16 @@ Path = tuple[str | int, ...]
 _ROOT = re.compile(r"\s*([A-Za-z_][A-Za-z0-9_]*)")
 _MEMBER = re.compile(r"""\.([A-Za-z_][A-Za-z0-9_-]*)|\[\s*(?:"([^"\\\n]*)"|'([^'\\\n]*)'|(0|[1-9][0-9]{0,8}))\s*\]""")
 _NO_ROOTS = frozenset({"true", "false", "null", "in"})
-_RAW = r"""(?:[rR][bB]?|[bB][rR])(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"\n]*"|'[^'\n]*')"""
-_ESCAPED = r"""[bB]?(?:\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}(?:[^\\]|\\.)*?'{3}|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
-_TEXT = rf"(?<!\w)(?:{_RAW})|{_ESCAPED}"
-"""A text literal of CEL. A prefix is one only where no name ends with it."""
 _OLDER = re.compile(
-    rf"""(?P<skip>{_TEXT}|//[^\n]*)
+    rf"""(?P<skip>{TEXT_LITERAL}|//[^\n]*)
     |(?<![\w.`])(?P<root>steps?)(?P<member>\.(?P<id>[A-Za-z_]\w*(?:-\w+)*)|\[\s*(?:"[^"\\\n]*"|'[^'\\\n]*')\s*\])
      (?P<result>\.result\b(?!\s*\()|\[\s*(?:"result"|'result')\s*\])?""",
     re.VERBOSE | re.DOTALL | re.ASCII,
 )
-_LITERAL = re.compile(rf"(?P<text>{_TEXT})|//[^\n]*", re.DOTALL)
 _DOLLAR = re.compile(r"\$\{\s*([A-Za-z_][A-Za-z0-9_]*)\s*([.\[}])")
 _OBJECTS = frozenset({"workflow", "steps", "step", "data", "state", "error"})
 """Names that are followed by a field; ``${data}`` alone is somebody else's."""
-_SCAN = re.compile(rf"""(?P<text>{_TEXT})|(?P<quote>["'])|(?P<comment>//)|\}}\}}|[{{}}]""", re.DOTALL)
+_SCAN = re.compile(rf"""(?P<text>{TEXT_LITERAL})|(?P<quote>["'])|(?P<comment>//)|\}}\}}|[{{}}]""", re.DOTALL)
 
 
 class ExpressionSyntaxError(UserError):
@@ -196,11 +191,6 @@ def dollar_faults(text: str, names: Collection[str]) -> Iterator[ExpressionSynta
             at = start + len(source) + 2
     except ExpressionSyntaxError:
         return  # told by whoever reads the expressions
-
-
-def without_texts(source: str) -> str:
-    """CEL with its text literals and comments blanked out, each character by a space."""
-    return _LITERAL.sub(lambda found: " " * len(found[0]), source)
 
 
 def end_of_expression(text: str, start: int) -> int:

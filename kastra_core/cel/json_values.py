@@ -1,4 +1,4 @@
-"""CEL's operators and functions on JSON as it is, and the words for what goes wrong.
+"""CEL's operators and functions on JSON as it is.
 
 Two things are other than in CEL, because JSON has one kind of number: integers and doubles mix in arithmetic (the
 result is a double), and a division of doubles by zero is an error as that of integers is. An integer may have any
@@ -12,165 +12,28 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
-from kastra_core.errors import shortened
-from kastra_plugin_workflow.hints import SIZE_FIELDS, suggestion
+from kastra_core.cel.values import (
+    INT_MAX,
+    INT_MIN,
+    MOST_TEXT,
+    BudgetError,
+    EvaluationError,
+    Frame,
+    Type,
+    equal,
+    word_of,
+)
+from kastra_core.cel.words import Words, missing
 
-__all__ = [
-    "BINARY",
-    "TYPE_NAMES",
-    "UNARY",
-    "BudgetError",
-    "EvaluationError",
-    "Frame",
-    "Type",
-    "by_library",
-    "index_of",
-    "json_of",
-    "key_of",
-    "missing",
-    "whole_number",
-    "word_of",
-]
+__all__ = ["BINARY", "UNARY", "by_library", "index_of", "json_of", "key_of", "text_of", "whole_number"]
 
-_BUDGET = 5_000_000
-"""Operations of one evaluation; each takes 0.1 to 1 us."""
-_MOST_TEXT = 32 * 1024 * 1024
-"""Characters of a text that an expression makes."""
 _MOST_RESULT = 64 * 1024 * 1024
 """Bytes, about, of a result; a value that it holds several times counts each time."""
-_SHOWN_NAMES = 10
-_INT_MIN, _INT_MAX = -(2**63), 2**63 - 1
-
-TYPE_NAMES = frozenset({"int", "uint", "double", "bool", "string", "bytes", "list", "map", "null_type", "type"})
-"""Names that stand for types where no variable has them."""
-
-
-class EvaluationError(Exception):
-    """An expression has no value; the message says why."""
-
-
-class BudgetError(EvaluationError):
-    """It takes too long, or gets too big: `||` does not hide it."""
-
-
-class Type:
-    """A type as a value: ``type(x) == int``."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-
-class Frame:
-    """What one evaluation knows: variables, and how much it may still do."""
-
-    __slots__ = ("left", "names")
-
-    def __init__(self, names: dict[str, Any]) -> None:
-        self.names = names
-        self.left = _BUDGET
-
-    def charge(self, count: int) -> None:
-        self.left -= count
-        if self.left < 0:
-            raise BudgetError("it takes too many steps; do a part of it in a tool, or loop over the items with foreach")
-
-
-# ------------------------------------------------------------------------------------------------ words
-
-
-def word_of(value: Any) -> str:
-    """What a reader calls the type of a value: ``text``, ``a list of 3 items``."""
-    if value is None:
-        return "null"
-    if value is True or value is False:
-        return "a boolean"
-    if isinstance(value, int):
-        return "an integer"
-    if isinstance(value, float):
-        return "a number"
-    if isinstance(value, str):
-        return "a text"
-    if isinstance(value, Mapping):
-        return "an object"
-    if isinstance(value, (list, tuple)):
-        return f"a list of {len(value)} item{'' if len(value) == 1 else 's'}"
-    if isinstance(value, datetime):
-        return "a timestamp"
-    if isinstance(value, timedelta):
-        return "a duration"
-    return "a type" if isinstance(value, Type) else "bytes"
-
-
-def missing(where: str, value: Any, part: str | int) -> EvaluationError:
-    """The error for ``part`` that ``value``, written ``where``, does not have."""
-    if isinstance(value, Mapping) and isinstance(part, str):
-        if where == "steps":
-            return _not_run(value, part)
-        if where == "data":
-            have = f"; published are: {_names(value)}" if value else "; nothing is published yet"
-            return EvaluationError(f"no step has published {shortened(part, 80)!r} so far{_near(part, value)}{have}")
-        have = f"it has: {_names(value)}" if value else "it is empty"
-        return EvaluationError(f"{where} has no field {shortened(part, 80)!r}{_near(part, value)}; {have}")
-    if isinstance(value, (list, tuple)):
-        if isinstance(part, int):
-            return EvaluationError(f"{where} is {word_of(value)}, it has no [{part}]")
-        hint = f"size({where}) says how many" if part in SIZE_FIELDS else f"an item is {where}[0]"
-        return EvaluationError(f"{where} is {word_of(value)}, it has no field {shortened(part, 80)!r}; {hint}")
-    what = f"[{part}]" if isinstance(part, int) else f"field {shortened(part, 80)!r}"
-    hint = f"; size({where}) is its length" if isinstance(value, str) and part in SIZE_FIELDS else ""
-    return EvaluationError(f"{where} is {word_of(value)}, it has no {what}{hint}")
-
-
-def _not_run(value: Mapping[str, Any], part: str) -> EvaluationError:
-    have = f"; carried out are: {_names(value)}" if value else "; no step has been so far"
-    return EvaluationError(
-        f"step {shortened(part, 80)!r} has not been carried out in sight of here{_near(part, value)}{have}"
-    )
-
-
-def _near(part: str, value: Mapping[str, Any]) -> str:
-    hint = suggestion(part, [str(name) for name in list(value)[:200]])
-    return f"; {hint}" if hint else ""
-
-
-def _names(value: Mapping[str, Any]) -> str:
-    names = [shortened(str(name), 60) for name in list(value)[:_SHOWN_NAMES]]
-    return ", ".join(names) + (f" and {len(value) - len(names)} more" if len(value) > len(names) else "")
-
-
-# ------------------------------------------------------------------------------------------------ values
 
 
 def _is_number(value: Any) -> bool:
     kind = type(value)
     return kind is int or kind is float
-
-
-def _equal(frame: Frame, a: Any, b: Any) -> bool:
-    """CEL's equality: of numbers by value, of all else only within one type."""
-    if isinstance(a, str) or isinstance(b, str):
-        if not (isinstance(a, str) and isinstance(b, str)):
-            return False
-        if len(a) == len(b):
-            frame.charge(len(a) >> 8)
-        return a == b
-    if _is_number(a) and _is_number(b):
-        return bool(a == b)
-    if isinstance(a, (list, tuple)):
-        if not isinstance(b, (list, tuple)) or len(a) != len(b):
-            return False
-        frame.charge(len(a))
-        return all(_equal(frame, x, y) for x, y in zip(a, b, strict=True))
-    if isinstance(a, Mapping):
-        if not isinstance(b, Mapping) or len(a) != len(b):
-            return False
-        frame.charge(len(a))
-        return all(key in b and _equal(frame, value, b[key]) for key, value in a.items())
-    if isinstance(a, Type) or isinstance(b, Type):
-        return isinstance(a, Type) and isinstance(b, Type) and a.name == b.name
-    return type(a) is type(b) and bool(a == b)
 
 
 def json_of(value: Any) -> Any:
@@ -208,7 +71,7 @@ def _json(value: Any, left: list[int]) -> Any:
             out[key] = _json(item, left)
         return out
     else:
-        return _text_of(value)
+        return text_of(value)
     _within(left)
     return value
 
@@ -218,7 +81,8 @@ def _within(left: list[int]) -> None:
         raise BudgetError(f"the result has more than {_MOST_RESULT >> 20} MiB")
 
 
-def _text_of(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """The JSON text of a timestamp, a duration or bytes."""
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
@@ -252,7 +116,7 @@ def by_library(shape: str, values: tuple[Any, ...]) -> Any:
             raise EvaluationError(f"{_readable_shape(shape)} does not take a text with a NUL character")
         if isinstance(value, (datetime, timedelta)):
             name = f"{'timestamp' if isinstance(value, datetime) else 'duration'}({name})"
-            value = _text_of(value)
+            value = text_of(value)
         names.append(name)
         data[f"a{index}"] = value
     from cel_expr_python import cel
@@ -292,7 +156,12 @@ def _compiled(source: str, count: int) -> Any:
 
 
 def whole_number(value: int) -> int:
-    if _INT_MIN <= value <= _INT_MAX:
+    """Return ``value``.
+
+    Raises:
+        EvaluationError: it has more than 64 bits.
+    """
+    if INT_MIN <= value <= INT_MAX:
         return value
     raise EvaluationError("integer overflow: the result has more than 64 bits")
 
@@ -313,8 +182,8 @@ def _add(frame: Frame, a: Any, b: Any) -> Any:
         return whole_number(a + b)
     if isinstance(a, str) and isinstance(b, str):
         size = len(a) + len(b)
-        if size > _MOST_TEXT:
-            raise BudgetError(f"it makes a text of more than {_MOST_TEXT >> 20} million characters")
+        if size > MOST_TEXT:
+            raise BudgetError(f"it makes a text of more than {MOST_TEXT >> 20} million characters")
         frame.charge(size >> 6)
         return a + b
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
@@ -384,7 +253,7 @@ def _compare(operator: str, a: Any, b: Any) -> bool:
 def _in(frame: Frame, a: Any, b: Any) -> bool:
     if isinstance(b, (list, tuple)):
         frame.charge(len(b))
-        return any(_equal(frame, a, item) for item in b)
+        return any(equal(frame, a, item) for item in b)
     if isinstance(b, Mapping):
         return key_of(a) in b
     hint = "; text.contains(part) looks into a text" if isinstance(b, str) else ""
@@ -404,24 +273,33 @@ def key_of(value: Any) -> Any:
     raise EvaluationError(f"{word_of(value)} is no key of an object")
 
 
-def index_of(where: str, value: Any, key: Any) -> Any:
+def index_of(where: str, value: Any, key: Any, words: Words | None = None) -> Any:
+    """``value[key]``; ``where`` is how the value is written, ``words`` those of a dialect for what is missing.
+
+    Raises:
+        EvaluationError
+    """
     if isinstance(value, (list, tuple)):
         if type(key) is float and key.is_integer():
             key = int(key)
         if type(key) is not int:
             if isinstance(key, str):
-                raise missing(where, value, key)
+                raise missing(where, value, key, words)
             raise EvaluationError(f"{where} is {word_of(value)}; an index is an integer, not {word_of(key)}")
         if 0 <= key < len(value):
             return value[key]
-        raise missing(where, value, key)
+        raise missing(where, value, key, words)
     if isinstance(value, Mapping):
         plain = key_of(key)
         if plain in value:
             return value[plain]
-        raise missing(where, value, plain) if isinstance(plain, str) else EvaluationError(f"{where} has no key {plain}")
+        raise (
+            missing(where, value, plain, words)
+            if isinstance(plain, str)
+            else EvaluationError(f"{where} has no key {plain}")
+        )
     if isinstance(key, (str, int)) and not isinstance(key, bool):
-        raise missing(where, value, key)
+        raise missing(where, value, key, words)
     raise EvaluationError(f"{where} is {word_of(value)}; it has no items")
 
 
@@ -487,8 +365,8 @@ UNARY: dict[str, Callable[[Any], Any]] = {
 }
 BINARY: dict[str, Callable[[Frame, Any, Any], Any]] = {
     "_+_": _add,
-    "_==_": _equal,
-    "_!=_": lambda frame, a, b: not _equal(frame, a, b),
+    "_==_": equal,
+    "_!=_": lambda frame, a, b: not equal(frame, a, b),
     "@in": _in,
     "contains": _texts("contains", lambda a, b: b in a),
     "startsWith": _texts("startsWith", lambda a, b: a.startswith(b)),

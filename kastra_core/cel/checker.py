@@ -1,0 +1,486 @@
+"""The type checker: refuses expressions that cannot work, and writes into the tree what it knows of each value.
+
+Source:
+    The rules are those of cel-go (``checker/checker.go``) with the options that Kubernetes sets: literals of lists and
+    maps hold one type, numbers of different types can be compared, literal patterns, durations and timestamps are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kastra_core.cel.dialect import Dialect
+from kastra_core.cel.functions import Function, Library, Overload
+from kastra_core.cel.hints import SIZE_FIELDS, hint_for_function, hint_for_name, suggestion
+from kastra_core.cel.syntax import CelSyntaxError, Node, function_text, offsets, place_at
+from kastra_core.cel.types import (
+    BOOL,
+    BYTES,
+    DOUBLE,
+    DYN,
+    INT,
+    NULL,
+    STRING,
+    UINT,
+    CelType,
+    Member,
+    list_of,
+    map_of,
+    optional_of,
+)
+from kastra_core.cel.unification import Unifier, is_optional
+from kastra_core.cel.values import EvaluationError, Type, Uint
+from kastra_core.errors import shortened
+
+__all__ = ["Signatures", "check_tree"]
+
+_CONSTANTS: dict[type, CelType] = {
+    type(None): NULL,
+    bool: BOOL,
+    int: INT,
+    Uint: UINT,
+    float: DOUBLE,
+    str: STRING,
+    bytes: BYTES,
+}
+_TYPE_NAMES = ("bool", "bytes", "double", "int", "null_type", "string", "type", "uint")
+_MOST_NODES = 50_000
+_SHOWN = 10
+
+
+class Signatures:
+    """A library as the checker looks into it: made once for a dialect."""
+
+    def __init__(self, library: Library) -> None:
+        self.functions: Mapping[str, Function] = library
+        self.types: dict[str, CelType] = {name: CelType(name) for name in _TYPE_NAMES}
+        self.types["list"], self.types["map"] = list_of(DYN), map_of(DYN, DYN)
+        self.candidates: dict[tuple[str, bool, int], tuple[tuple[Overload, bool], ...]] = {}
+        """(name, member, count of operands) -> overloads, and whether they have type parameters."""
+        for function in library.values():
+            for overload in function.overloads:
+                key = (function.name, overload.member, len(overload.parameters))
+                generic = any(map(_is_generic, (*overload.parameters, overload.result)))
+                self.candidates[key] = (*self.candidates.get(key, ()), (overload, generic))
+                for kind in (*overload.parameters, overload.result):
+                    if "." in kind.name or kind.name == "optional_type":
+                        self.types.setdefault(kind.name, kind)
+
+
+def _is_generic(kind: CelType) -> bool:
+    return kind.is_param or any(map(_is_generic, kind.params))
+
+
+def check_tree(
+    tree: Node, info: bytes, source: str, variables: Mapping[str, CelType], signatures: Signatures, dialect: Dialect
+) -> CelType:
+    """Check ``tree`` and annotate its nodes; return the type of its value.
+
+    Fields become their names in JSON, names of types and literals of durations constants, and names with a namespace
+    whole.
+
+    Args:
+        info: what the parser knows of places.
+    Raises:
+        CelSyntaxError
+    """
+    checker = _Checker(info, source, variables, signatures, dialect)
+    checker.check(tree)
+    return checker.finish(tree)
+
+
+class _Checker:
+    def __init__(
+        self, info: bytes, source: str, variables: Mapping[str, CelType], signatures: Signatures, dialect: Dialect
+    ) -> None:
+        self._info, self._source, self._dialect = info, source, dialect
+        self._variables, self._signatures = variables, signatures
+        self._scopes: list[dict[str, CelType]] = []
+        self._types = Unifier()
+        self._nodes: list[Node] = []
+        self._literals: list[Node] = []
+        self._formatting = 0
+        self._checks: dict[str, Callable[[Node], CelType]] = {
+            "const": self._const,
+            "ident": self._ident,
+            "select": self._select,
+            "has": self._select,
+            "call": self._call,
+            "list": self._list,
+            "map": self._map,
+            "fold": self._fold,
+        }
+
+    def check(self, node: Node) -> CelType:
+        self._nodes.append(node)
+        if len(self._nodes) > _MOST_NODES:
+            raise CelSyntaxError(f"it has more than {_MOST_NODES} parts")
+        found = self._checks[node.kind](node)
+        node.type = found
+        return found
+
+    def finish(self, tree: Node) -> CelType:
+        for node in self._nodes:
+            assert node.type is not None
+            node.type = self._types.resolve(node.type, final=True)
+        for node in self._literals:
+            self._one_type(node)
+        assert tree.type is not None
+        return tree.type
+
+    def _fault(self, node: Node, message: str) -> CelSyntaxError:
+        offset = offsets(self._info).get(node.id, 0)
+        return CelSyntaxError(message, *place_at(self._source, offset))
+
+    # ------------------------------------------------------------------------------------------------ names
+
+    def _const(self, node: Node) -> CelType:
+        return _CONSTANTS[type(node.value)]
+
+    def _declared(self, name: str) -> CelType | None:
+        for scope in reversed(self._scopes):
+            if name in scope:
+                return scope[name]
+        return self._variables.get(name)
+
+    def _ident(self, node: Node) -> CelType:
+        name = node.value
+        found = self._declared(name)
+        if found is not None:
+            return found
+        if name in self._signatures.types:
+            return self._type_name(node, name)
+        known = sorted({name for name in (*self._variables, *(n for s in self._scopes for n in s)) if name[0] != "@"})
+        hint = hint_for_name(name) or suggestion(name, known)
+        hint += "" if not hint else " " if hint.endswith("?") else "; "
+        raise self._fault(node, f"there is no variable {name!r}; {hint}there are: {', '.join(known) or 'none'}")
+
+    def _type_name(self, node: Node, name: str) -> CelType:
+        node.kind, node.value, node.target = "const", Type(name), None
+        return CelType("type", (self._signatures.types[name],))
+
+    def _qualified(self, node: Node | None) -> str | None:
+        """ "a.b.c" of a node that is nothing but names, unless a macro's variable is called "a"."""
+        parts: list[str] = []
+        while node is not None and node.kind == "select":
+            parts.append(node.value)
+            node = node.target
+        if node is None or node.kind != "ident" or any(node.value in scope for scope in self._scopes):
+            return None
+        return ".".join((node.value, *reversed(parts)))
+
+    # ------------------------------------------------------------------------------------------------ members
+
+    def _select(self, node: Node) -> CelType:
+        assert node.target is not None
+        if node.kind == "select":
+            name = self._qualified(node)
+            if name is not None and name in self._signatures.types:
+                return self._type_name(node, name)
+        found, key = self._member(node, node.target, node.value)
+        node.value = key
+        return BOOL if node.kind == "has" else found
+
+    def _optional_member(self, node: Node) -> CelType:
+        operand, field = node.items
+        if field.kind != "const" or not isinstance(field.value, str):
+            raise self._fault(node, "after '.?' stands the name of a field")
+        found, key = self._member(node, operand, field.value)
+        field.value, field.type = key, STRING
+        return found if is_optional(found) else optional_of(found)
+
+    def _member(self, node: Node, target: Node, field: str) -> tuple[CelType, str]:
+        """(type of the field, its name in JSON)"""
+        whole = self._types.resolve(self.check(target))
+        kind = whole.params[0] if is_optional(whole) else whole
+        key = field
+        if kind.members is not None:
+            member = kind.members.get(field)
+            if member is None:
+                raise self._fault(node, _no_field(target, kind.members, field))
+            found, key = member.type, member.key
+        elif kind.name == "map":
+            found = kind.params[1]
+        elif kind.is_param:
+            self._types.assign(DYN, kind)
+            found = DYN
+        elif kind.name == "dyn":
+            found = DYN
+        else:
+            where = _path(target)
+            hint = ""
+            if field in SIZE_FIELDS and kind.name in ("list", "string"):
+                hint = f"; size({where}) says how many" if kind.name == "list" else f"; size({where}) is its length"
+            elif kind.name == "list":
+                hint = f"; an item is {where}[0]"
+            raise self._fault(node, f"{where} is of type {type_text(kind)} and has no field {field!r}{hint}")
+        return (optional_of(found) if is_optional(whole) else found), key
+
+    # ------------------------------------------------------------------------------------------------ calls
+
+    def _call(self, node: Node) -> CelType:
+        if node.value == "_?._":
+            return self._optional_member(node)
+        if node.target is not None:
+            name = self._qualified(node.target)
+            name = f"{name}.{node.value}" if name is not None else ""
+            if name in self._signatures.functions:
+                node.value, node.target = name, None
+        if node.value not in self._signatures.functions:
+            self._unknown_root(node)
+            raise self._fault(node, self._no_function(node))
+        if node.value == "format":
+            self._formatting += 1
+        arguments = [self.check(item) for item in node.items]
+        if node.value == "format":
+            self._formatting -= 1
+        if node.target is not None:
+            arguments.insert(0, self.check(node.target))
+        found = self._resolve(node, arguments)
+        self._look_at_constants(node)
+        return found
+
+    def _unknown_root(self, node: Node) -> None:
+        """A call such as ``math.abs(x)`` is of an unknown function, not of a variable ``math``."""
+        name = self._qualified(node.target) if node.target is not None else None
+        if name is not None and self._declared(name.partition(".")[0]) is None:
+            node.value, node.target = f"{name}.{node.value}", None
+            raise self._fault(node, self._no_function(node))
+
+    def _no_function(self, node: Node) -> str:
+        name = node.value
+        known = [known for known in self._signatures.functions if known[0].isalpha() and "@" not in known]
+        hint = hint_for_function(name) or (f"; {near}" if (near := suggestion(name, known)) else "")
+        return f"there is no function {shortened(name, 80)!r}{hint or self._dialect.function_hint}"
+
+    def _resolve(self, node: Node, arguments: list[CelType]) -> CelType:
+        """The type that the call has; of several overloads that fit, dyn unless they agree."""
+        types, result = self._types, None
+        fitting: list[Overload] = []
+        for overload, generic in self._signatures.candidates.get(
+            (node.value, node.target is not None, len(arguments)), ()
+        ):
+            parameters, out = overload.parameters, overload.result
+            if generic:
+                fresh: dict[str, CelType] = {}
+                parameters = tuple(self._instance(kind, fresh) for kind in parameters)
+                out = self._instance(out, fresh)
+            if not types.assign_all(arguments, parameters):
+                continue
+            fitting.append(overload)
+            out = types.resolve(out)
+            if result is None:
+                result = out
+            elif result.name != "dyn" and out != result:
+                result = DYN
+        if result is None:
+            raise self._fault(node, self._no_overload(node, [types.resolve(kind, final=True) for kind in arguments]))
+        node.overloads = tuple(fitting)
+        return result
+
+    def _instance(self, kind: CelType, fresh: dict[str, CelType]) -> CelType:
+        if kind.is_param:
+            if kind.name not in fresh:
+                fresh[kind.name] = self._types.fresh()
+            return fresh[kind.name]
+        if not kind.params:
+            return kind
+        return CelType(kind.name, tuple(self._instance(inner, fresh) for inner in kind.params))
+
+    def _no_overload(self, node: Node, given: list[CelType]) -> str:
+        name, member = node.value, node.target is not None
+        shown = " and ".join(map(type_text, given))
+        function = self._signatures.functions[name]
+        if any(item.kind == "ident" and item.value[0] == "@" for item in node.items):
+            body = given[0] if name == "_?_:_" else given[-1]
+            return f"the condition of a macro must be a bool, not {type_text(body)}"
+        if name == "_?_:_":
+            if given[0].name not in ("bool", "dyn"):
+                return f"'? :' needs a bool before the '?', not {type_text(given[0])}"
+            first, second = map(type_text, given[1:])
+            return f"'? :' needs values of one type, not {first} and {second}; dyn(x) hides a type"
+        if not (name[0].isalpha() or name == "_[_]"):
+            return f"{function_text(name)} does not take {shown}{_operator_hint(name, given)}"
+        if name == "_[_]":
+            return f"'[]' does not take {shown}; a list takes an int, a map its key"
+        forms = list(dict.fromkeys(_form(name, overload) for overload in function.overloads))
+        many = f" and {len(forms) - _SHOWN} more" if len(forms) > _SHOWN else ""
+        called = _written(name, member, [type_text(kind) for kind in given])
+        return f"there is no {called}; there is {', '.join(forms[:_SHOWN])}{many}"
+
+    def _look_at_constants(self, node: Node) -> None:
+        last = node.items[-1] if node.items else None
+        if last is None or last.kind != "const" or not isinstance(last.value, str):
+            return
+        from kastra_core.cel.standard import read_literal
+
+        try:
+            value = read_literal(node.value, last.value)
+        except EvaluationError as error:
+            raise self._fault(last, str(error)) from None
+        if value is not None:
+            node.kind, node.value, node.items, node.overloads = "const", value, (), ()
+
+    # ------------------------------------------------------------------------------------------------ literals
+
+    def _joined(self, node: Node, before: CelType | None, found: CelType, what: str) -> CelType:
+        if before is None:
+            return found
+        joined = self._types.join(before, found)
+        if joined is None:
+            raise self._fault(node, self._mixed(what, before, found))
+        return joined
+
+    def _mixed(self, what: str, before: CelType, found: CelType) -> str:
+        first, second = (type_text(self._types.resolve(kind, final=True)) for kind in (before, found))
+        return f"{what} are of one type: this is {second}, before it is {first}; dyn(x) hides a type"
+
+    def _unwrapped(self, node: Node, found: CelType) -> CelType:
+        kind = self._types.resolve(found)
+        if is_optional(kind):
+            return kind.params[0]
+        if kind.name != "dyn":
+            raise self._fault(node, f"after '?' stands an optional value, such as a.?b, not {type_text(kind)}")
+        return kind
+
+    def _list(self, node: Node) -> CelType:
+        found: CelType | None = None
+        for index, item in enumerate(node.items):
+            kind = self.check(item)
+            if index in node.optional:
+                kind = self._unwrapped(item, kind)
+            found = self._joined(item, found, kind, "items of a list")
+        if len(node.items) > 1 and not self._formatting:
+            self._literals.append(node)
+        return list_of(found or self._types.fresh())
+
+    def _map(self, node: Node) -> CelType:
+        keys: CelType | None = None
+        values: CelType | None = None
+        for index, (key, value) in enumerate(node.items):
+            keys = self._joined(key, keys, self.check(key), "keys of a map")
+            kind = self.check(value)
+            if index in node.optional:
+                kind = self._unwrapped(value, kind)
+            values = self._joined(value, values, kind, "values of a map")
+        if len(node.items) > 1 and not self._formatting:
+            self._literals.append(node)
+        return map_of(keys or self._types.fresh(), values or self._types.fresh())
+
+    def _one_type(self, node: Node) -> None:
+        """Kubernetes is stricter with literals than the checker: dyn and int are two types."""
+        rows = (
+            [("items of a list", node.items)]
+            if node.kind == "list"
+            else [
+                ("keys of a map", tuple(key for key, _ in node.items)),
+                ("values of a map", tuple(value for _, value in node.items)),
+            ]
+        )
+        for what, items in rows:
+            first: CelType | None = None
+            for index, item in enumerate(items):
+                kind = item.type
+                if index in node.optional and not what.startswith("keys"):
+                    kind = kind.params[0] if kind.params else kind
+                if first is None:
+                    first = kind
+                elif kind != first:
+                    raise self._fault(item, self._mixed(what, first, kind))
+
+    # ------------------------------------------------------------------------------------------------ folds
+
+    def _fold(self, node: Node) -> CelType:
+        source, first, going, step, result = node.items
+        kind = self._types.resolve(self.check(source))
+        accumulated = self.check(first)
+        name, accumulator, second = (*node.names, "")[:3]
+        scope: dict[str, CelType] = {accumulator: accumulated}
+        self._scopes.append(scope)
+        variables: dict[str, CelType] = {}
+        if kind.name == "list":
+            variables[name] = INT if second else kind.params[0]
+            if second:
+                variables[second] = kind.params[0]
+        elif kind.name == "map":
+            variables[name] = kind.params[0]
+            if second:
+                variables[second] = kind.params[1]
+        elif kind.name == "dyn" or kind.is_param:
+            self._types.assign(DYN, kind)
+            variables[name] = DYN
+            if second:
+                variables[second] = DYN
+        else:
+            where = _path(source)
+            hint = "; fields of an object are named one by one" if kind.members is not None else ""
+            raise self._fault(
+                source, f"{where} is of type {type_text(kind)}; a macro goes through a list or a map{hint}"
+            )
+        self._scopes.append(variables)
+        if not self._types.assign(BOOL, self.check(going)):
+            raise self._fault(going, "the condition of a macro must be a bool")
+        found = self.check(step)
+        if not self._types.assign(accumulated, found):
+            raise self._fault(step, self._wrong_step(step, found))
+        self._scopes.pop()
+        out = self._types.resolve(self.check(result))
+        self._scopes.pop()
+        return out
+
+    def _wrong_step(self, step: Node, found: CelType) -> str:
+        return f"the body of a macro is of the wrong type: {type_text(self._types.resolve(found, final=True))}"
+
+
+# ------------------------------------------------------------------------------------------------ words
+
+
+def type_text(kind: CelType) -> str:
+    """A type for people; an object is just that, its name being a path in a schema."""
+    if kind.members is not None:
+        return "object"
+    name = kind.name.removeprefix("google.protobuf.").lower() if kind.name.startswith("google.") else kind.name
+    name = {"null_type": "null", "optional_type": "optional"}.get(name, name)
+    return f"{name}({', '.join(map(type_text, kind.params))})" if kind.params else name
+
+
+def _path(node: Node) -> str:
+    from kastra_core.cel.evaluation import text_of_path
+
+    return text_of_path(node)
+
+
+def _no_field(target: Node, members: Mapping[str, Member], field: str) -> str:
+    names = [member.key for member in members.values()]
+    hint = suggestion(field, [*members, *(name for name in names if name not in members)])
+    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+    have = f"it has: {shown}" if names else "it has no fields that its schema names"
+    written = next((name for name, member in members.items() if member.key == field), None)
+    hint = f"it is written {written} in CEL" if written else hint
+    return f"no field {shortened(field, 80)!r} in {_path(target)}; {hint}{'; ' if hint else ''}{have}"
+
+
+def _operator_hint(name: str, given: list[CelType]) -> str:
+    names = {kind.name for kind in given}
+    if len(names) == 2 and names <= {"int", "uint", "double"}:
+        return f"; convert one of them: {' or '.join(f'{kind}(x)' for kind in sorted(names))}"
+    if name == "_+_" and "string" in names:
+        return "; string(x) makes a text of a number"
+    if name in ("_==_", "_!=_") and "null_type" in names:
+        return "; has(x.y) asks whether a field is there"
+    if name in ("_==_", "_!=_"):
+        return "; they are never equal"
+    if name == "@in" and given[-1].name == "string":
+        return "; text.contains(part) looks into a text"
+    return ""
+
+
+def _form(name: str, overload: Overload) -> str:
+    return _written(name, overload.member, [type_text(kind) for kind in overload.parameters])
+
+
+def _written(name: str, member: bool, kinds: list[Any]) -> str:
+    if member:
+        return f"{kinds[0]}.{name}({', '.join(kinds[1:])})"
+    return f"{name}({', '.join(kinds)})"

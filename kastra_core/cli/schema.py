@@ -1,0 +1,121 @@
+"""``kastra schema``: JSON schemas of the kinds for editors, and the kinds as CustomResourceDefinitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from kastra_core.cli.common import KubectlCommand, current, emit
+from kastra_core.cli.completion import complete_kinds
+from kastra_core.errors import UserError
+
+if TYPE_CHECKING:
+    from kastra_core.api.kind import ResourceKind
+    from kastra_core.api.registry import KindRegistry
+
+__all__ = ["BUNDLE", "command"]
+
+BUNDLE = "kastra.json"
+"""File with the schema of all kinds that are exported."""
+
+
+@click.group()
+def command() -> None:
+    """Export the schemas of kinds."""
+
+
+@command.command(cls=KubectlCommand)
+@click.argument("kinds", nargs=-1, metavar="[KIND...]", shell_complete=complete_kinds)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonschema", "crd"]),
+    default="jsonschema",
+    show_default=True,
+    help="JSON schema for editors, or CustomResourceDefinitions for Kubernetes and kastra apply.",
+)
+@click.option("--all", "everything", is_flag=True, help="Every kind that a manifest may be of.")
+@click.option(
+    "-o",
+    "--output",
+    "directory",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help=f"Write a file per kind here, and with JSON schema {BUNDLE} for all of them; made when it is not there.",
+)
+def export(kinds: tuple[str, ...], form: str, everything: bool, directory: Path | None) -> None:
+    """Write the schema of kinds, also of those that definitions in the store make.
+
+    One kind goes to standard output as it is. Several go as one JSON schema that tells manifests by their apiVersion
+    and kind, or as one YAML document for each definition; with -o DIR each has a file of its own.
+
+    \b
+    kastra schema export --all -o schemas
+    # yaml-language-server: $schema=schemas/kastra.json
+    """
+    state = current()
+    if bool(kinds) == everything:
+        raise UserError("name kinds, or give --all" + (", not both" if kinds else "; `kastra explain` lists the kinds"))
+    registry = state.registry()
+    chosen = _all(registry, form) if everything else _named(registry, kinds)
+    if directory is None:
+        emit(_text(chosen, form))
+        return
+    files = _files(chosen, form)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (directory / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{error.filename or directory} cannot be written: {error.strerror}") from error
+    emit("\n".join(str(directory / name) for name in files))
+
+
+def _named(registry: KindRegistry, words: Sequence[str]) -> list[ResourceKind]:
+    found: dict[tuple[str, str], ResourceKind] = {}
+    for word in (part.strip() for words_ in words for part in words_.split(",")):
+        kinds = [] if registry.lookup(word) else registry.in_category(word.lower())
+        for kind in kinds or [registry.resolve(word)]:
+            found.setdefault(kind.group_kind, kind)
+    return list(found.values())
+
+
+def _all(registry: KindRegistry, form: str) -> list[ResourceKind]:
+    kinds = [kind for kind in registry if not kind.ephemeral]
+    # Nobody can define a kind without group, nor the kind of the definitions.
+    return [kind for kind in kinds if form == "jsonschema" or (kind.group and kind.defines is None)]
+
+
+def _text(kinds: Sequence[ResourceKind], form: str) -> str:
+    from kastra_core.schemas import bundle, crd_of, json_schema
+
+    if form == "crd":
+        from kastra_core.manifests import dump
+
+        return dump([crd_of(kind) for kind in kinds])
+    return _json(json_schema(kinds[0]) if len(kinds) == 1 else bundle(kinds))
+
+
+def _files(kinds: Sequence[ResourceKind], form: str) -> dict[str, str]:
+    """Name of a file to what belongs in it."""
+    from kastra_core.schemas import bundle, crd_of, json_schema
+
+    if form == "crd":
+        from kastra_core.manifests import dump
+
+        return {f"{kind.qualified_plural}.yaml": dump([crd_of(kind)]) for kind in kinds}
+    out: dict[str, str] = {}
+    for kind in kinds:
+        out[f"{kind.qualified_plural}.json"] = _json(json_schema(kind))
+        for version in kind.structures:
+            out[f"{kind.qualified_plural}_{version}.json"] = _json(json_schema(kind, version=version))
+    return {**out, BUNDLE: _json(bundle(kinds))}
+
+
+def _json(data: Any) -> str:
+    import orjson
+
+    return orjson.dumps(data, option=orjson.OPT_INDENT_2).decode() + "\n"
