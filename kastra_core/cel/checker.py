@@ -12,6 +12,7 @@ from typing import Any
 
 from kastra_core.cel.dialect import Dialect
 from kastra_core.cel.functions import Function, Library, Overload
+from kastra_core.cel.literals import format_fault, mixed_fault
 from kastra_core.cel.hints import SIZE_FIELDS, hint_for_function, hint_for_name, suggestion
 from kastra_core.cel.syntax import CelSyntaxError, Node, function_text, offsets, place_at
 from kastra_core.cel.types import (
@@ -125,7 +126,9 @@ class _Checker:
             assert node.type is not None
             node.type = self._types.resolve(node.type, final=True)
         for node in self._literals:
-            self._one_type(node)
+            fault = (format_fault if node.kind == "call" else mixed_fault)(node, type_text)
+            if fault is not None:
+                raise self._fault(*fault)
         assert tree.type is not None
         return tree.type
 
@@ -235,6 +238,7 @@ class _Checker:
         arguments = [self.check(item) for item in node.items]
         if node.value == "format":
             self._formatting -= 1
+            self._literals.append(node)
         if node.target is not None:
             arguments.insert(0, self.check(node.target))
         found = self._resolve(node, arguments)
@@ -324,17 +328,8 @@ class _Checker:
 
     # ------------------------------------------------------------------------------------------------ literals
 
-    def _joined(self, node: Node, before: CelType | None, found: CelType, what: str) -> CelType:
-        if before is None:
-            return found
-        joined = self._types.join(before, found)
-        if joined is None:
-            raise self._fault(node, self._mixed(what, before, found))
-        return joined
-
-    def _mixed(self, what: str, before: CelType, found: CelType) -> str:
-        first, second = (type_text(self._types.resolve(kind, final=True)) for kind in (before, found))
-        return f"{what} are of one type: this is {second}, before it is {first}; dyn(x) hides a type"
+    def _joined(self, before: CelType | None, found: CelType) -> CelType:
+        return found if before is None else self._types.join(before, found) or DYN
 
     def _unwrapped(self, node: Node, found: CelType) -> CelType:
         kind = self._types.resolve(found)
@@ -350,7 +345,7 @@ class _Checker:
             kind = self.check(item)
             if index in node.optional:
                 kind = self._unwrapped(item, kind)
-            found = self._joined(item, found, kind, "items of a list")
+            found = self._joined(found, kind)
         if len(node.items) > 1 and not self._formatting:
             self._literals.append(node)
         return list_of(found or self._types.fresh())
@@ -359,35 +354,14 @@ class _Checker:
         keys: CelType | None = None
         values: CelType | None = None
         for index, (key, value) in enumerate(node.items):
-            keys = self._joined(key, keys, self.check(key), "keys of a map")
+            keys = self._joined(keys, self.check(key))
             kind = self.check(value)
             if index in node.optional:
                 kind = self._unwrapped(value, kind)
-            values = self._joined(value, values, kind, "values of a map")
+            values = self._joined(values, kind)
         if len(node.items) > 1 and not self._formatting:
             self._literals.append(node)
         return map_of(keys or self._types.fresh(), values or self._types.fresh())
-
-    def _one_type(self, node: Node) -> None:
-        """Kubernetes is stricter with literals than the checker: dyn and int are two types."""
-        rows = (
-            [("items of a list", node.items)]
-            if node.kind == "list"
-            else [
-                ("keys of a map", tuple(key for key, _ in node.items)),
-                ("values of a map", tuple(value for _, value in node.items)),
-            ]
-        )
-        for what, items in rows:
-            first: CelType | None = None
-            for index, item in enumerate(items):
-                kind = item.type
-                if index in node.optional and not what.startswith("keys"):
-                    kind = kind.params[0] if kind.params else kind
-                if first is None:
-                    first = kind
-                elif kind != first:
-                    raise self._fault(item, self._mixed(what, first, kind))
 
     # ------------------------------------------------------------------------------------------------ folds
 

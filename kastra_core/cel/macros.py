@@ -10,7 +10,7 @@ from kastra_core.cel.syntax import FaultError, Node
 
 __all__ = ["Loop", "expanded", "loop_of"]
 
-_RESULT = "@result"
+_RESULT, _SORTED = "@result", "@sorted"
 _TWO = frozenset({"all", "exists", "existsOne", "exists_one", "transformList", "transformMap", "transformMapEntry"})
 
 
@@ -21,6 +21,8 @@ def expanded(node: Node) -> Node:
         FaultError: a variable is no simple name, or both are the same.
     """
     name, count = node.value, len(node.items)
+    if name == "sortBy" and count == 2:
+        return _sorting(node)
     if name == "existsOne" and count == 2:
         return _counting(node, node.items[1], (_variable(node, 0), _RESULT))
     if name not in _TWO or (count != 3 and not (count == 4 and name.startswith("transform"))):
@@ -87,6 +89,17 @@ def _counting(node: Node, body: Node, names: tuple[str, ...]) -> Node:
         _call(node, "_==_", _ident(node, _RESULT), Node("const", node.id, 1)),
     )
     return Node("fold", node.id, items=parts, names=names)
+
+
+def _sorting(node: Node) -> Node:
+    """``list.sortBy(item, key)``: the list, bound to a name, sorted by what the key makes of it."""
+    added = _call(node, "_+_", _ident(node, _RESULT), Node("list", node.id, items=(node.items[1],)))
+    parts = (_ident(node, _SORTED), Node("list", node.id), Node("const", node.id, True), added, _ident(node, _RESULT))
+    keys = Node("fold", node.id, items=parts, names=(_variable(node, 0), _RESULT))
+    body = Node("call", node.id, "@sortByAssociatedKeys", target=_ident(node, _SORTED), items=(keys,))
+    empty, never = Node("list", node.id), Node("const", node.id, False)
+    bound = (empty, node.target, never, _ident(node, _SORTED), body)
+    return Node("fold", node.id, items=bound, names=("#unused", _SORTED))
 
 
 # ------------------------------------------------------------------------------------------------ folds

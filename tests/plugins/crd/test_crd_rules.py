@@ -10,6 +10,7 @@ import pytest
 from kastra_core.api.meta import JsonObject
 from kastra_core.cel import Meter
 from kastra_core.errors import Problem
+from kastra_plugin_crd.rule_checks import MAX_RULES
 from kastra_plugin_crd.rule_paths import FieldPathError, field_path
 from kastra_plugin_crd.rules import MAX_PROBLEMS, OBJECT_LIMIT, Rules, rule_problems
 from kastra_plugin_crd.schema import read_schema
@@ -416,3 +417,11 @@ def test_rules_that_may_take_too_long_together_are_refused() -> None:
 def test_a_rule_at_what_has_no_schema_is_refused() -> None:
     found = checked(objects(a=ruled({"x-kubernetes-preserve-unknown-fields": True}, "true")))
     assert found == [("InternalError", "properties.a.x-kubernetes-validations")]
+
+
+def test_too_many_rules_are_refused_without_compiling_them() -> None:
+    many = ruled(INTEGER, *["self > 1"] * (MAX_RULES + 1))
+    assert checked(objects(a=many)) == [("FieldValueTooMany", "")]
+    assert checked(objects(a=INTEGER) | {"allOf": [{"properties": {"a": many}}]}) == [("FieldValueTooMany", "")]
+    long = " || ".join(["self > 12345"] * 6000)
+    assert checked(objects(a=ruled(INTEGER, *[long] * 5))) == [("FieldValueTooLong", "")]

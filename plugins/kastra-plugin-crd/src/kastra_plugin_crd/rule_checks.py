@@ -26,6 +26,10 @@ RULE_COST_LIMIT: Final = 10_000_000
 SCHEMA_COST_LIMIT: Final = 100_000_000
 """Steps that all rules of a schema may take together, likewise."""
 
+MAX_RULES: Final = 2_000
+"""Rules of one schema. Kubernetes sets no limit; the largest known definitions have about a hundred."""
+MAX_CHARACTERS: Final = 400_000
+"""Characters of all rules and computed messages of one schema; it takes a second or two to compile so many."""
 REASONS: Final = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
 _ADVICE: Final = "make the rule simpler, or set maxItems, maxProperties and maxLength where lists, maps and texts are"
 _LINE_BREAK: Final = re.compile(r"[\r\n]")
@@ -76,7 +80,7 @@ class _Check:
         self.problems: list[Problem] = []
         self._top, self._compiled = structural, compiled
         self._declarations: Declarations | None = None
-        self._cost = 0
+        self._cost = self._rules = self._characters = 0
         self._expensive: list[tuple[int, str]] = []
 
     def _add(self, message: str, path: str, reason: str, hint: str = "") -> None:
@@ -127,6 +131,7 @@ class _Check:
     def _form(self, rules: tuple[Rule, ...], structural: Structural, path: str) -> bool:
         """What can be said of rules without compiling them."""
         before = len(self.problems)
+        self._count(rules)
         for index, rule in enumerate(rules):
             at = f"{path}.x-kubernetes-validations[{index}]"
             text, message = rule.rule.strip(), rule.message.strip()
@@ -147,6 +152,13 @@ class _Check:
             if rule.field_path:
                 self._field_path(rule.field_path, structural, f"{at}.fieldPath")
         return len(self.problems) == before
+
+    def _count(self, rules: tuple[Rule, ...]) -> None:
+        """Stop to compile when there is too much of it; :meth:`total` says so."""
+        self._rules += len(rules)
+        self._characters += sum(len(rule.rule) + len(rule.message_expression) for rule in rules)
+        if self._rules > MAX_RULES or self._characters > MAX_CHARACTERS:
+            self._compiled = False
 
     def _field_path(self, text: str, structural: Structural, path: str) -> None:
         if not text.strip():
@@ -205,7 +217,13 @@ class _Check:
             self._expensive.append((cost, path))
 
     def total(self, path: str) -> None:
-        """Say whether all rules together may take too long, and which of them have the largest part in it."""
+        """Say whether there are too many rules; whether they may take too long together, and which of them do."""
+        if self._rules > MAX_RULES:
+            text = f"has {self._rules:,} rules; up to {MAX_RULES:,} are allowed"
+            self._add(text, path, "FieldValueTooMany")
+        elif self._characters > MAX_CHARACTERS:
+            text = f"its rules have {self._characters:,} characters; up to {MAX_CHARACTERS:,} are allowed"
+            self._add(text, path, "FieldValueTooLong")
         if self._cost <= SCHEMA_COST_LIMIT:
             return
         for _, at in sorted(self._expensive, key=lambda each: -each[0])[:4]:
