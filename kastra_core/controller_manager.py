@@ -191,6 +191,7 @@ class ControllerManager:
                 self._stopping.add(task)
                 task.add_done_callback(self._stopping.discard)
             informer.clear()
+            self.progressed()
 
     # ------------------------------------------------------------------------------------------ changes
 
@@ -328,11 +329,15 @@ class ControllerManager:
                 continue
             if version is not None:
                 if informer.seen < version:
-                    await self._wait(lambda i=informer, v=version: i.seen >= v)  # type: ignore[misc]
+                    await self._wait(lambda i=informer, v=version: i.seen >= v or self._is_off(i))  # type: ignore[misc]
             elif informer.cached(key) is not None:
                 # Its removal is on the way, or it is there again already.
                 before = informer.cached(key)
                 await self._wait(lambda i=informer, k=key, b=before: i.cached(k) is not b)  # type: ignore[misc]
+
+    def _is_off(self, informer: Informer) -> bool:
+        """Whether its kind has gone meanwhile: it will see nothing any more."""
+        return self.running and self._informers.get((informer.group, informer.kind)) is not informer
 
     # ------------------------------------------------------------------------------------------ one shot
 

@@ -63,6 +63,8 @@ class Decoded:
     """``resource`` with the defaults of its kind; None: there are none for it."""
     structure: Structure | None = None
     """Of the version that the manifest is in, for a kind that a schema describes."""
+    place: Callable[[Problem], Problem] | None = attrs.field(default=None, eq=False, repr=False)
+    """Gives a problem of the resource the file and line of the manifest."""
 
     def all(self) -> Iterator[tuple[Decoded, Callable[[str], str]]]:
         """This and what is inside it, to any depth: each with the function that makes its field paths those of this."""
@@ -91,7 +93,7 @@ def decode(
         manifest: parsed YAML or JSON.
         namespace: for a namespaced kind whose manifest names none.
         unknown_fields: one of ``UNKNOWN_FIELDS``.
-        place: gives a problem its file and line, for notes.
+        place: gives a problem its file and line: for notes, and for what is found out later.
     Raises:
         ValidationError: with every problem of the manifest and of those inside it; paths are from its root.
     """
@@ -170,9 +172,11 @@ def decode(
     embedded = _embedded(registry, kind, resource, problems, notes) if kind.embedded is not None else ()
     if problems:
         raise ValidationError(_labelled(problems, manifest, kind, namespace))
+    if written is not None:
+        written = written.evolve(spec=_named(resource.spec, written.spec, kind.list_map_keys, "spec"))
     if written is None or written == resource:
-        return Decoded(resource, kind, tuple(notes), embedded)
-    return Decoded(written, kind, tuple(notes), embedded, filled=resource)
+        return Decoded(resource, kind, tuple(notes), embedded, place=place)
+    return Decoded(written, kind, tuple(notes), embedded, filled=resource, place=place)
 
 
 def _by_schema(
@@ -187,13 +191,16 @@ def _by_schema(
 ) -> Decoded:
     """:func:`decode` for a kind that a schema describes; ``version``: of ``structures``, None is the kind's own."""
     structure: Structure = load(kind.structure if version is None else kind.structures[version])
-    meta, problems = _metadata(manifest.get("metadata"), kind, namespace, notes)
+    superfluous: list[Problem] = []
+    meta, problems = _metadata(manifest.get("metadata"), kind, namespace, notes, superfluous)
     if manifest.get("status"):
         notes.append("status is ignored: controllers write it")
+    count = len(problems)
     whole = _copied({key: value for key, value in manifest.items() if key != "status"}, "", problems)
-    if meta is None or problems:
+    if len(problems) > count or not isinstance(whole.get("metadata"), dict):
         raise ValidationError(_labelled(problems, manifest, kind, namespace))
-    pruned, dropped = structure.prune(whole)
+    pruned, unknown = structure.prune(whole)
+    dropped = [*superfluous, *unknown]
     filled = structure.default(pruned)
     problems.extend(structure.validate(filled))
     if unknown_fields == "strict":
@@ -206,30 +213,53 @@ def _by_schema(
     spec = pruned.get("spec")
     if not (spec is None or isinstance(spec, dict) or problems):
         problems.append(Problem(f"expected an object, found {_found(spec)}", "spec", reason="FieldValueTypeInvalid"))
-    if problems:
+    if problems or meta is None:
         raise ValidationError(_labelled(problems, manifest, kind, namespace))
     if version is not None:
         pruned, filled = (
             dict(_filled(_convert, f"it cannot be converted from {version}", one, kind, version))
             for one in (pruned, filled)
         )
+        own: Structure = load(kind.structure)
+        filled = own.default(filled)
     full = _resource(kind, meta, filled)
-    resource = _resource(kind, meta, _named(filled, pruned))
+    resource = _resource(kind, meta, _named(filled, pruned, kind.list_map_keys))
     if kind.validate is not None:
         problems.extend(load(kind.validate)(full))
     embedded = _embedded(registry, kind, full, problems, notes) if kind.embedded is not None else ()
     if problems:
         raise ValidationError(_labelled(problems, manifest, kind, namespace))
     more = None if full == resource else full
-    return Decoded(resource, kind, tuple(notes), embedded, filled=more, structure=structure)
+    return Decoded(resource, kind, tuple(notes), embedded, filled=more, structure=structure, place=place)
 
 
-def _named(filled: Any, written: Any) -> Any:
-    """``filled`` without the fields that ``written`` does not name. A list is one value, so it comes with its defaults:
-    else it would differ from what is stored of it."""
+def _named(filled: Any, written: Any, list_keys: Mapping[str, tuple[str, ...]], path: str = "") -> Any:
+    """``filled`` without the fields that ``written`` does not name.
+
+    A null that a default stands for names nothing. A list is one value, so it comes with its defaults: else it would
+    differ from what is stored of it. The items of a map list have owners of their own, and keep what names them.
+    """
     if isinstance(filled, dict) and isinstance(written, dict):
-        return {key: _named(filled[key], value) for key, value in written.items() if key in filled}
+        at = f"{path}." if path else ""
+        return {
+            key: _named(filled[key], value, list_keys, f"{at}{key}")
+            for key, value in written.items()
+            if key in filled and not (value is None and filled[key] is not None)
+        }
+    if isinstance(filled, list) and isinstance(written, list) and len(filled) == len(written):
+        keys = list_keys.get(path)
+        if keys:
+            return [_named_item(one, item, keys, list_keys, path) for one, item in zip(filled, written)]
     return filled
+
+
+def _named_item(
+    filled: Any, written: Any, keys: tuple[str, ...], list_keys: Mapping[str, tuple[str, ...]], path: str
+) -> Any:
+    named = _named(filled, written, list_keys, path)
+    if isinstance(named, dict):
+        named.update({key: filled[key] for key in keys if key in filled and key not in named})
+    return named
 
 
 def _resource(kind: ResourceKind, meta: ObjectMeta, manifest: Mapping[str, Any]) -> Resource:
@@ -433,17 +463,23 @@ def _structure(spec: JsonObject, kind: ResourceKind) -> list[Problem]:
 
 
 def _metadata(
-    data: Any, kind: ResourceKind, namespace: str, notes: list[str]
+    data: Any, kind: ResourceKind, namespace: str, notes: list[str], dropped: list[Problem] | None = None
 ) -> tuple[ObjectMeta | None, list[Problem]]:
+    """The metadata, or all that is wrong with it; ``dropped`` takes what a schema's kind passes over."""
     if not isinstance(data, dict):
-        return None, [Problem(f"expected an object with a name, found {_found(data)}", "metadata")]
+        told = f"expected an object with a name, found {_found(data)}"
+        return None, [Problem(told, "metadata", reason="FieldValueRequired")]
     problems: list[Problem] = []
+    superfluous = problems if dropped is None else dropped
     name = data.get("name")
     if not isinstance(name, str) or not name:
-        problems.append(Problem(f"expected a name, found {_found(name)}", "metadata.name"))
+        hint = "apply needs to know which one is meant" if data.get("generateName") else ""
+        told = f"expected a name, found {_found(name)}"
+        problems.append(Problem(told, "metadata.name", hint=hint, reason="FieldValueRequired"))
     elif not is_name(name):
         hint = "use lower case letters, digits, '-' and '.', at most 253, begin and end with a letter or digit"
-        problems.append(Problem(f"{name[:60]!r} is no valid name", "metadata.name", hint=hint))
+        told = f"{name[:60]!r} is no valid name"
+        problems.append(Problem(told, "metadata.name", hint=hint, reason="FieldValueInvalid"))
     space = data.get("namespace")
     if space is not None and not isinstance(space, str):
         problems.append(Problem(f"expected a string, found {_found(space)}", "metadata.namespace"))
@@ -451,11 +487,11 @@ def _metadata(
         hint = "use lower case letters, digits and '-', at most 63, begin and end with a letter or digit"
         problems.append(Problem(f"{space[:70]!r} is no valid namespace", "metadata.namespace", hint=hint))
     elif space and not kind.namespaced:
-        problems.append(Problem(f"{kind.kind} is cluster-scoped and has no namespace", "metadata.namespace"))
+        superfluous.append(Problem(f"{kind.kind} is cluster-scoped and has no namespace", "metadata.namespace"))
     for unknown in sorted(data.keys() - _KNOWN_METADATA, key=str)[:_MOST_PROBLEMS]:
         near = nearest(str(unknown), _METADATA)
         hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(_METADATA)}"
-        problems.append(Problem(f"unknown field {unknown!r}", f"metadata.{unknown}", hint=hint))
+        superfluous.append(Problem(f"unknown field {unknown!r}", f"metadata.{unknown}", hint=hint))
     ignored = sorted(data.keys() & _SERVER_SET)
     if ignored:
         notes.append(f"metadata.{', metadata.'.join(ignored)} ignored: Kastra sets it")

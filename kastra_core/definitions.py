@@ -15,10 +15,10 @@ import attrs
 
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.lazy import load
-from kastra_core.api.meta import Resource, ResourceKey
+from kastra_core.api.meta import Resource, ResourceKey, rfc3339
 from kastra_core.api.registry import KindRegistry
 from kastra_core.decoding import Decoded
-from kastra_core.errors import KastraError, Problem, UnknownKindError
+from kastra_core.errors import Problem, UnknownKindError
 from kastra_core.protocols.store import Store
 
 __all__ = ["Definitions", "KindsOfDocuments"]
@@ -28,20 +28,16 @@ _log = logging.getLogger(__name__)
 
 @attrs.frozen
 class _Definition:
-    """A stored resource with the kinds that it defines."""
+    """What is known of a stored resource, and the kinds that it defines. The resource itself is not kept."""
 
-    resource: Resource
+    key: ResourceKey
+    state: tuple[str, int, str | None]
+    """What its kinds follow from: uid, generation, whether it is being deleted."""
+    version: int
+    """resourceVersion of what was read."""
+    age: tuple[str, str]
+    """Older ones first; the same in every process."""
     kinds: tuple[ResourceKind, ...]
-
-    @property
-    def provider(self) -> str:
-        return provider_of(self.resource)
-
-    @property
-    def age(self) -> tuple[str, str]:
-        """Older ones first; the same in every process."""
-        meta = self.resource.metadata
-        return (meta.creation_timestamp, meta.uid)
 
 
 def provider_of(resource: Resource) -> str:
@@ -53,7 +49,7 @@ def kinds_of(kind: ResourceKind, resource: Resource) -> tuple[ResourceKind, ...]
     """The kinds that a resource defines; none when it cannot be read (its own controller says why)."""
     try:
         return tuple(load(kind.defines)(resource))
-    except (KastraError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except Exception as error:  # what is stored may be older than the plugin: it may stumble over anything
         _log.warning("%s defines no kind: %s", resource.key, error)
         return ()
 
@@ -69,6 +65,8 @@ class Definitions:
     def __init__(self, registry: KindRegistry, store: Store) -> None:
         self.registry, self._store = registry, store
         self._known: dict[ResourceKey, _Definition] = {}
+        self._gone: dict[ResourceKey, str] = {}
+        """Uid of the last definition of a key that is known to be gone: who read it before that comes too late."""
         self._registered: dict[tuple[str, str], tuple[ResourceKind, ResourceKey]] = {}
         self._refused: dict[ResourceKey, str] = {}
 
@@ -76,16 +74,21 @@ class Definitions:
         """Who has what a definition wants ("the plugin agent"), "" when it has its kinds."""
         return self._refused.get(key, "")
 
-    async def load(self) -> None:
-        """Read every definition that is stored. Raises: StoreError."""
+    async def load(self) -> bool:
+        """Read every definition that is stored; return whether one is new, gone or another one. Raises: StoreError."""
+        changed = False
         for kind in [kind for kind in self.registry if kind.defines is not None]:
-            stored = (await self._store.resources.list(kind.group, kind.kind)).items
-            found = {resource.key for resource in stored}
-            for key in [key for key in self._known if (key.group, key.kind) == kind.group_kind and key not in found]:
-                del self._known[key]
-            for resource in stored:
-                self._learn(kind, resource)
-        self._settle()
+            page = await self._store.resources.list(kind.group, kind.kind)
+            found = {resource.key for resource in page.items}
+            for key, known in tuple(self._known.items()):
+                # One that was learned while the list was on its way may be newer than that.
+                if (key.group, key.kind) == kind.group_kind and key not in found:
+                    changed = (known.version <= int(page.resource_version) and self._forget(key)) or changed
+            for resource in page.items:
+                changed = self._learn(kind, resource) or changed
+        if changed:
+            self._settle()
+        return changed
 
     def learn(self, resources: Iterable[Resource]) -> None:
         """Take note of resources that were written just now; those that define nothing are passed over."""
@@ -101,31 +104,45 @@ class Definitions:
         """An informer's handler: a definition came, went or is another one now."""
         if new is not None:
             self.learn([new])
-        elif old is not None and self._known.pop(old.key, None) is not None:
+        elif old is not None and self._forget(old.key):
             self._settle()
 
     def _learn(self, kind: ResourceKind, resource: Resource) -> bool:
-        before = self._known.get(resource.key)
-        if before is not None and not _differs(before.resource, resource):
+        """Take note of a state; those that are not news, or older than what is known, are passed over."""
+        key, meta = resource.key, resource.metadata
+        state, version = (meta.uid, meta.generation, meta.deletion_timestamp), int(meta.resource_version or 0)
+        before = self._known.get(key)
+        if before is not None and (before.state == state or version < before.version):
             return False
-        self._known[resource.key] = _Definition(resource, kinds_of(kind, resource))
+        if self._gone.get(key) == meta.uid != "":
+            return False
+        age = (meta.creation_timestamp, meta.uid)
+        self._known[key] = _Definition(key, state, version, age, kinds_of(kind, resource))
+        return True
+
+    def _forget(self, key: ResourceKey) -> bool:
+        known = self._known.pop(key, None)
+        if known is None:
+            return False
+        self._gone[key] = known.state[0]
         return True
 
     def _settle(self) -> None:
         """Register what is wanted now and forget the rest."""
         wanted: dict[tuple[str, str], tuple[ResourceKind, ResourceKey]] = {}
         refused: dict[ResourceKey, str] = {}
-        plurals: dict[str, str] = {}
+        names: dict[tuple[str, str], str] = {}
         for definition in sorted(self._known.values(), key=lambda one: one.age):
             for kind in definition.kinds:
-                taken = self._taken(kind) or plurals.get(kind.qualified_plural, "")
+                ours = [(kind.group, name) for name in kind.names]
+                taken = self._taken(kind) or next((names[one] for one in ours if one in names), "")
                 if kind.group_kind in wanted:
                     taken = str(wanted[kind.group_kind][1])
                 if taken:
-                    refused[definition.resource.key] = taken
+                    refused[definition.key] = taken
                     continue
-                wanted[kind.group_kind] = (kind, definition.resource.key)
-                plurals[kind.qualified_plural] = definition.provider
+                wanted[kind.group_kind] = (kind, definition.key)
+                names.update(dict.fromkeys(ours, str(definition.key)))
         self._refused = refused
         for group_kind in [gk for gk in self._registered if gk not in wanted]:
             del self._registered[group_kind]
@@ -134,24 +151,19 @@ class Definitions:
         for group_kind, (kind, key) in wanted.items():
             before = self._registered.get(group_kind)
             if before is None or before[0] is not kind:
+                for other in self.registry.clashes(kind):
+                    if other.group_kind != group_kind:  # it gives the plural up, and comes with another one below
+                        self._registered.pop(other.group_kind, None)
+                        self.registry.unregister(*other.group_kind)
                 self._registered[group_kind] = (kind, key)
                 self.registry.replace(kind, provider=str(key))
 
     def _taken(self, kind: ResourceKind) -> str:
-        """The plugin that has ``kind``, "" when no plugin does."""
-        other = self.registry.clash(kind)
-        if other is None or other.group_kind in self._registered:
-            return ""
-        return f"the plugin {self.registry.provider_of(other)}"
-
-
-def _differs(old: Resource, new: Resource) -> bool:
-    before, after = old.metadata, new.metadata
-    return (
-        before.uid != after.uid
-        or before.generation != after.generation
-        or before.deletion_timestamp != after.deletion_timestamp
-    )
+        """The plugin that has ``kind`` or one of its names, "" when no plugin does."""
+        for other in self.registry.rivals(kind):
+            if other.group_kind not in self._registered:
+                return f"the plugin {self.registry.provider_of(other)}"
+        return ""
 
 
 class KindsOfDocuments:
@@ -181,19 +193,34 @@ class KindsOfDocuments:
         resource = decoded.filled or decoded.resource
         provider = provider_of(resource)
         problems = []
-        for kind in kinds_of(decoded.kind, resource):
-            other = self.registry.clash(kind)
-            if other is not None and self.registry.provider_of(other) != provider:
+        before = [kind for kind in self.registry if self.registry.provider_of(kind) == provider]
+        for kind in before:
+            self.registry.unregister(*kind.group_kind)
+        for kind in self._kinds_with(decoded, resource, before):
+            other = next(iter(self.registry.rivals(kind)), None)
+            if other is not None:
                 holder = self.registry.provider_of(other)
                 if not holder.startswith(f"{resource.kind} "):
                     holder = f"the plugin {holder}"
                 what = f"the kind {kind.kind} of the group {kind.group}"
                 if other.group_kind != kind.group_kind:
-                    what = f"the name {kind.qualified_plural}"
+                    name = next((name for name in kind.names if name in other.names), kind.plural)
+                    what = f"the name {name}.{kind.group}"
                 hint = "choose another group or other names"
                 problems.append(Problem(f"{what} is taken by {holder}", hint=hint, reason="FieldValueInvalid"))
             else:
-                if other is not None:
-                    self.registry.unregister(*other.group_kind)
-                self.registry.replace(kind, provider=provider)
+                self.registry.register(kind, provider=provider)
         return problems
+
+    @staticmethod
+    def _kinds_with(decoded: Decoded, resource: Resource, before: Iterable[ResourceKind]) -> Iterable[ResourceKind]:
+        """The kinds that a manifest defines. One whose stored definition is being deleted stays closed: a manifest does
+        not stop the deletion, and what is made of the kind would go with it."""
+        made = kinds_of(decoded.kind, resource)
+        closed = {kind.group_kind: kind.closed for kind in before if kind.closed}
+        if not closed:
+            return made
+        ending = kinds_of(decoded.kind, resource.evolve(deletion_timestamp=rfc3339()))
+        return [
+            end if end.closed and end.closed == closed.get(end.group_kind) else kind for kind, end in zip(made, ending)
+        ]

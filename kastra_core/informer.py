@@ -174,9 +174,10 @@ class Informer:
         return task
 
     def clear(self) -> None:
-        """Empty the cache; handlers are told that everything was deleted (the kind is gone)."""
+        """Empty the cache; handlers are told that everything was deleted (the kind is gone). Nobody waits for more."""
         for key in tuple(self._cache):
             self._set(key, None)
+        self.synced.set()
 
     # ------------------------------------------------------------------------------------------ list and watch
 

@@ -144,10 +144,14 @@ class ResourceClient:
         """
         self._refuse_twins(items)
         await self._refuse_circles(items, manager, force)
-        out: MutableSequence[Applied] = []
+        # What defines kinds comes first: whatever ends this, nothing is left behind that is of no kind.
+        order = sorted(range(len(items)), key=lambda index: items[index].kind.defines is None)
+        out: dict[int, Applied] = {}
         for start in range(0, len(items), _CHUNK):
-            out.extend(await self._apply_chunk(items[start : start + _CHUNK], manager, force, dry_run, guard))
-        return out
+            chunk = order[start : start + _CHUNK]
+            done = await self._apply_chunk([items[index] for index in chunk], manager, force, dry_run, guard)
+            out.update(zip(chunk, done))
+        return [out[index] for index in range(len(items))]
 
     @staticmethod
     def _refuse_twins(items: Sequence[Decoded]) -> None:
@@ -269,11 +273,17 @@ class ResourceClient:
         new = self._merged(live, merged, manager, managed, item)
         if new is live:
             return Applied(live, "unchanged", item.notes, live)
-        self._check_update(item.kind, new, live, item.structure)
+        self._check_update(item.kind, new, live, item.structure, item.place)
         return Applied(new, "configured", item.notes, live)
 
     @staticmethod
-    def _check_update(kind: ResourceKind, new: Resource, live: Resource, structure: Structure | None = None) -> None:
+    def _check_update(
+        kind: ResourceKind,
+        new: Resource,
+        live: Resource,
+        structure: Structure | None = None,
+        place: Callable[[Problem], Problem] | None = None,
+    ) -> None:
         """Look at what a write makes of a stored resource, which no manifest has shown whole.
 
         Raises: ValidationError.
@@ -285,7 +295,8 @@ class ResourceClient:
         if kind.validate_update is not None:
             problems.extend(load(kind.validate_update)(new, live))
         if problems:
-            raise ValidationError([problem.at(resource=str(live.key)) for problem in problems])
+            told = [problem.at(resource=str(live.key)) for problem in problems]
+            raise ValidationError([place(problem) for problem in told] if place is not None else told)
 
     @staticmethod
     def _merged(
@@ -313,7 +324,10 @@ class ResourceClient:
                 OwnerReference.from_manifest(o) for (o,) in meta.get("ownerReferences", {}).values()
             ),
         )
-        new = fill(item.kind, new, item.structure)
+        if new.spec or live.spec:
+            new = fill(item.kind, new, item.structure)
+        else:  # no spec is stored as an empty one, and does not become one with defaults by another change
+            new = fill(item.kind, new, item.structure).evolve(spec={})
         after = _tree(new)
         if owners == managed and api_version == live.api_version and same_json(after, _tree(live)):
             return live  # what went came back as a default

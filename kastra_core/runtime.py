@@ -18,7 +18,7 @@ from kastra_core.api.references import Reference, parse_reference
 from kastra_core.api.registry import KindRegistry
 from kastra_core.config import Config
 from kastra_core.decoding import Decoded
-from kastra_core.errors import NotFoundError, PluginError, StoreError, UserError
+from kastra_core.errors import NotFoundError, PluginError, StoreError, UserError, ValidationError
 from kastra_core.plugins import PluginManager
 from kastra_core.protocols.store import Store
 from kastra_core.registrations import StoreRegistration
@@ -364,12 +364,13 @@ class RuntimeManager:
             )
         from kastra_core.includes import decode_manifests
 
-        await self._refresh_definitions()
-        decoded = decode_manifests(
-            self.registry,
-            source,  # type: ignore[arg-type]
-            namespace=namespace or self.config.namespace,
-            unknown_fields=unknown_fields,
+        decoded = await self._decoded(
+            lambda: decode_manifests(
+                self.registry,
+                source,  # type: ignore[arg-type]
+                namespace=namespace or self.config.namespace,
+                unknown_fields=unknown_fields,
+            )
         )
         return await self._apply(decoded, manager, force, dry_run, wait, timeout_s)
 
@@ -386,8 +387,9 @@ class RuntimeManager:
         unknown_fields: str = "warn",
     ) -> ApplyReport:
         """As :meth:`apply`, with documents that were read before."""
-        await self._refresh_definitions()
-        decoded = self.decode(documents, namespace=namespace, unknown_fields=unknown_fields)
+        decoded = await self._decoded(
+            lambda: self.decode(documents, namespace=namespace, unknown_fields=unknown_fields)
+        )
         return await self._apply(decoded, manager, force, dry_run, wait, timeout_s)
 
     async def apply_decoded(
@@ -442,10 +444,22 @@ class RuntimeManager:
         items = [attrs.evolve(item, resource=now.get(item.resource.key, item.resource)) for item in applied]
         return ApplyReport(items=items, settled=settled)
 
-    async def _refresh_definitions(self) -> None:
-        """Know what other processes have defined meanwhile; where controllers run, they tell."""
-        if not self._controllers_started and any(kind.defines is not None for kind in self.registry):
+    async def _decoded(self, decode: Callable[[], list[Decoded]]) -> list[Decoded]:
+        """What ``decode`` returns when it knows what other processes have defined meanwhile.
+
+        Where controllers run, they tell; but perhaps a moment late, so what is refused is looked at once more.
+        """
+        if not any(kind.defines is not None for kind in self.registry):
+            return decode()
+        if not self._controllers_started:
             await self.definitions.load()
+            return decode()
+        try:
+            return decode()
+        except ValidationError:
+            if not await self.definitions.load():
+                raise
+        return decode()
 
     def register_controller(self, kind: str, controller: Any) -> None:
         """Add a controller object for a kind (any spelling), beside those of the plugins."""

@@ -54,9 +54,10 @@ class KindRegistry:
             PluginConflictError: its plural is taken by another; nothing changes.
         """
         before = self._kinds.get(kind.group_kind)
-        other = self.clash(kind)
-        if other is not None and other is not before:
-            raise PluginConflictError("kind", f"{kind.kind}.{kind.group}", self._providers[other.group_kind], provider)
+        for other in self.clashes(kind):
+            if other is not before:
+                holder = self._providers[other.group_kind]
+                raise PluginConflictError("kind", f"{kind.kind}.{kind.group}", holder, provider)
         if before is not None:
             self._drop(before)
         self._add(kind, provider)
@@ -65,15 +66,28 @@ class KindRegistry:
 
     def clash(self, kind: ResourceKind) -> ResourceKind | None:
         """The registered kind that has ``kind``'s group and name, or its plural within the group; None: it may come."""
-        same = self._kinds.get(kind.group_kind)
-        if same is not None:
-            return same
-        for group_kind in self._spellings.get(kind.plural, ()):
-            other = self._kinds[group_kind]
-            if other.qualified_plural == kind.qualified_plural:
-                return other
-        alias = self._aliases.get((kind.api_version, kind.kind))
-        return self._kinds[alias] if alias is not None else None
+        return next(iter(self.clashes(kind)), None)
+
+    def clashes(self, kind: ResourceKind) -> list[ResourceKind]:
+        """All that :meth:`clash` finds: the kind of the same name first."""
+        found = [kind.group_kind] if kind.group_kind in self._kinds else []
+        found += [
+            gk
+            for gk in self._spellings.get(kind.plural, ())
+            if self._kinds[gk].qualified_plural == kind.qualified_plural
+        ]
+        found += filter(None, [self._aliases.get((kind.api_version, kind.kind))])
+        return [self._kinds[group_kind] for group_kind in dict.fromkeys(found)]
+
+    def rivals(self, kind: ResourceKind) -> list[ResourceKind]:
+        """The registered kinds that :meth:`clash` names or that have one of ``kind``'s other names (singular, short
+        names) within the group; a kind of the same name is among them."""
+        found = {clash.group_kind: clash for clash in self.clashes(kind)}
+        for name in kind.names:
+            for group_kind in self._spellings.get(name, ()):
+                if group_kind[0] == kind.group:
+                    found[group_kind] = self._kinds[group_kind]
+        return list(found.values())
 
     def _add(self, kind: ResourceKind, provider: str) -> None:
         self._kinds[kind.group_kind] = kind

@@ -12,8 +12,8 @@ from typing import Any
 
 from kastra_core.cel.dialect import Dialect
 from kastra_core.cel.functions import Function, Library, Overload
-from kastra_core.cel.literals import format_fault, mixed_fault
 from kastra_core.cel.hints import SIZE_FIELDS, hint_for_function, hint_for_name, suggestion
+from kastra_core.cel.literals import format_fault, mixed_fault
 from kastra_core.cel.syntax import CelSyntaxError, Node, function_text, offsets, place_at
 from kastra_core.cel.types import (
     BOOL,

@@ -27,6 +27,8 @@ class Unifier:
 
     def __init__(self) -> None:
         self._bound: dict[str, CelType] = {}
+        self._undo: list[tuple[str, CelType | None]] = []
+        """What the names stood for that the attempt that is under way has bound."""
         self._count = 0
 
     def fresh(self) -> CelType:
@@ -39,10 +41,14 @@ class Unifier:
         return self.assign_all((given,), (wanted,))
 
     def assign_all(self, given: Sequence[CelType], wanted: Sequence[CelType]) -> bool:
-        before = dict(self._bound) if self._bound else {}
+        self._undo.clear()
         if len(given) == len(wanted) and all(map(self._fits, given, wanted)):
             return True
-        self._bound = before
+        for name, before in reversed(self._undo):
+            if before is None:
+                del self._bound[name]
+            else:
+                self._bound[name] = before
         return False
 
     def resolve(self, kind: CelType, *, final: bool = False) -> CelType:
@@ -89,7 +95,7 @@ class Unifier:
         if known is None:
             if self._occurs(parameter, kind):
                 return False, False
-            self._bound[parameter.name] = kind
+            self._bind(parameter.name, kind)
             return True, False
         if kind == known:
             return True, True
@@ -97,8 +103,12 @@ class Unifier:
             return False, True
         general = _more_general(kind, known)
         if not self._occurs(parameter, general):
-            self._bound[parameter.name] = general
+            self._bind(parameter.name, general)
         return True, True
+
+    def _bind(self, name: str, kind: CelType) -> None:
+        self._undo.append((name, self._bound.get(name)))
+        self._bound[name] = kind
 
     def _occurs(self, parameter: CelType, kind: CelType) -> bool:
         if kind == parameter:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import Resource, ResourceKey
 from kastra_core.cli.common import (
     KubectlCommand,
@@ -21,8 +22,8 @@ from kastra_core.cli.common import (
 )
 from kastra_core.cli.failures import leaving
 from kastra_core.cli.printing import kind_name
-from kastra_core.cli.targets import Selection, Target, namespace_of, select, targets_of
-from kastra_core.errors import UserError
+from kastra_core.cli.targets import Selection, Target, namespace_of, orphaned_kinds, select, targets_of
+from kastra_core.errors import UnknownKindError, UserError
 
 if TYPE_CHECKING:
     from kastra_core.manifests import Document
@@ -82,7 +83,7 @@ def command(
     async def delete(runtime: RuntimeManager) -> None:
         where = namespace_of(runtime, namespace, all_namespaces)
         if documents:
-            targets = _named_in(runtime, documents, namespace)
+            targets = await _named_in(runtime, documents, namespace)
         else:
             targets = await targets_of(runtime, what)
             if not (selector or field_selector or everything) and any(target.name is None for target in targets):
@@ -105,8 +106,12 @@ def command(
     current().run(delete)
 
 
-def _named_in(runtime: RuntimeManager, documents: list[Document], namespace: str | None) -> list[Target]:
+async def _named_in(runtime: RuntimeManager, documents: list[Document], namespace: str | None) -> list[Target]:
     """The resources that manifests name; the rest of a manifest may be wrong, it goes anyway."""
+    from kastra_core.definitions import KindsOfDocuments
+
+    known = KindsOfDocuments(runtime.registry)
+    defines = any(known.defines(document.data) for document in documents)
     out = []
     for document in documents:
         data = document.data
@@ -114,10 +119,27 @@ def _named_in(runtime: RuntimeManager, documents: list[Document], namespace: str
         name = meta.get("name") if isinstance(meta, dict) else None
         if not isinstance(name, str) or not isinstance(data.get("kind"), str):
             raise UserError(f"{document.file}:{document.line}: kind and metadata.name are wanted to delete it")
-        kind, _ = runtime.registry.for_manifest(str(data.get("apiVersion")), data["kind"])
+        try:
+            kind = runtime.registry.for_manifest(str(data.get("apiVersion")), data["kind"])[0]
+        except UnknownKindError:
+            kind = await _gone_kind(runtime, str(data.get("apiVersion")), data["kind"], defines=defines)
         where = (meta.get("namespace") if isinstance(meta, dict) else None) or namespace or runtime.config.namespace
         out.append(Target(kind, name, where))
     return out
+
+
+async def _gone_kind(runtime: RuntimeManager, api_version: str, name: str, *, defines: bool) -> ResourceKind:
+    """A kind that nobody offers: it has left resources, or ``defines``: it went with its definition and all of them.
+
+    Raises: UnknownKindError.
+    """
+    group = api_version.rpartition("/")[0]
+    for kind in await orphaned_kinds(runtime):
+        if kind.group_kind == (group, name):
+            return kind
+    if not defines or runtime.registry.get(group, name) is not None:
+        raise UnknownKindError(name, [kind.kind for kind in runtime.registry])
+    return ResourceKind(kind=name, plural=f"{name.lower()}s", group=group)
 
 
 async def _delete_all(

@@ -53,18 +53,10 @@ def command(
     state = current()
 
     async def plan(runtime: RuntimeManager) -> list[tuple[str, Applied]]:
-        report = await runtime.apply_documents(
-            documents,
-            namespace=namespace,
-            force=force_conflicts,
-            dry_run=True,
-            wait=False,
-            unknown_fields=unknown_fields,
-        )
-        return [
-            (kind_name(runtime.registry.of_key(item.resource.key), item.resource.metadata.name), item)
-            for item in report.items
-        ]
+        decoded = runtime.decode(documents, namespace=namespace, unknown_fields=unknown_fields)
+        report = await runtime.apply_decoded(decoded, force=force_conflicts, dry_run=True, wait=False)
+        # Not the registry's kinds: some may be defined by these very documents.
+        return [(kind_name(one.kind, one.resource.metadata.name), item) for one, item in zip(decoded, report.items)]
 
     try:
         from kastra_core import manifests

@@ -19,6 +19,7 @@ from kastra_core.cli.common import (
 )
 from kastra_core.cli.printing import render_data
 from kastra_core.cli.targets import namespace_of, orphaned_kinds, select, targets_of
+from kastra_core.resources import EVERYTHING
 
 if TYPE_CHECKING:
     from kastra_core.cli.targets import Target
@@ -117,16 +118,32 @@ async def _everything(runtime: RuntimeManager) -> list[Target]:
 
 
 def _portable(resource: Resource) -> JsonObject:
-    """Owners are named by uid, which means nothing elsewhere."""
+    """Owners are named by uid, which means nothing elsewhere; finalizers of controllers are put by those elsewhere."""
     manifest = clean_manifest(resource)
-    manifest["metadata"].pop("ownerReferences", None)
+    meta = manifest["metadata"]
+    meta.pop("ownerReferences", None)
+    kept = [name for name in meta.pop("finalizers", ()) if _is_a_wish(resource, name)]
+    if kept:
+        meta["finalizers"] = kept
     return manifest
 
 
+def _is_a_wish(resource: Resource, finalizer: str) -> bool:
+    """Whether a manifest asked for a finalizer."""
+    return any(
+        managed.fields == EVERYTHING or finalizer in managed.fields.get("metadata", {}).get("finalizers", {})
+        for managed in resource.metadata.managed_fields
+    )
+
+
 def _write(directory: Path, manifests: list[JsonObject], output: str) -> None:
+    written: set[Path] = set()
     for manifest in manifests:
-        meta = manifest["metadata"]
+        meta, kind = manifest["metadata"], manifest["kind"].lower()
         folder = directory / meta.get("namespace", "")
         folder.mkdir(parents=True, exist_ok=True)
-        file = folder / f"{manifest['kind'].lower()}-{meta['name']}.{output}"
+        file = folder / f"{kind}-{meta['name']}.{output}"
+        if file in written:  # kinds of two groups may have one name
+            file = folder / f"{kind}.{manifest['apiVersion'].rpartition('/')[0]}-{meta['name']}.{output}"
+        written.add(file)
         file.write_text(render_data(manifest, output), encoding="utf-8")

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from kastra_core.api.kind import ResourceKind
-from kastra_core.api.meta import Resource
+from kastra_core.api.meta import Resource, ResourceKey
 from kastra_core.api.selectors import FieldSelector, LabelSelector
 from kastra_core.errors import NotFoundError, UnknownKindError, UserError
 
@@ -166,6 +166,12 @@ async def select(
         where = target.namespace or namespace
         if where is None and kind.namespaced:
             raise UserError(f"{target.name!r} with --all-namespaces: name its namespace with -n, or no name at all")
+        if runtime.registry.get(*kind.group_kind) is None:
+            # Whether an orphaned kind had namespaces is not known any more.
+            found_so = await runtime.client.get(ResourceKey(*kind.group_kind, "", target.name))
+            if found_so is not None:
+                resources.append(found_so)
+                continue
         try:
             resources.append(await runtime.client.require(kind.key(where or "", target.name)))
         except NotFoundError as error:

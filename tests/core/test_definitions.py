@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,7 @@ from kastra_core.includes import decode_manifests
 from kastra_core.manifests import parse
 from kastra_core.memory_store import MemoryStore
 from kastra_core.plugins import PluginManager
+from kastra_core.protocols.store import DeleteResource
 from kastra_core.registrations import ControllerRegistration
 from kastra_core.resources import ResourceClient
 
@@ -29,7 +32,10 @@ def kinds_of(resource: Resource) -> Iterable[ResourceKind]:
     if spec.get("broken"):
         raise ValueError("nobody can read this")
     closed = "its definition is being deleted" if resource.metadata.deletion_timestamp else ""
-    yield ResourceKind(kind=spec["kind"], plural=spec["plural"], group="things.example", closed=closed)
+    short = tuple(spec.get("shortNames", ()))
+    yield ResourceKind(
+        kind=spec["kind"], plural=spec["plural"], short_names=short, group="things.example", closed=closed
+    )
 
 
 SHAPE = ResourceKind(kind="Shape", plural="shapes", group="shapes.example", namespaced=False, defines=kinds_of)
@@ -129,7 +135,21 @@ def test_a_plural_is_taken_too() -> None:
     assert [kind.kind for kind in kinds if kind.plural == "same"] == ["Thing"]
 
 
-@pytest.mark.parametrize("spec", [{"kind": "Taken"}, {"kind": "Fresh", "plural": "takens"}])
+def test_a_short_name_is_taken_too() -> None:
+    kinds = registry()
+    definitions = Definitions(kinds, MemoryStore())
+    one, two = stored("a", "Thing", shortNames=["t"], at=1), stored("b", "Other", shortNames=["t"], at=2)
+    definitions.learn([one, two])
+    assert kinds.resolve("t").kind == "Thing"
+    assert definitions.refusal(two.key) == "Shape a"
+    definitions.changed(one, stored("a", "Thing", at=1, generation=2))
+    assert kinds.resolve("t").kind == "Other"
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{"kind": "Taken"}, {"kind": "Fresh", "plural": "takens"}, {"kind": "Fresh", "shortNames": ["other", "taken"]}],
+)
 def test_no_definition_takes_the_kind_of_a_plugin(spec: Mapping[str, Any]) -> None:
     kinds = registry()
     definitions = Definitions(kinds, MemoryStore())
@@ -145,6 +165,72 @@ def test_a_definition_that_cannot_be_read_hurts_no_other(caplog: pytest.LogCaptu
     definitions.learn([stored("bad", "Bad", at=1, broken=True), stored("good", "Thing", at=2)])
     assert kinds.resolve("things").kind == "Thing"
     assert "Shape bad defines no kind: nobody can read this" in caplog.text
+
+
+def test_two_definitions_may_swap_their_plurals() -> None:
+    kinds = registry()
+    definitions = Definitions(kinds, MemoryStore())
+    definitions.learn([stored("a", "Thing", plural="ones", at=1), stored("b", "Other", plural="twos", at=2)])
+    definitions.learn(
+        [
+            stored("a", "Thing", plural="twos", at=1, generation=2),
+            stored("b", "Other", plural="ones", at=2, generation=2),
+        ]
+    )
+    assert (kinds.resolve("twos").kind, kinds.resolve("ones").kind) == ("Thing", "Other")
+
+
+# ------------------------------------------------------------------------------------------ news that come late
+
+
+def version(resource: Resource, number: int) -> Resource:
+    return resource.evolve(resource_version=str(number))
+
+
+def test_a_state_that_is_older_than_what_is_known_changes_nothing() -> None:
+    kinds = registry()
+    definitions = Definitions(kinds, MemoryStore())
+    old = version(stored("a", "Thing", plural="olds", at=1), 3)
+    definitions.changed(None, version(stored("a", "Thing", plural="news", at=1, generation=2), 5))
+    definitions.learn([old])
+    assert (kinds.lookup("olds"), kinds.resolve("news").kind) == (None, "Thing")
+
+
+def test_a_definition_that_is_gone_does_not_come_back_with_old_news() -> None:
+    kinds = registry()
+    definitions = Definitions(kinds, MemoryStore())
+    one = version(stored("a", "Thing", at=1), 3)
+    definitions.learn([one])
+    definitions.changed(one, None)
+    definitions.learn([one])
+    assert kinds.lookup("things") is None
+    definitions.learn([version(stored("a", "Thing", at=2).evolve(uid="another"), 9)])
+    assert kinds.resolve("things").kind == "Thing"
+
+
+async def test_a_list_that_was_under_way_does_not_undo_what_was_learned_meanwhile() -> None:
+    kinds, store = registry(), MemoryStore()
+    definitions = Definitions(kinds, store)
+    client = ResourceClient(store, kinds)
+    first = await client.create(Resource.from_manifest(shape("first", "First")))
+    page = await store.resources.list(SHAPE.group, SHAPE.kind)
+    second = await client.create(Resource.from_manifest(shape("second", "Second")))
+
+    class Slow:
+        async def list(self, *_: Any) -> Any:
+            definitions.changed(None, second)
+            definitions.changed(first, None)
+            return page
+
+    definitions.changed(None, first)
+    definitions._store = SimpleNamespace(resources=Slow())  # type: ignore[assignment]
+    assert await definitions.load() is False
+    assert (kinds.lookup("firsts"), kinds.resolve("seconds").kind) == (None, "Second")
+    definitions._store = store
+    assert await definitions.load() is False
+    await store.commit([DeleteResource(second.key)])
+    assert await definitions.load() is True
+    assert kinds.lookup("seconds") is None
 
 
 # ------------------------------------------------------------------------------------------ one apply
@@ -177,6 +263,48 @@ def test_a_definition_may_be_applied_again_and_changed() -> None:
     (decoded,) = decode_manifests(kinds, [shape("a", "Thing", "thingies")])
     assert known.learn(decoded) == []
     assert known.registry.resolve("thingies").kind == "Thing"
+
+
+def test_a_kind_that_a_definition_does_not_define_any_more_cannot_be_used_beside_it() -> None:
+    kinds = registry()
+    Definitions(kinds, MemoryStore()).learn([stored("a", "Thing", at=1)])
+    with pytest.raises(ValidationError, match="no plugin or definition offers the kind 'Thing'"):
+        decode_manifests(kinds, [shape("a", "Other"), thing("x")])
+
+
+def test_a_definition_cannot_take_the_plural_of_another_by_a_change() -> None:
+    kinds = registry()
+    Definitions(kinds, MemoryStore()).learn([stored("a", "Thing", at=1), stored("b", "Other", at=2)])
+    with pytest.raises(ValidationError, match=r"the name others\.things\.example is taken by Shape b"):
+        decode_manifests(kinds, [shape("a", "Thing", "others")])
+
+
+def test_a_manifest_does_not_stop_the_end_of_its_definition() -> None:
+    """Else what is made of the kind would be written, and go with the definition a moment later."""
+    kinds = registry()
+    ending = stored("a", "Thing", at=1).evolve(deletion_timestamp="2024-01-02T00:00:00Z")
+    Definitions(kinds, MemoryStore()).learn([ending])
+    decode_manifests(kinds, [shape("a", "Thing")])
+    with pytest.raises(ValidationError, match="no Thing can be made now: its definition is being deleted"):
+        decode_manifests(kinds, [thing("x"), shape("a", "Thing")])
+
+
+async def test_definitions_are_written_before_what_is_of_their_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A large apply is several commits; whatever ends it, nothing is stored that is of no kind."""
+    kinds = registry()
+    client = ResourceClient(MemoryStore(), kinds)
+    items = decode_manifests(kinds, [*(thing(f"x{number}") for number in range(600)), shape("a", "Thing")])
+    commit, written = client.store.commit, []
+
+    async def seen(operations: Any) -> Any:
+        written.append([operation.resource.kind for operation in operations])
+        return await commit(operations)
+
+    monkeypatch.setattr(client.store, "commit", seen)
+    applied = await client.apply(items)
+    assert [len(chunk) for chunk in written] == [500, 101]
+    assert written[0][0] == "Shape"
+    assert [one.resource.key for one in applied] == [item.resource.key for item in items]
 
 
 # ------------------------------------------------------------------------------------------ a runtime
@@ -212,6 +340,42 @@ async def test_what_another_process_defines_is_known_here(tmp_path: Path) -> Non
         while (await here.client.require(key)).status.get("phase") != "Ready":
             await anext(events)
         assert here.get_thing("x")
+
+
+async def test_what_controllers_have_not_told_yet_is_found_in_the_store(tmp_path: Path) -> None:
+    url = f"file:{tmp_path}/k.db"
+    async with await open_runtime(url) as here:
+        informer = here.controllers.informer(*SHAPE.group_kind)
+        assert informer is not None
+        await informer.stop()
+        async with await open_runtime(url, controllers=False) as there:
+            await there.apply([shape("a", "Thing")], wait=False)
+        assert (await here.apply([thing("x")], wait=False)).items[0].outcome == "created"
+        with pytest.raises(ValidationError, match="offers the kind 'Other'"):
+            await here.apply([thing("y", "Other")], wait=False)
+
+
+async def test_nobody_waits_for_a_kind_that_has_gone(tmp_path: Path) -> None:
+    """A definition is deleted while somebody waits until what he applied has settled."""
+    async with await open_runtime(f"file:{tmp_path}/k.db") as runtime:
+        await runtime.apply([shape("a", "Thing"), thing("x")])
+        manager, key = runtime.controllers, ResourceKey("things.example", "Thing", "default", "x")
+        for broken in ("synced", "seen"):
+            informer = manager.informer("things.example", "Thing")
+            assert informer is not None
+            await informer.stop()
+            if broken == "synced":
+                informer.synced.clear()
+            else:
+                informer.seen = -1
+            waiting = asyncio.create_task(manager.settled([key], timeout_s=20))
+            await asyncio.sleep(0.02)
+            assert not waiting.done()
+            kind = runtime.registry.resolve("things")
+            runtime.registry.unregister(*kind.group_kind)
+            assert await asyncio.wait_for(waiting, 5)
+            runtime.registry.register(kind, provider="again")
+            assert await manager.settled()
 
 
 async def test_a_kind_whose_definition_is_gone_is_unknown(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Kinds that a schema describes: defaults after the merge, another look at what is merged, finalizers from the start."""
+"""Kinds that a schema describes: defaults after the merge, which is validated once more; finalizers from the start."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ Json = dict[str, Any]
 
 
 class BoxStructure:
-    """spec.size (1 when not given; never less than before), spec.colour (not with spec.image), spec.items[].count (1)."""
+    """spec.size (1 when not given; never less than before), spec.colour (not with spec.image), spec.items[].count (1),
+    spec.rows[].b (0)."""
 
     schema: Json = {"type": "object"}  # noqa: RUF012 - nobody writes it
 
@@ -34,6 +35,8 @@ class BoxStructure:
         spec.setdefault("size", 1)
         for item in spec.get("items", ()):
             item.setdefault("count", 1)
+        for row in spec.get("rows", ()):
+            row.setdefault("b", 0)
         return out
 
     def validate(self, given: Json, old: Json | None = None) -> list[Problem]:
@@ -109,12 +112,26 @@ async def test_a_field_that_is_left_out_again_goes_back_to_its_default(client: R
     assert taken.resource.spec["size"] == 7
 
 
-async def test_two_managers_with_the_same_list_are_of_one_mind_whatever_its_defaults(client: ResourceClient) -> None:
+async def test_a_default_in_an_item_of_a_map_list_belongs_to_nobody_either(client: ResourceClient) -> None:
     await apply(client, {"items": [{"name": "a"}]})
     other = await apply(client, {"items": [{"name": "a"}]}, manager="other")
     assert other.resource.spec["items"] == [{"name": "a", "count": 1}]
+    third = await apply(client, {"items": [{"name": "a", "count": 2}]}, manager="third")
+    assert third.resource.spec["items"] == [{"name": "a", "count": 2}]
+    assert (await apply(client, {"items": [{"name": "a"}]})).outcome == "unchanged"
     with pytest.raises(ConflictError):
-        await apply(client, {"items": [{"name": "a", "count": 2}]}, manager="third")
+        await apply(client, {"items": [{"name": "a", "count": 3}]})
+    assert (await apply(client, {"items": [{"name": "a"}]}, manager="third")).resource.spec["items"] == [
+        {"name": "a", "count": 1}
+    ]
+
+
+async def test_two_managers_with_the_same_list_are_of_one_mind_whatever_its_defaults(client: ResourceClient) -> None:
+    await apply(client, {"rows": [{"a": 1}]})
+    other = await apply(client, {"rows": [{"a": 1}]}, manager="other")
+    assert other.resource.spec["rows"] == [{"a": 1, "b": 0}]
+    with pytest.raises(ConflictError):
+        await apply(client, {"rows": [{"a": 1, "b": 1}]}, manager="third")
 
 
 async def test_what_a_merge_makes_is_validated_whole_and_nothing_is_written(client: ResourceClient) -> None:

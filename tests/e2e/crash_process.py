@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -237,7 +237,10 @@ async def work(job: dict[str, Any], world: World) -> None:
         await runtime.aclose()
 
 
-def _child(job: dict[str, Any], world: World) -> None:
+Work = Callable[[dict[str, Any], World], Awaitable[None]]
+
+
+def _child(job: dict[str, Any], world: World, work: Work) -> None:
     code = 1
     try:
         os.environ["KASTRA_CRASH_LOG"] = job["log"]
@@ -253,6 +256,6 @@ def _child(job: dict[str, Any], world: World) -> None:
         os._exit(code)
 
 
-def serve_world(world: World) -> None:
-    """Do jobs in a world until stdin ends."""
-    serve(lambda job: _child(job, world), world.imports)
+def serve_world(world: World, work: Work = work) -> None:
+    """Do jobs in a world until stdin ends; ``work`` does one."""
+    serve(lambda job: _child(job, world, work), world.imports)

@@ -9,7 +9,6 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import threading
 import tomllib
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -32,6 +31,7 @@ from kastra_core.decoding import decode
 from kastra_core.manifests import read_sources
 from kastra_core.runtime import registry_of
 from kastra_core.testing.controller import ControllerConformance, MiniRuntime
+from kastra_core.testing.plugin import PluginConformance
 
 EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "datasource"
 KIND = ResourceKind(kind="DataSource", plural="datasources", version="v1")
@@ -43,7 +43,13 @@ TABLES = "CREATE TABLE orders (customer TEXT, cents INTEGER); INSERT INTO orders
 class ProjectRuntime(MiniRuntime):
     """A runtime that knows its project."""
 
-    config: Any = None
+    config: Any
+
+    @classmethod
+    def within(cls, project: Path) -> ProjectRuntime:
+        made = MiniRuntime.of(KIND)
+        config = SimpleNamespace(project=project)
+        return cls(store=made.store, registry=made.registry, client=made.client, config=config)
 
 
 class Answers:
@@ -112,20 +118,16 @@ def shop(project: Path) -> Path:
 
 
 @pytest.fixture
-def plugin(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+def plugin(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The modules of the plugin."""
     monkeypatch.syspath_prepend(str(EXAMPLE / "src"))
     names = ("controller", "spec", "sqlite_source", "http_source")
-    yield SimpleNamespace(**{name: importlib.import_module(f"kastra_plugin_datasource.{name}") for name in names})
-    for name in [name for name in sys.modules if name.startswith("kastra_plugin_datasource")]:
-        del sys.modules[name]
+    return SimpleNamespace(**{name: importlib.import_module(f"kastra_plugin_datasource.{name}") for name in names})
 
 
 @pytest.fixture
 def runtime(project: Path) -> ProjectRuntime:
-    made = ProjectRuntime.of(KIND)
-    made.config = SimpleNamespace(project=project)
-    return made
+    return ProjectRuntime.within(project)
 
 
 @pytest.fixture
@@ -181,9 +183,7 @@ class TestDataSourceController(ControllerConformance):
 
     @pytest.fixture
     def runtime(self, kinds: Sequence[ResourceKind], project: Path) -> Any:
-        made = ProjectRuntime.of(*kinds)
-        made.config = SimpleNamespace(project=project)
-        return made
+        return ProjectRuntime.within(project)
 
     @pytest.fixture
     def make_controller(self, plugin: SimpleNamespace) -> Callable[[Any], AbstractController]:
@@ -354,6 +354,15 @@ async def test_cleaning_up_can_be_repeated(look: Looker, controller: AbstractCon
 # ------------------------------------------------------------------------------------------------ all of it
 
 
+class TestDataSourcePlugin(PluginConformance):
+    entry_point = "datasource"
+
+    @pytest.fixture(autouse=True)
+    def installed(self, site: Path, plugin: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.syspath_prepend(str(site))
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(site), str(EXAMPLE / "src")]))
+
+
 @pytest.fixture
 def site(tmp_path: Path) -> Path:
     """A directory on which the example is installed, as far as finding it goes."""
@@ -433,8 +442,12 @@ async def test_sources_that_go_and_come_back_are_told_and_cleaned_up_with_their_
     assert not (caches / "orders.json").exists()
     assert (caches / "prices.json").exists()
 
+    forgotten = asyncio.Event()
+    opened.registry.subscribe(lambda kind, known: forgotten.set() if kind.kind == "DataSource" and not known else None)
     await opened.client.delete(opened.registry.resolve("crd").key("", "datasources.mastra.ai"))
     await watcher.until("datasources.mastra.ai", lambda found: found is None, kind="crd")
+    async with asyncio.timeout(30):
+        await forgotten.wait()
     assert not caches.exists()
     assert opened.registry.get("mastra.ai", "DataSource") is None
     left = await opened.store.resources.list("mastra.ai", "DataSource")
@@ -499,7 +512,7 @@ def _defined() -> KindRegistry:
     registry = registry_of(PluginManager())
     (document,) = read_sources([str(EXAMPLE / "shop" / "datasources.yaml")])
     definition = decode(registry, document.data)
-    for kind in load(definition.kind.defines)(definition.filled or definition.resource):  # type: ignore[misc]
+    for kind in load(definition.kind.defines)(definition.filled or definition.resource):
         registry.register(kind)
     return registry
 

@@ -15,32 +15,71 @@ __all__ = ["FUNCTIONS", "compile_pattern"]
 
 _MOST_MEMORY = 8 << 20
 """Bytes for one pattern: RE2's own default."""
-_PATTERNS = 256
+_PATTERNS = 128
+_LONGEST = 50_000
+"""Characters of a pattern; RE2 takes seconds for much longer ones."""
 
 
-@lru_cache(maxsize=_PATTERNS)
-def compile_pattern(pattern: str) -> Any:
-    """Return ``pattern`` as re2 compiled it; the last 256 are kept.
+_COST_OF_TOO_BIG = 50_000
+"""Steps to find that a pattern is too big: RE2 takes up to 0.3 s."""
+
+
+class _Attempt:
+    """What came of compiling a pattern: the pattern or a problem, and steps that nobody has been charged for yet."""
+
+    __slots__ = ("compiled", "problem", "size", "uncharged")
+
+    def __init__(self, compiled: Any = None, problem: str = "", uncharged: int = 0) -> None:
+        self.compiled, self.problem, self.uncharged = compiled, problem, uncharged
+        self.size: int = compiled.programsize if compiled is not None else 0
+        """Instructions: each may be looked at for each character, when RE2 runs short of memory."""
+
+
+def compile_pattern(pattern: str, frame: Frame | None = None) -> Any:
+    """Return ``pattern`` as re2 compiled it; the last 128 are kept. Its ``search`` takes text or UTF-8.
+
+    Args:
+        frame: charged if it had to be compiled now.
 
     Raises:
         EvaluationError: it is no regular expression, or too big a one.
     """
+    return _attempt(frame, pattern).compiled
+
+
+def _attempt(frame: Frame | None, pattern: str) -> _Attempt:
+    attempt = _compiled(pattern)
+    if frame is not None and attempt.uncharged:
+        frame.charge(attempt.uncharged)
+        if attempt.compiled is not None:
+            attempt.uncharged = 0
+    if attempt.problem:
+        raise EvaluationError(attempt.problem)
+    return attempt
+
+
+@lru_cache(maxsize=_PATTERNS)
+def _compiled(pattern: str) -> _Attempt:
     import re2
 
     options = re2.Options()
     options.max_mem = _MOST_MEMORY
     options.log_errors = False
     shown = repr(shortened(pattern, 80))
+    if len(pattern) > _LONGEST:
+        return _Attempt(problem=f"{shown} is too long for a regular expression: more than {_LONGEST} characters")
     if _matches_bytes(pattern):
-        raise EvaluationError(f"{shown} is no regular expression: there is no \\C, a single byte")
+        return _Attempt(problem=f"{shown} is no regular expression: there is no \\C, a single byte")
     try:
-        return re2.compile(pattern, options)
+        compiled = re2.compile(pattern, options)
     except re2.error as error:
         reason = error.args[0] if error.args else error
         reason = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise EvaluationError(f"{shown} is no regular expression: {shortened(reason, 200)}") from None
+        problem = f"{shown} is no regular expression: {shortened(reason, 200)}"
+        return _Attempt(problem=problem, uncharged=_COST_OF_TOO_BIG if "too large" in reason else 0)
     except UnicodeEncodeError:
-        raise EvaluationError(f"{shown} is no regular expression: it is no UTF-8") from None
+        return _Attempt(problem=f"{shown} is no regular expression: it is no UTF-8")
+    return _Attempt(compiled, uncharged=compiled.programsize >> 2)
 
 
 def _matches_bytes(pattern: str) -> bool:
@@ -57,8 +96,13 @@ def _matches_bytes(pattern: str) -> bool:
     return False
 
 
-def _charge(frame: Frame, text: str, pattern: str) -> None:
+def _charged(frame: Frame, text: str, pattern: str) -> Any:
+    """The compiled pattern, charged for with a search of ``text``."""
     frame.charge(steps(len(text) + 1, TEXT_FACTOR) * steps(len(pattern), PATTERN_FACTOR))
+    attempt = _attempt(frame, pattern)
+    # Only counts where a short pattern makes a big program, as a{1000} does.
+    frame.charge(len(text) * attempt.size >> 12)
+    return attempt.compiled
 
 
 def _utf8(text: str) -> bytes:
@@ -66,14 +110,12 @@ def _utf8(text: str) -> bytes:
 
 
 def _find(frame: Frame, text: str, pattern: str) -> str:
-    _charge(frame, text, pattern)
-    found = compile_pattern(pattern).search(_utf8(text))
+    found = _charged(frame, text, pattern).search(_utf8(text))
     return found.group().decode() if found else ""
 
 
 def _find_all(frame: Frame, text: str, pattern: str, limit: int = -1) -> list[str]:
-    _charge(frame, text, pattern)
-    compiled = compile_pattern(pattern)
+    compiled = _charged(frame, text, pattern)
     out: list[str] = []
     data = _utf8(text)
     position, last_end = 0, -1

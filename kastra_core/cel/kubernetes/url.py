@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import string
+import re
 from typing import ClassVar
 
 import attrs
@@ -20,20 +20,22 @@ _MOST_QUERY_PARAMETERS = 10_000
 """Of a URL with more, getQuery() is empty."""
 
 
-def _characters(text: str) -> frozenset[int]:
-    return frozenset((string.ascii_letters + string.digits + text).encode())
+def _others(allowed: str) -> re.Pattern[bytes]:
+    """Return what finds a character that is neither a letter nor a digit nor in ``allowed``."""
+    return re.compile(b"[^A-Za-z0-9" + re.escape(allowed.encode()) + b"]")
 
 
-# What each part may hold as it is.
-_HOST = _characters("-_.~!$&'()*+,;=:[]<>\"")
-_PATH = _characters("-_.~$&+,/:;=@")
-_WRITTEN_PATH = _PATH | _characters("!'()*[]%")
-_FRAGMENT = _characters("-_.~$&+,/:;=?@!()*")
-_WRITTEN_FRAGMENT = _FRAGMENT | _characters("'[]%")
-_USER = _characters("-_.~$&+,;=")
-_WRITTEN_USER = _characters("-._:~!$&'()*+,;=%@")
-_SCHEME = _characters("+-.")
-_HEX = frozenset(string.hexdigits.encode())
+# What no part may hold as it is.
+_NOT_HOST = _others("-_.~!$&'()*+,;=:[]<>\"")
+_NOT_PATH = _others("-_.~$&+,/:;=@")
+_NOT_WRITTEN_PATH = _others("-_.~$&+,/:;=@!'()*[]%")
+_NOT_FRAGMENT = _others("-_.~$&+,/:;=?@!()*")
+_NOT_WRITTEN_FRAGMENT = _others("-_.~$&+,/:;=?@!()*'[]%")
+_NOT_USER = _others("-_.~$&+,;=")
+_NOT_WRITTEN_USER = _others("-._:~!$&'()*+,;=%@")
+_SCHEME = re.compile(b"[A-Za-z][A-Za-z0-9+.-]*")
+_CONTROL = re.compile(b"[\x00-\x1f\x7f]")
+_CODE = re.compile(b"[0-9A-Fa-f]{2}")
 
 
 class _Fault(Exception):
@@ -66,9 +68,9 @@ class URL:
 
     @property
     def escaped_path(self) -> str:
-        if self.raw_path and _is_written_with(self.raw_path, _WRITTEN_PATH):
+        if self.raw_path and not _NOT_WRITTEN_PATH.search(self.raw_path):
             return _text(self.raw_path)
-        return "*" if self.path == b"*" else _text(_escaped(self.path, _PATH))
+        return "*" if self.path == b"*" else _text(_escaped(self.path, _NOT_PATH))
 
     @property
     def hostname(self) -> str:
@@ -113,15 +115,15 @@ class URL:
             ):
                 if self.host or self.path or self.user is not None:
                     out += "//"
-                out += _text(self.user or b"") + _text(_escaped(self.host, _HOST))
+                out += _text(self.user or b"") + _text(_escaped(self.host, _NOT_HOST))
             path = self.escaped_path
             out += path if not path or path.startswith("/") or not self.host else f"/{path}"
         if self.has_query:
             out += f"?{_text(self.query)}"
         if self.fragment:
             raw = self.raw_fragment
-            is_raw = raw and _is_written_with(raw, _WRITTEN_FRAGMENT)
-            out += f"#{_text(raw if is_raw else _escaped(self.fragment, _FRAGMENT))}"
+            is_raw = raw and not _NOT_WRITTEN_FRAGMENT.search(raw)
+            out += f"#{_text(raw if is_raw else _escaped(self.fragment, _NOT_FRAGMENT))}"
         return out
 
     def __repr__(self) -> str:
@@ -152,10 +154,13 @@ def parse_url(text: str) -> URL:
     Raises:
         EvaluationError: ``text`` is neither.
     """
-    # The whole must be right even with a fragment taken for a part of what is before it, as in Kubernetes.
-    check_url(text)
-    head, _, fragment = _bytes(text).partition(b"#")
+    data = _bytes(text)
+    head, mark, fragment = data.partition(b"#")
     try:
+        # The whole must be right even with a fragment taken for a part of what is before it, as in Kubernetes.
+        url = _parsed(data, b"", in_request=True)
+        if not mark and not data.startswith(b"//"):
+            return url
         return _parsed(head, fragment, in_request=False)
     except _Fault as fault:
         raise EvaluationError(f"{shortened(text, 80)!r} is no URL: {fault}") from None
@@ -163,7 +168,7 @@ def parse_url(text: str) -> URL:
 
 def _parsed(url: bytes, fragment: bytes, *, in_request: bool) -> URL:
     """``in_request``: without a scheme, all is a path, even what follows "//"."""
-    if any(code < 0x20 or code == 0x7F for code in url):
+    if _CONTROL.search(url):
         raise _Fault("it has a control character")
     if not url:
         raise _Fault("it is empty")
@@ -191,11 +196,11 @@ def _parsed(url: bytes, fragment: bytes, *, in_request: bool) -> URL:
         user=user,
         host=host,
         path=path,
-        raw_path=b"" if _escaped(path, _PATH) == rest else rest,
+        raw_path=b"" if _escaped(path, _NOT_PATH) == rest else rest,
         query=query,
         has_query=bool(query) or bool(mark),
         fragment=content,
-        raw_fragment=b"" if _escaped(content, _FRAGMENT) == fragment else fragment,
+        raw_fragment=b"" if _escaped(content, _NOT_FRAGMENT) == fragment else fragment,
         omits_host=omits_host,
     )
 
@@ -204,7 +209,7 @@ def _split_scheme(url: bytes) -> tuple[str, bytes]:
     head, colon, rest = url.partition(b":")
     if colon and not head:
         raise _Fault("there is no scheme before the colon")
-    if not colon or not head[:1].isalpha() or not _is_written_with(head, _SCHEME):
+    if not colon or not _SCHEME.fullmatch(head):
         return "", url
     return head.decode().lower(), rest
 
@@ -214,10 +219,10 @@ def _split_authority(scheme: str, authority: bytes) -> tuple[bytes | None, bytes
     parsed = _parsed_host(scheme, host)
     if not at:
         return None, parsed
-    if not _is_written_with(user, _WRITTEN_USER):
+    if _NOT_WRITTEN_USER.search(user):
         raise _Fault("the user information before @ has a character that must be percent-encoded")
     name, colon, password = user.partition(b":")
-    written = _escaped(_unescaped(name), _USER) + colon + _escaped(_unescaped(password), _USER)
+    written = _escaped(_unescaped(name), _NOT_USER) + colon + _escaped(_unescaped(password), _NOT_USER)
     return written + b"@", parsed
 
 
@@ -263,18 +268,17 @@ def _is_port(text: bytes) -> bool:
 
 def _unescaped_host(text: bytes, *, in_zone: bool = False) -> bytes:
     """Decode a host, in which only what is not ASCII may be encoded, or a zone, which may encode what a host allows."""
-    for position, code in enumerate(text):
-        if code < 0x80 and code not in _HOST and code != 0x25:
-            raise _Fault(f"{chr(code)!r} must not be in a host")
-        if code != 0x25:
+    for found in _NOT_HOST.finditer(text):
+        if found[0] != b"%":
+            if found[0] < b"\x80":
+                raise _Fault(f"{_text(found[0])!r} must not be in a host")
             continue
-        encoded = text[position : position + 3]
-        if len(encoded) < 3 or not _HEX.issuperset(encoded[1:]):
+        encoded = text[found.start() : found.start() + 3]
+        if not _CODE.fullmatch(encoded, 1):
             raise _bad_escape(encoded)
-        value = int(encoded[1:], 16)
-        if encoded == b"%25":
-            continue
-        if (in_zone and value != 0x20 and value not in _HOST) or (not in_zone and value < 0x80):
+        value = bytes((int(encoded[1:], 16),))
+        allowed = value == b" " or not _NOT_HOST.search(value) if in_zone else value >= b"\x80"
+        if encoded != b"%25" and not allowed:
             raise _bad_escape(encoded)
     return _unescaped(text)
 
@@ -283,10 +287,9 @@ def _unescaped(text: bytes) -> bytes:
     head, *parts = text.split(b"%")
     out = [head]
     for part in parts:
-        code = part[:2]
-        if len(code) < 2 or not _HEX.issuperset(code):
-            raise _bad_escape(b"%" + code)
-        out += (bytes((int(code, 16),)), part[2:])
+        if not _CODE.match(part):
+            raise _bad_escape(b"%" + part[:2])
+        out += (bytes((int(part[:2], 16),)), part[2:])
     return b"".join(out)
 
 
@@ -294,14 +297,8 @@ def _bad_escape(text: bytes) -> _Fault:
     return _Fault(f"{_text(text)!r} is no percent-encoded character that may be here")
 
 
-def _escaped(text: bytes, kept: frozenset[int]) -> bytes:
-    if kept.issuperset(text):
-        return text
-    return b"".join(bytes((code,)) if code in kept else b"%%%02X" % code for code in text)
-
-
-def _is_written_with(text: bytes, allowed: frozenset[int]) -> bool:
-    return allowed.issuperset(text)
+def _escaped(text: bytes, others: re.Pattern[bytes]) -> bytes:
+    return others.sub(lambda found: b"%%%02X" % ord(found[0]), text)
 
 
 def _bytes(text: str) -> bytes:

@@ -72,9 +72,9 @@ def test_a_meter_is_shared_and_says_what_is_left() -> None:
     spent = 1000 - meter.left
     program.evaluate({"ints": [1, 2, 3]}, meter)
     assert meter.left == 1000 - 2 * spent
+    meter.left = spent - 1
     with pytest.raises(BudgetError):
-        for _ in range(1000):
-            program.evaluate({"ints": [1, 2, 3]}, meter)
+        program.evaluate({"ints": [1, 2, 3]}, meter)
 
 
 HOSTILE = {

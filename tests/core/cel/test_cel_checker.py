@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from kastra_core.cel import (
@@ -86,6 +88,8 @@ ENVIRONMENT = Environment({"self": SELF, "oldSelf": SELF})
         ("self.?name.optMap(n, size(n))", optional_of(INT)),
         ("self.min__dash__size + size(self.__namespace__)", INT),
         ("[dyn(1), dyn('a')]", list_of(DYN)),
+        ("'%s %d'.format(['a', self.replicas])", STRING),
+        ("self.ports.sortBy(p, p.port)", list_of(PORT)),
     ],
 )
 def test_a_type_is_known(source: str, kind: CelType) -> None:
@@ -133,6 +137,11 @@ def test_a_type_is_known(source: str, kind: CelType) -> None:
         ("[1, dyn(2)]", "this is dyn, before it is int", (1, 8)),
         ("{'a': 1, 2: 2}", "keys of a map are of one type", (1, 10)),
         ("{'a': 1, 'b': ''}", "values of a map are of one type", (1, 15)),
+        ("'%d'.format(['a'])", "format: '%d' does not take string", (1, 14)),
+        ("'%s'.format([])", "there is no value for '%s', number 1", (1, 12)),
+        ("'%s'.format([1, 2])", "it has 1 clauses and 2 values", (1, 12)),
+        ("'%y'.format([1])", "there is no clause '%y'", (1, 1)),
+        ("'%s'.format([[optional.none()]])", "'%s' does not take optional(dyn)", (1, 28)),
         ("[?self.name]", "after '?' stands an optional value", (1, 7)),
         ("self.name.matches('(')", "'(' is no regular expression", (1, 19)),
         ("duration('1 hour')", "'1 hour' is no duration", (1, 10)),
@@ -162,7 +171,7 @@ def test_fields_become_their_names_in_json() -> None:
 
 
 def test_a_macro_variable_hides_a_namespace() -> None:
-    values = {"self": {"ports": []}}
+    values: dict[str, Any] = {"self": {"ports": []}}
     source = "[[1]].all(sets, sets.exists(x, x == 1))"
     assert ENVIRONMENT.compile(source).evaluate(values, Meter(100)) is True
 

@@ -45,8 +45,7 @@ def call(name: str, *values: Any) -> Any:
         "[1, 2, 2, 1].distinct() == [1, 2]",
         "[{'a': 1}, {'a': 1}, {'a': 2}].distinct().size() == 2",
         "[[1, 2], [], [3]].flatten() == [1, 2, 3]",
-        "[dyn(1), dyn([2, [3, [4]]])].flatten(2) == [dyn(1), dyn(2), dyn(3), dyn([4])]",
-        "[dyn([1])].flatten(0) == [dyn([1])]",
+        "x.flatten(2) == y && x.flatten(0) == x",
         "lists.range(3) == [0, 1, 2] && lists.range(-1) == []",
         "[1, 2, 3].reverse() == [3, 2, 1]",
         "[1, 2, 3, 4].slice(1, 3) == [2, 3] && [1].slice(1, 1) == []",
@@ -59,7 +58,7 @@ def call(name: str, *values: Any) -> Any:
     ],
 )
 def test_lists_and_sets(source: str) -> None:
-    assert value(source) is True
+    assert value(source, x=[1, [2, [3, [4]]]], y=[1, 2, 3, [4]]) is True
 
 
 @pytest.mark.parametrize(
@@ -104,7 +103,8 @@ def test_nan_is_no_duplicate_of_itself() -> None:
 
 def test_lists_are_not_changed() -> None:
     items = [3, 1, 2]
-    assert value("[x.sort(), x.reverse(), x.slice(0, 3), x.distinct()].size()", x=items) == 4
+    for source in ("x.sort()", "x.reverse()", "x.slice(0, 3)", "x.distinct()", "x.flatten(1)"):
+        assert value(source, x=items) is not items
     assert items == [3, 1, 2]
 
 

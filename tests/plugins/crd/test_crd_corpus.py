@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 import pytest
+
 from crd_corpus import CORPUS, definition_of, difference, expectations, manifest_of, try_object
 
 EXPECTED = expectations()

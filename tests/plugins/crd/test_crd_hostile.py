@@ -12,11 +12,15 @@ from typing import Any
 
 import orjson
 import pytest
-from crd_corpus import Verdict, try_definition, try_object
 
+from crd_corpus import Verdict, try_definition, try_object
+from kastra_core import PluginManager, ValidationError
+from kastra_core.api.lazy import load
 from kastra_core.api.meta import JsonObject
 from kastra_core.errors import ManifestError
+from kastra_core.includes import decode_manifests
 from kastra_core.manifests import parse
+from kastra_core.runtime import registry_of
 
 SCHEMA = "spec.versions[0].schema.openAPIV3Schema"
 SPEC = f"{SCHEMA}.properties.spec"
@@ -443,3 +447,62 @@ def test_it_takes_less_than_a_gigabyte(test: str) -> None:
     code = _WITH_LITTLE_MEMORY.format(limit=1 << 30, here=str(Path(__file__).parent), test=test)
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+# ------------------------------------------------------------------------------------------------ clashes
+
+
+def main_group(**names: Any) -> JsonObject:
+    """A definition in the group of the plugins' own kinds."""
+    return definition(group="mastra.ai", names={"kind": "Trap", "plural": "traps", **names})
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"kind": "Agent"},
+        {"plural": "agents"},
+        {"singular": "agent"},
+        {"shortNames": ["ag"]},
+        {"shortNames": ["agents"]},
+        {"kind": "Agents"},
+        {"kind": "Run"},
+        {"kind": "Event", "plural": "events"},
+    ],
+    ids=str,
+)
+def test_name_of_a_plugins_kind_in_its_group_is_refused(names: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="is taken by the plugin"):
+        decode_manifests(registry_of(PluginManager()), [main_group(**names)])
+
+
+def test_definition_of_definitions_is_refused() -> None:
+    names = {"kind": "CustomResourceDefinition", "plural": "customresourcedefinitions"}
+    manifest = definition(group="apiextensions.k8s.io", names=names)
+    manifest["metadata"]["annotations"] = {"api-approved.kubernetes.io": "unapproved, experimental"}
+    with pytest.raises(ValidationError, match="is taken by"):
+        decode_manifests(registry_of(PluginManager()), [manifest])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"kind": "Trap", "plural": "others"},
+        {"kind": "Other", "plural": "others", "shortNames": ["traps"]},
+        {"kind": "Other", "plural": "others", "singular": "trap"},
+    ],
+    ids=str,
+)
+def test_two_definitions_that_want_one_name_are_refused(names: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="is taken by"):
+        decode_manifests(registry_of(PluginManager()), [definition(), definition(names=names)])
+
+
+def test_same_names_in_another_group_are_no_clash() -> None:
+    registry = registry_of(PluginManager())
+    manifest = definition(group="other.example", names={"kind": "Agent", "plural": "agents", "shortNames": ["ag"]})
+    (decoded,) = decode_manifests(registry, [manifest])
+    (kind,) = load(decoded.kind.defines)(decoded.filled or decoded.resource)
+    registry.register(kind)
+    assert registry.resolve("ag").group == "mastra.ai"
+    assert registry.resolve("agents.other.example").group == "other.example"

@@ -15,6 +15,7 @@ from kastra_core.api.selectors import FieldSelector, LabelSelector
 from kastra_core.config import Config
 from kastra_core.controller import AbstractController, ready_status
 from kastra_core.errors import ConflictError, UnknownKindError, ValidationError
+from kastra_core.manifests import parse
 from kastra_core.plugins import PluginManager
 from kastra_core.protocols.store import CreateResource
 from kastra_core.registrations import ControllerRegistration
@@ -211,6 +212,79 @@ async def test_items_of_a_map_list_have_managers_of_their_own(runtime: RuntimeMa
         await runtime.apply([gadget(size=1, parts=[{"name": "b", "count": 3}])])
 
 
+async def test_a_default_of_an_item_of_a_map_list_is_nobodys(runtime: RuntimeManager) -> None:
+    await runtime.apply([definition(), gadget(size=1, parts=[{"name": "a"}])])
+    other = await runtime.apply([gadget(size=1, parts=[{"name": "a", "count": 5}])], manager="other")
+    assert other.items[0].resource.spec["parts"] == [{"name": "a", "count": 5}]
+    again = await runtime.apply([gadget(size=1, parts=[{"name": "a"}])])
+    assert (again.items[0].outcome, again.items[0].resource.spec["parts"][0]["count"]) == ("unchanged", 5)
+
+
+async def test_what_is_found_out_at_the_merge_is_told_at_its_place(runtime: RuntimeManager) -> None:
+    text = """\
+apiVersion: acme.example/v1
+kind: Gadget
+metadata: {name: g}
+spec:
+  size: 4
+"""
+    await runtime.apply([definition(), gadget(size=5)])
+    with pytest.raises(ValidationError) as caught:
+        await runtime.apply_documents(parse(text, "g.yaml"))
+    (problem,) = caught.value.problems
+    assert (problem.file, problem.line, problem.path) == ("g.yaml", 4, "spec")
+
+
+async def test_a_resource_without_spec_does_not_get_one_by_another_change(runtime: RuntimeManager) -> None:
+    """Its defaults are for those that have a spec."""
+    bare = gadget(labels={"a": "1"})
+    del bare["spec"]
+    made = (await runtime.apply([definition(), bare])).items[1].resource
+    assert made.spec == {}
+    bare["metadata"]["labels"] = {"a": "2"}
+    again = (await runtime.apply([bare])).items[0]
+    assert (again.outcome, again.resource.spec) == ("configured", {})
+    assert (await runtime.apply([bare])).items[0].outcome == "unchanged"
+
+
+async def test_a_default_that_comes_back_in_place_of_a_field_is_a_change_of_the_field_alone(
+    runtime: RuntimeManager,
+) -> None:
+    await runtime.apply([definition(), gadget(size=1, colour="red")])
+    back = (await runtime.apply([gadget(size=1)])).items[0]
+    assert (back.outcome, back.resource.spec) == ("configured", {"size": 1, "colour": "grey"})
+    null = (await runtime.apply([gadget(size=1, colour=None)])).items[0]
+    assert (null.outcome, null.resource.spec) == ("unchanged", {"size": 1, "colour": "grey"})
+
+
+async def test_status_is_never_held_up_by_the_schema(runtime: RuntimeManager) -> None:
+    await runtime.apply([definition(), gadget(size=1)])
+    strict = copy.deepcopy(SPEC)
+    strict["properties"]["size"]["minimum"] = 5
+    await runtime.apply([definition(strict)])
+    unfit = await runtime.client.require(key())
+    written = await runtime.client.update_status(unfit, {**unfit.status, "seen": 7})
+    assert written.status["seen"] == 7
+    named = await runtime.client.set_finalizers(written, (*written.metadata.finalizers, "acme.example/more"))
+    assert (await runtime.client.update(named.evolve(labels={"a": "b"}))).metadata.labels == {"a": "b"}
+
+
+async def test_dependents_of_a_resource_go_with_it_whatever_kind_they_are_of(runtime: RuntimeManager) -> None:
+    zones = definition({"type": "object"}, names={"kind": "Zone", "plural": "zones"}, scope="Cluster")
+    zones["metadata"]["name"] = "zones.acme.example"
+    zone = {**gadget("z"), "kind": "Zone", "spec": {}}
+    await runtime.apply([definition(), zones, zone])
+    owner = await runtime.client.require(ResourceKey("acme.example", "Zone", "", "z"))
+    made = gadget("child", size=1)
+    made["metadata"]["ownerReferences"] = [
+        {"apiVersion": "acme.example/v1", "kind": "Zone", "name": "z", "uid": owner.metadata.uid, "controller": True}
+    ]
+    await runtime.apply([made])
+    await runtime.client.delete(owner.key, propagation="foreground")
+    await until(runtime, owner.key, lambda found: found is None)
+    assert await runtime.client.get(key("child")) is None
+
+
 async def test_a_reference_has_its_referrer_looked_at_again(runtime: RuntimeManager) -> None:
     await runtime.apply([definition(), gadget("user", size=1, uses="used")])
     (reference,) = runtime.registry.references_of(await runtime.client.require(key("user")))
@@ -266,6 +340,18 @@ async def test_manifests_of_every_served_version_are_read_and_checked_as_theirs(
         await runtime.apply([gadget("old", "acme.example/v1beta1", length=4)])
     with pytest.raises(ValidationError, match=r"kind Gadget in 'acme\.example/v1alpha1'"):
         await runtime.apply([gadget("old", "acme.example/v1alpha1", length=1)])
+
+
+async def test_a_resource_made_in_another_version_has_the_defaults_of_the_stored_one_too(
+    runtime: RuntimeManager,
+) -> None:
+    old = {"type": "object", "properties": {"length": {"type": "integer", "default": 3}}}
+    new = {"type": "object", "properties": {**old["properties"], "depth": {"type": "integer", "default": 4}}}  # type: ignore[dict-item]
+    await runtime.apply([definition(new, version("v1beta1", old))])
+    made = (await runtime.apply([gadget("a", "acme.example/v1beta1")])).items[0]
+    assert made.resource.spec == {"length": 3, "depth": 4}
+    again = (await runtime.apply([gadget("a", "acme.example/v1beta1", length=3)])).items[0].resource
+    assert (again.spec, again.metadata.generation) == (made.resource.spec, 1)
 
 
 async def test_a_new_storage_version_takes_over_what_is_stored(runtime: RuntimeManager) -> None:
@@ -334,6 +420,16 @@ async def test_a_definition_that_no_controller_has_seen_takes_its_resources_alon
         assert await runtime.client.get(key()) is None
 
 
+async def test_a_definition_that_ends_takes_no_new_resources_along(tmp_path: Path) -> None:
+    """Applied once more while it goes: nothing is made that would vanish with it."""
+    async with await opened(tmp_path, controllers=False) as quiet:
+        await quiet.apply([definition()], wait=False)
+        await quiet.client.delete(DEFINITION)
+        with pytest.raises(ValidationError, match="is being deleted"):
+            await quiet.apply([gadget(size=1), definition()], wait=False)
+        assert await quiet.client.get(key()) is None
+
+
 async def test_a_definition_may_come_again(runtime: RuntimeManager) -> None:
     for _ in range(2):
         report = await runtime.apply([definition(), gadget(size=1)])
@@ -353,6 +449,7 @@ async def test_the_younger_of_two_definitions_waits_and_says_so(tmp_path: Path) 
         await first.store.commit([CreateResource(young)])
     async with await opened(tmp_path) as runtime:
         await runtime.controllers.settled()
+        assert runtime.registry.resolve("gadgets").kind == "Gadget"
         late = ResourceKey(DEFINITION.group, DEFINITION.kind, "", "gizmos.acme.example")
         assert conditions(await runtime.client.require(late))["NamesAccepted"] == ("False", "NameConflict")
         await runtime.client.delete(DEFINITION)

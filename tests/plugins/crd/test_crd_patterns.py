@@ -9,9 +9,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kastra_plugin_crd.patterns import is_pattern, matcher, rust_pattern
+from kastra_plugin_crd.patterns import is_pattern, matcher, pattern_size, rust_pattern
 
-DECLINED = [r"\bword\b", r"(?i)abc", r"\p{L}+", r"[[:alpha:]]", r"a{,3}", r"\x41", r"\Qa.b\E", "ä", r"\pN", r"[\w-z]"]
+DECLINED = [
+    r"\bword\b",
+    r"(?i)abc",
+    r"\p{L}+",
+    r"[[:^alpha:]]",
+    r"a{,3}",
+    r"\xe4",
+    r"[a-[:digit:]]",
+    r"\Qa.b\E",
+    "ä",
+    r"\pN",
+    r"[\w-z]",
+]
 WRITTEN = [
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
     r"^(\*\.)?[a-z]+\/[A-Za-z0-9\/\-._~%!$&'()*+,;=:]+$",
@@ -19,6 +31,7 @@ WRITTEN = [
     r"^[^\]\[&~-]*[]a^]$",
     r"a&&b~~c--#",
     r"]}",
+    r"^[^[:space:]@]+[[:alpha:]x-z]\x40[\x00-\x1f]$",
     r"^((b|sp)(,b|,sp)*)?$",
 ]
 
@@ -45,11 +58,26 @@ def test_pattern_is_found_anywhere() -> None:
     assert not found("ac")
 
 
+def test_size_of_a_pattern() -> None:
+    assert pattern_size("(") == 0
+    assert 0 < pattern_size("^a$") < 20
+    assert pattern_size("^.{0,1000}$") > 5000
+
+
+def test_huge_pattern_finds_nothing_in_a_huge_text() -> None:
+    """It would take minutes."""
+    found = matcher(r"(a|b)*a\w{900}c|.{1000}x")
+    assert found is not None
+    assert found("a" * 1000 + "c")
+    assert not found("a" * 1_000_000 + "c")
+
+
 PIECES = st.sampled_from(
     [
         *("a", "b", "^", "$", ".", "[a-c]", "[^a]", r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", "(a|b)", "(?:ab)", "[]]"),
         *("[^]a]", "[a-]", "[-a]", r"[\d.]", r"[\s]", "[&&]", "[a~~b]", "[a--b]", "[[]", r"\.", r"\/", r"\-", "-", "&"),
         *("#", "\n", " ", r"\n", r"\t", "]", "}", "{2}", "{1,2}", "{0,}", "*", "+", "?", "*?", "(", ")", "|", "["),
+        *(r"\x41", r"[\x20-\x2e]", "[^[:space:]]", "[[:digit:]a]", "[:alpha:]", r"\x", "[[:alpha:"),
         *(r"[\w]", r"[\\]", r"\\", "<", ","),
     ]
 )

@@ -26,7 +26,7 @@ EXAMPLES = int(os.environ.get("KASTRA_ORACLE_EXAMPLES", "0"))
 NAMES = ("a", "b", "c", "spec", "x-y", "ä")
 PATTERNS = ("^a", "b$", "^[a-c]+$", r"\d", r"^\w+-\d*$", "^(a|b)*c?$", "x{2,3}", r"[^a-z\d]", r"a\.b", "[-+]|/")
 TEXTS = ("", "a", "ab", "abc", "b-1", "xx", "A.b", "a.b", "ä", "-", "aaaaaaaaaa", "2", "+/")
-NUMBERS = (-(2**63), -3, -1, 0, 1, 2, 3, 7, 10, 2**31, 2**53, 2**63 - 1, 2**63, -1.5, 0.0, 0.5, 1.0, 2.5, 1e300)
+NUMBERS = (-(2**63), -3, -1, 0, 1, 2, 3, 7, 10, 2**31, 2**53, 2**63 - 1, 2**63, -1.5, 0.0, 0.5, 1.0, 2.5)
 
 
 def examples(usual: int) -> settings:
@@ -121,9 +121,9 @@ def schemas(
         out |= some(draw, {"format": st.sampled_from(("int32", "int64", "float", "unheard-of"))})
     out |= some(draw, {"nullable": st.just(True)})
     if draw(st.integers(0, 3)) == 0:
-        fitting = draw(values_of(out))
+        fitting = prune(draw(values_of(out)), structural(out))[0]
         if fitting is not None and accepts(out, fitting):
-            out["default"] = prune(fitting, structural(out))[0]
+            out["default"] = fitting
     return out
 
 
@@ -212,7 +212,7 @@ def accepts(schema: dict[str, Any], value: Any) -> bool:
 # ------------------------------------------------------------------------------------------------------ properties
 
 
-@examples(100)
+@examples(70)
 @given(PAIRS)
 def test_verdicts_are_those_of_another_validator(pair: tuple[dict[str, Any], Any]) -> None:
     schema, value = pair
@@ -223,7 +223,7 @@ def test_verdicts_are_those_of_another_validator(pair: tuple[dict[str, Any], Any
     assert (explain(check_of(read), value) == []) == expected
 
 
-@examples(40)
+@examples(30)
 @given(PAIRS)
 def test_every_refusal_is_explained_at_a_place_in_the_value(pair: tuple[dict[str, Any], Any]) -> None:
     schema, value = pair
@@ -235,14 +235,14 @@ def test_every_refusal_is_explained_at_a_place_in_the_value(pair: tuple[dict[str
         assert problem.message != "it does not fit its schema"
 
 
-@examples(40)
+@examples(30)
 @given(PAIRS)
 def test_what_does_not_change_is_never_refused(pair: tuple[dict[str, Any], Any]) -> None:
     schema, value = pair
     assert Validator(structural(schema)).problems(value, "root", copy.deepcopy(value)) == []
 
 
-@examples(40)
+@examples(30)
 @given(PAIRS)
 def test_pruning_is_done_once_and_for_all(pair: tuple[dict[str, Any], Any]) -> None:
     schema, value = pair
@@ -256,7 +256,7 @@ def test_pruning_is_done_once_and_for_all(pair: tuple[dict[str, Any], Any]) -> N
     assert [str(one) for one in problems] == [str(one) for one in dropped]
 
 
-@examples(40)
+@examples(30)
 @given(PAIRS)
 def test_defaulting_is_done_once_and_for_all(pair: tuple[dict[str, Any], Any]) -> None:
     schema, value = pair
@@ -268,7 +268,7 @@ def test_defaulting_is_done_once_and_for_all(pair: tuple[dict[str, Any], Any]) -
     assert default(filled, read) == filled
 
 
-@examples(40)
+@examples(30)
 @given(schemas(with_clauses=False, kinds=("object",)).flatmap(lambda s: st.tuples(st.just(s), values_of(s))))
 def test_what_fits_still_fits_when_it_is_pruned_and_has_its_defaults(pair: tuple[dict[str, Any], Any]) -> None:
     schema, value = pair

@@ -383,6 +383,12 @@ def test_badly_written_rules_are_told_alone() -> None:
     assert checked(ruled(objects(), "self.z"), compiled=False) == []
 
 
+def test_rules_above_what_else_is_wrong_are_not_compiled() -> None:
+    schema = ruled(objects(a=ruled(objects(b=INTEGER), "self.z"), c=ruled(INTEGER, "self.z")), "self.z")
+    found = checked(schema, wrong=[f"{PATH}.properties.a.properties.b.maximum"])
+    assert found == [("FieldValueInvalid", "properties.c.x-kubernetes-validations[0].rule")]
+
+
 def test_a_rule_that_may_take_too_long_is_refused_with_advice() -> None:
     schema = objects(l=ruled(listed(TEXT), {"rule": "self.all(x, self.all(y, x == y || x.contains(y)))"}))
     (*_, problem) = rule_problems(read_schema(schema, PATH)[0], PATH)[:1]

@@ -68,6 +68,8 @@ FITTING: list[tuple[dict[str, Any], Any]] = [
     ({**TEXT, "pattern": r"\bfoo\b"}, "a foo b"),
     ({**TEXT, "maxLength": 2}, "äö"),
     ({"type": "number", "multipleOf": 0.1}, 0.3),
+    ({"type": "number", "format": "double"}, 1e300),
+    ({"type": "number", "format": "float"}, 3.4e38),
     ({"type": "string", "enum": ["a", "b"]}, "b"),
     ({"type": "number", "enum": [1]}, 1.0),
 ]
@@ -128,7 +130,17 @@ REFUSED: list[tuple[dict[str, Any], Any, list[str]]] = [
     (
         objects(a={**WHOLE, "format": "int32"}),
         {"a": 2**31},
-        ["Invalid a: expected a number from -2147483648 to 2147483647, found 2147483648"],
+        ["Invalid a: expected an integer of 32 bits, found 2147483648"],
+    ),
+    (
+        objects(a={"type": "number", "multipleOf": 1}),
+        {"a": 1e300},  # no float of that size is exact
+        ["Invalid a: expected a multiple of 1, found 1e+300"],
+    ),
+    (
+        objects(a={"type": "number", "format": "float"}),
+        {"a": -3.5e38},
+        ["Invalid a: expected a number of 32 bits, found -3.5e+38"],
     ),
     (
         objects(a=WHOLE),

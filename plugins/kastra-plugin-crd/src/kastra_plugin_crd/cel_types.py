@@ -35,8 +35,7 @@ from kastra_core.cel.types import (
     map_of,
     object_of,
 )
-
-from .schema import UNSET, Structural
+from kastra_plugin_crd.schema import UNSET, Structural
 
 __all__ = ["MAX_MANIFEST_BYTES", "Declarations", "Declared", "escape", "type_of"]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 
 import attrs
@@ -12,10 +13,12 @@ from kastra_core.api.lazy import load
 from kastra_core.api.meta import Condition, JsonObject, Resource, ResourceKey, condition_of, rfc3339, set_condition
 from kastra_core.controller import AbstractController, ControllerRuntime, Request, Result, ready_status
 from kastra_core.decoding import without_status
-from kastra_core.errors import NotFoundError, Problem
+from kastra_core.errors import ConflictError, NotFoundError, Problem, TerminalError
+from kastra_core.informer import Informer
 from kastra_core.protocols.store import UpdateResource
 from kastra_plugin_crd.definition import kinds_of
 from kastra_plugin_crd.hooks import FINALIZER, GROUP, KIND
+from kastra_plugin_crd.structure import SchemaStructure
 
 __all__ = ["VALID", "DefinitionController"]
 
@@ -25,6 +28,10 @@ _FITS = "ResourcesValid"
 _PAGE = 500
 _MOST_TOLD = 5
 """Resources, and problems of one of them, that a message names."""
+_PER_TURN = 50
+"""Resources that are looked at before other tasks have their turn."""
+_TRIES = 8
+"""How often a resource that others write at the same time is read again."""
 _AGAIN_S = 1.0
 """How long a definition that waits for its resources to go sleeps where nobody tells it of their going."""
 
@@ -44,7 +51,7 @@ class DefinitionController(AbstractController):
     def __init__(self, runtime: ControllerRuntime) -> None:
         super().__init__(runtime)
         self._refused: dict[ResourceKey, Resource] = {}
-        self._followed: dict[tuple[str, str], tuple[object, ResourceKey]] = {}
+        self._followed: dict[tuple[str, str], tuple[Informer, ResourceKey, Callable[[], None]]] = {}
         self._end = runtime.registry.subscribe(self._kinds_changed)
 
     async def aclose(self) -> None:
@@ -63,7 +70,7 @@ class DefinitionController(AbstractController):
         return await super().reconcile(request)
 
     async def get_desired_state(self, resource: Resource) -> JsonObject:
-        (kind,) = kinds_of(resource)
+        kind = _kind_of(resource)
         holder = self._holder(resource, kind)
         if holder:
             self._refused[resource.key] = resource
@@ -90,7 +97,7 @@ class DefinitionController(AbstractController):
         registry = self.runtime.registry
         other = registry.get(*kind.group_kind)
         if other is None:
-            other = registry.clash(kind)
+            other = next(iter(registry.rivals(kind)), None)
         if other is None:
             return ""  # its registration is under way
         provider = registry.provider_of(other)
@@ -104,21 +111,35 @@ class DefinitionController(AbstractController):
         """Be told when a resource that does not fit is mended, and when one goes."""
         informer = self.runtime.controllers.informer(*kind.group_kind)
         before = self._followed.get(kind.group_kind)
-        if informer is None or (before is not None and before[0] is informer):
+        if informer is None or (before is not None and before[:2] == (informer, definition.key)):
             return
+        if before is not None:
+            before[2]()
 
         def changed(old: Resource | None, new: Resource | None) -> None:
-            if new is None or (old is not None and _is_unfit(old) and not (_is_unfit(new) and _same(old, new))):
+            if (
+                new is None
+                or (old is not None and _is_unfit(old) and not (_is_unfit(new) and _same(old, new)))
+                or (self._is_old(new) and not (old is not None and self._is_old(old)))
+            ):
                 self.watch(definition)
 
-        self._followed[kind.group_kind] = (informer, definition.key)
-        informer.add_handler(changed)
+        self._followed[kind.group_kind] = (informer, definition.key, informer.add_handler(changed))
+
+    def _is_old(self, resource: Resource) -> bool:
+        """Whether it is of an earlier storage version: somebody wrote it who did not know of the change yet."""
+        kind = self.runtime.registry.get(resource.group, resource.kind)
+        return kind is not None and kind.api_version != resource.api_version
 
     async def _look(self, definition: Resource, kind: ResourceKind) -> Condition:
         """Look at what is stored, where that was not done for this schema yet; say how it is."""
         last = condition_of(definition, _FITS)
         generation = definition.metadata.generation
-        if last is not None and last.get("observedGeneration") == generation and last.get("status") == "True":
+        is_done = last is not None and last.get("observedGeneration") == generation and last.get("status") == "True"
+        informer = self.runtime.controllers.informer(*kind.group_kind)
+        if is_done and informer is not None:
+            is_done = all(one.api_version == kind.api_version for one in informer.snapshot().values())
+        if last is not None and is_done:
             return Condition(
                 type=_FITS, status="True", reason=str(last.get("reason")), message=str(last.get("message"))
             )
@@ -126,8 +147,9 @@ class DefinitionController(AbstractController):
         count = total = 0
         async for resource in self._stored(kind):
             total += 1
-            problems = [] if resource.metadata.deletion_timestamp else _problems(kind, resource)
-            await self._mark(kind, resource, problems)
+            if total % _PER_TURN == 0:
+                await asyncio.sleep(0)
+            problems = await self._mark(kind, resource)
             if problems:
                 count += 1
                 if len(unfit) < _MOST_TOLD:
@@ -152,36 +174,38 @@ class DefinitionController(AbstractController):
             if not token:
                 return
 
-    async def _mark(self, kind: ResourceKind, resource: Resource, problems: list[Problem]) -> None:
-        """Say in a resource whether it fits, and bring its apiVersion up to date; nothing is written when both are so.
+    async def _mark(self, kind: ResourceKind, resource: Resource) -> list[Problem]:
+        """Say in a resource whether it fits, and bring its apiVersion up to date; return why it does not fit.
 
-        Raises: ConflictError: somebody wrote it meanwhile; look again.
+        Its own controller may write it at any time: then it is read again, so that nothing of that is lost.
         """
-        conditions: list[JsonObject] = [dict(one) for one in resource.status.get("conditions") or ()]
-        if problems:
-            told = "; ".join(str(problem) for problem in problems[:_MOST_TOLD])
-            more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
-            condition = Condition(type=VALID, status="False", reason="SchemaChanged", message=told + more)
-            generation = resource.metadata.generation
-            left = set_condition(conditions, condition, observed_generation=generation, now=rfc3339())
-        else:
-            left = [one for one in conditions if one.get("type") != VALID]
-        status = resource.status
-        if left != conditions:
-            status = {key: value for key, value in status.items() if key != "conditions"}
-            if left:
-                status["conditions"] = left
-        if status == resource.status and resource.api_version == kind.api_version:
-            return
-        new = attrs.evolve(resource, status=status, api_version=kind.api_version)
-        with suppress(NotFoundError):
-            await self.runtime.store.commit([UpdateResource(new, resource.metadata.resource_version)])
+        for attempt in range(_TRIES):
+            problems = [] if resource.metadata.deletion_timestamp else _problems(kind, resource)
+            new = _marked(kind, resource, problems)
+            if new is None:
+                return problems
+            try:
+                await self.runtime.store.commit([UpdateResource(new, resource.metadata.resource_version)])
+            except (ConflictError, NotFoundError):
+                if attempt == _TRIES - 1:
+                    raise
+                live = await self.runtime.client.get(resource.key)
+                if live is None:
+                    return []
+                resource = live
+            else:
+                return problems
+        raise AssertionError("unreachable")
 
     # ------------------------------------------------------------------------------------------ the end
 
     async def _terminate(self, definition: Resource) -> Result:
         """Delete what is stored of the kind; the definition goes when the last of it, held by finalizers, is gone."""
-        (kind,) = kinds_of(definition)
+        try:
+            kind = _kind_of(definition)
+        except TerminalError:
+            await self._let_go(definition)  # it is of no kind, so nothing is stored of it that could be told
+            return Result()
         left = 0
         if not self._holder(definition, kind):
             self._follow(definition, kind)
@@ -195,11 +219,17 @@ class DefinitionController(AbstractController):
             await self.write_status(definition, ready_status(definition, [condition]))
             return Result(requeue_after_s=_AGAIN_S)
         self._refused.pop(definition.key, None)
-        self._followed.pop(kind.group_kind, None)
+        followed = self._followed.get(kind.group_kind)
+        if followed is not None and followed[1] == definition.key:
+            del self._followed[kind.group_kind]
+            followed[2]()
+        await self._let_go(definition)
+        return Result()
+
+    async def _let_go(self, definition: Resource) -> None:
         kept = tuple(name for name in definition.metadata.finalizers if name != FINALIZER)
         with suppress(NotFoundError):
             await self.runtime.client.set_finalizers(definition, kept)
-        return Result()
 
 
 def _refusal(kind: ResourceKind, holder: str) -> list[Condition]:
@@ -211,10 +241,41 @@ def _refusal(kind: ResourceKind, holder: str) -> list[Condition]:
     ]
 
 
+def _marked(kind: ResourceKind, resource: Resource, problems: list[Problem]) -> Resource | None:
+    """What is to be stored of a resource, None when that is what is stored."""
+    conditions: list[JsonObject] = [dict(one) for one in resource.status.get("conditions") or ()]
+    if problems:
+        told = "; ".join(str(problem) for problem in problems[:_MOST_TOLD])
+        more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
+        condition = Condition(type=VALID, status="False", reason="SchemaChanged", message=told + more)
+        generation = resource.metadata.generation
+        left = set_condition(conditions, condition, observed_generation=generation, now=rfc3339())
+    else:
+        left = [one for one in conditions if one.get("type") != VALID]
+    status = resource.status
+    if left != conditions:
+        status = {key: value for key, value in status.items() if key != "conditions"}
+        if left:
+            status["conditions"] = left
+    if status == resource.status and resource.api_version == kind.api_version:
+        return None
+    return attrs.evolve(resource, status=status, api_version=kind.api_version)
+
+
+def _kind_of(definition: Resource) -> ResourceKind:
+    """Raises: TerminalError: it was stored by other rules."""
+    try:
+        (kind,) = kinds_of(definition)
+    except Exception as error:
+        what = f"it cannot be read: {type(error).__name__}: {error}"
+        raise TerminalError(what, reason="Invalid", remedy="apply it again, or delete it") from error
+    return kind
+
+
 def _problems(kind: ResourceKind, resource: Resource) -> list[Problem]:
-    structure = load(kind.structure)
+    structure: SchemaStructure = load(kind.structure)
     pruned, _ = structure.prune(without_status(resource))
-    return list(structure.validate(structure.default(pruned)))
+    return list(structure.validate_stored(structure.default(pruned)))
 
 
 def _is_unfit(resource: Resource) -> bool:

@@ -182,7 +182,8 @@ def kinds_of(resource: Resource) -> Sequence[ResourceKind]:
 
 def _closed(resource: Resource, served: Sequence[Version]) -> str:
     if resource.metadata.deletion_timestamp:
-        return f"its definition {resource.metadata.name} is being deleted"
+        name = resource.metadata.name
+        return f"its definition {name} is being deleted (`kastra delete crd {name}` waits for that)"
     return "" if served else f"its definition {resource.metadata.name} serves no version"
 
 

@@ -149,7 +149,7 @@ class _Explanation:
             out.append(Problem(f"expected {expected}, found {_number(value)}", path, reason="FieldValueInvalid"))
 
         if check.bounds is not None and not check.bounds[0] <= value <= check.bounds[1]:
-            wrong(f"a number from {_number(check.bounds[0])} to {_number(check.bounds[1])}")
+            wrong("an integer of 32 bits" if "integer" in check.types else "a number of 32 bits")
         if "multipleOf" in limits and not is_multiple(value, limits["multipleOf"]):
             wrong(f"a multiple of {_number(limits['multipleOf'])}")
         low, high = limits.get("minimum"), limits.get("maximum")

@@ -6,18 +6,17 @@ Source: Kubernetes' apiextensions-apiserver, ``pkg/apis/apiextensions/validation
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final
 
 import attrs
 
 from kastra_core.cel.cost import estimate
 from kastra_core.errors import Problem
-
-from .cel_types import MAX_MANIFEST_BYTES, Declarations, Declared
-from .rule_paths import FieldPathError, field_path
-from .rule_programs import SELF, CompiledRule, Compiler
-from .schema import Rule, Structural, read_schema
+from kastra_plugin_crd.cel_types import MAX_MANIFEST_BYTES, Declarations, Declared
+from kastra_plugin_crd.rule_paths import FieldPathError, field_path
+from kastra_plugin_crd.rule_programs import SELF, CompiledRule, Compiler
+from kastra_plugin_crd.schema import Rule, Structural, read_schema
 
 __all__ = ["RULE_COST_LIMIT", "SCHEMA_COST_LIMIT", "rule_problems", "rules_of"]
 
@@ -35,15 +34,18 @@ _ADVICE: Final = "make the rule simpler, or set maxItems, maxProperties and maxL
 _LINE_BREAK: Final = re.compile(r"[\r\n]")
 
 
-def rule_problems(structural: Structural, path: str, *, compiled: bool = True) -> list[Problem]:
+def rule_problems(
+    structural: Structural, path: str, *, compiled: bool = True, wrong: Collection[str] = ()
+) -> list[Problem]:
     """Return what is wrong with the rules of a schema.
 
     Args:
         structural: the schema of a whole resource.
         path: field path of the schema in its definition ("spec.versions[0].schema.openAPIV3Schema").
         compiled: whether the rules are compiled, too; False for a schema that is not structural.
+        wrong: paths of what else is wrong with the schema; rules at and above them are not compiled.
     """
-    check = _Check(structural, compiled)
+    check = _Check(structural, compiled, wrong)
     check.schema(structural, path, _Scope(root=True, cardinality=1, uncorrelated=""))
     check.total(path)
     return check.problems
@@ -76,8 +78,9 @@ class _Scope:
 
 
 class _Check:
-    def __init__(self, structural: Structural, compiled: bool) -> None:
+    def __init__(self, structural: Structural, compiled: bool, wrong: Collection[str]) -> None:
         self.problems: list[Problem] = []
+        self._wrong = tuple(wrong)
         self._top, self._compiled = structural, compiled
         self._declarations: Declarations | None = None
         self._cost = self._rules = self._characters = 0
@@ -104,7 +107,7 @@ class _Check:
         right &= self._clauses(structural.values, path)
         if structural.rules:
             right &= self._form(structural.rules, structural, path)
-            if right and self._compiled:
+            if right and self._compiled and not any(_is_below(each, path) for each in self._wrong):
                 self._meaning(structural, path, scope)
         return right
 
@@ -231,6 +234,10 @@ class _Check:
             self._add(text, at, "FieldValueForbidden", _ADVICE)
         text = f"its rules may take too long: {_excess(self._cost, SCHEMA_COST_LIMIT)} what they are allowed together"
         self._add(text, path, "FieldValueForbidden", _ADVICE)
+
+
+def _is_below(path: str, above: str) -> bool:
+    return path.startswith(above) and path[len(above) :][:1] in ("", ".", "[")
 
 
 def _most_below(structural: Structural) -> int | None:

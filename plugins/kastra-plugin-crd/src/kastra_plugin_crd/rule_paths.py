@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from .schema import Structural
+from kastra_plugin_crd.schema import Structural
 
 __all__ = ["FieldPathError", "field_path"]
 

@@ -8,9 +8,8 @@ import attrs
 
 from kastra_core.cel import CelSyntaxError, CelType, Environment, Program
 from kastra_core.cel.types import BOOL, STRING, optional_of
-
-from .rule_paths import FieldPathError, field_path
-from .schema import Rule, Structural
+from kastra_plugin_crd.rule_paths import FieldPathError, field_path
+from kastra_plugin_crd.schema import Rule, Structural
 
 __all__ = ["OLD_SELF", "SELF", "CompiledRule", "Compiler"]
 

@@ -18,11 +18,10 @@ import attrs
 
 from kastra_core.cel import ABSENT, BudgetError, CelType, EvaluationError, Meter, Optional
 from kastra_core.errors import Problem
-
-from .cel_types import Declarations
-from .rule_checks import rule_problems, rules_of
-from .rule_programs import OLD_SELF, SELF, CompiledRule, Compiler
-from .schema import Rule, Structural
+from kastra_plugin_crd.cel_types import Declarations
+from kastra_plugin_crd.rule_checks import rule_problems, rules_of
+from kastra_plugin_crd.rule_programs import OLD_SELF, SELF, CompiledRule, Compiler
+from kastra_plugin_crd.schema import Rule, Structural
 
 __all__ = ["CALL_LIMIT", "OBJECT_LIMIT", "Rules", "rule_problems"]
 

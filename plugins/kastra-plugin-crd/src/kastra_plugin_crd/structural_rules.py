@@ -68,7 +68,8 @@ def structural_problems(structural: Structural, path: str) -> list[Problem]:
     if walk.has_rules:
         from kastra_plugin_crd.rule_checks import rule_problems
 
-        of_rules = rule_problems(structural, path, compiled=sound)
+        wrong = [problem.path for problem in walk.others]
+        of_rules = rule_problems(structural, path, compiled=sound, wrong=wrong)
     if sound:
         from kastra_plugin_crd.default_rules import default_problems
 

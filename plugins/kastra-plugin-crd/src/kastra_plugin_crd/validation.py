@@ -74,7 +74,6 @@ def _compiled(check: Any) -> Any:
                 validate_formats=True,
                 keywords=KEYWORDS,
                 pattern_options=jsonschema_rs.RegexOptions(),
-                offline=True,
             ).is_valid
         except (ValueError, RecursionError):
             continue  # a pattern that its engine finds too large, or a text that is no Unicode
