@@ -176,7 +176,7 @@ class AgentController(AbstractController):
 
     def _recheck(self, key: tuple[str, str]) -> None:
         self._scheduled.discard(key)
-        informer = self.runtime.controllers.informer(self.group, self.kind)  # type: ignore[attr-defined]
+        informer = self.runtime.controllers.informer(self.group, self.kind)
         if informer is None:
             return
         for resource in informer.snapshot().values():
