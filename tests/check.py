@@ -65,7 +65,11 @@ def _pytest(marks: str, *arguments: str) -> Callable[[Path], list[str]]:
     return _module("pytest", "-q", "-m", marks, *arguments)
 
 
-SOURCES = ("kastra_core", *sorted(str(p.relative_to(ROOT)) for p in ROOT.glob("plugins/*/src")), "tests")
+SOURCES = (
+    "kastra_core",
+    *sorted(str(p.relative_to(ROOT)) for p in (*ROOT.glob("plugins/*/src"), *ROOT.glob("docs/examples/*/src"))),
+    "tests",
+)
 WORKERS = (os.cpu_count() or 1) + 1
 """Processes of the tests: one more than there are processors, for a third of their time they wait."""
 SECOND_TRIES = 3

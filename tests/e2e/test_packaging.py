@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import email
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -69,7 +71,7 @@ class Installed:
             words, cwd=self.directory, env=_environment(), capture_output=True, encoding="utf-8", check=False
         )
         assert done.returncode == code, f"{command} ended with {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done.stdout
+        return done.stderr if code else done.stdout
 
 
 def _environment() -> dict[str, str]:
@@ -107,7 +109,8 @@ def installed(built: dict[str, Built], tmp_path_factory: pytest.TempPathFactory)
     python = venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     # The extra names plugins; the constraints say that they are these wheels and no others of that name.
     ours = directory / "ours.txt"
-    ours.write_text("".join(f"{name} @ {b.wheel.as_uri()}\n" for name, b in built.items()), encoding="utf-8")
+    lines = [f"{name} @ {one.wheel.as_uri()}\n" for name, one in built.items() if name != "kastra-core"]
+    ours.write_text("".join(lines), encoding="utf-8")
     # Most of what is installed is not imported here: compiling it would take half of the time.
     pip = [str(python), "-m", "pip", "install", "-q", "--no-compile", "--no-input", "--disable-pip-version-check"]
     core = f"kastra-core[all] @ {built['kastra-core'].wheel.as_uri()}"
@@ -152,7 +155,7 @@ def test_plugin_announces_its_hooks(built: dict[str, Built], plugin: str) -> Non
 @pytest.mark.parametrize("plugin", PLUGINS)
 def test_plugin_requires_the_core(built: dict[str, Built], plugin: str) -> None:
     required = built[f"kastra-plugin-{plugin}"].metadata.get_all("Requires-Dist", [])
-    assert any(requirement.startswith("kastra-core>=") for requirement in required)
+    assert any(re.match(r"kastra-core(\[[a-z]+\])?>=", requirement) for requirement in required)
 
 
 def test_extra_all_brings_every_plugin(built: dict[str, Built]) -> None:
@@ -192,3 +195,22 @@ def test_installed_kastra_applies_and_runs_a_tool_on_the_default_store(installed
     assert installed.run("kastra", "get", "tools", "-o", "name").split() == ["tool.mastra.ai/shout"]
     assert "HELLO" in installed.run("kastra", "run", "tool/shout", "--set", "text=hello")
     assert list((installed.directory / ".kastra").glob("*.db"))
+
+
+def test_somebody_elses_plugin_brings_a_defined_kind_to_life(installed: Installed, tmp_path: Path) -> None:
+    example = ROOT / "docs/examples/datasource"
+    _hatchling(example, "wheel", tmp_path)
+    (wheel,) = tmp_path.glob("*.whl")
+    shop = tmp_path / "shop"  # not below another project
+    shutil.copytree(example / "shop", shop)
+    pip = ("python", "-m", "pip", "install", "-q", "--no-input", "--disable-pip-version-check", "--no-index")
+    installed.run(*pip, "--no-deps", str(wheel))
+    there = attrs.evolve(installed, directory=shop)
+    there.run("python", "make_shop.py")
+    there.run("kastra", "apply", "-f", ".")
+    columns = there.run("kastra", "get", "datasources", "orders").splitlines()[1].split()
+    assert columns[:4] == ["orders", "sqlite", "True", "Connected"]
+    assert (shop / ".kastra/datasources/default/orders.json").is_file()
+    there.run("kastra", "delete", "-f", "datasources.yaml")
+    assert not (shop / ".kastra/datasources/default/orders.json").exists()
+    assert "no plugin or definition offers the kind" in there.run("kastra", "get", "datasources", code=1)
