@@ -181,8 +181,11 @@ class ControllerManager:
             informer = self._informers.get(kind.group_kind)
             if informer is not None:
                 informer.kind_changed()
-            else:
-                self._follow(kind)
+                return
+            if not kind.namespaced:  # what refers to it is known now to mean no namespace
+                for other in self._informers.values():
+                    other.kind_changed()
+            self._follow(kind)
             return
         informer = self._informers.pop(kind.group_kind, None)
         if informer is not None:

@@ -118,8 +118,6 @@ def decode(
         raise ValidationError([_unknown_kind(registry, api_version, kind_name, error)]) from error
     if kind.ephemeral:
         raise ValidationError([_of_the_runtime(kind)])
-    if kind.closed:
-        raise ValidationError([Problem(f"no {kind.kind} can be made now: {kind.closed}", "kind")])
     notes: list[str] = []
     warning = kind.warnings.get(old_version or kind.version)
     if warning:

@@ -8,8 +8,8 @@ kind of a plugin is never replaced, and a definition that could not have its kin
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Container, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -20,6 +20,9 @@ from kastra_core.api.registry import KindRegistry
 from kastra_core.decoding import Decoded
 from kastra_core.errors import Problem, UnknownKindError
 from kastra_core.protocols.store import Store
+
+if TYPE_CHECKING:
+    from kastra_core.informer import Informer
 
 __all__ = ["Definitions", "KindsOfDocuments"]
 
@@ -80,10 +83,7 @@ class Definitions:
         for kind in [kind for kind in self.registry if kind.defines is not None]:
             page = await self._store.resources.list(kind.group, kind.kind)
             found = {resource.key for resource in page.items}
-            for key, known in tuple(self._known.items()):
-                # One that was learned while the list was on its way may be newer than that.
-                if (key.group, key.kind) == kind.group_kind and key not in found:
-                    changed = (known.version <= int(page.resource_version) and self._forget(key)) or changed
+            changed = self._drop_others(kind.group_kind, found, int(page.resource_version)) or changed
             for resource in page.items:
                 changed = self._learn(kind, resource) or changed
         if changed:
@@ -100,12 +100,23 @@ class Definitions:
         if changed:
             self._settle()
 
+    def follow(self, informer: Informer) -> None:
+        """Learn from an informer of a kind whose resources define kinds, as long as that runs."""
+
+        def listed() -> None:
+            self._keep((informer.group, informer.kind), informer.snapshot(), informer.seen)
+
+        informer.add_handler(self.changed)
+        informer.when_listed(listed)
+
     def changed(self, old: Resource | None, new: Resource | None) -> None:
         """An informer's handler: a definition came, went or is another one now."""
         if new is not None:
             self.learn([new])
-        elif old is not None and self._forget(old.key):
-            self._settle()
+        elif old is not None:
+            known = self._known.get(old.key)
+            if known is not None and known.state[0] == old.metadata.uid and self._forget(old.key):
+                self._settle()
 
     def _learn(self, kind: ResourceKind, resource: Resource) -> bool:
         """Take note of a state; those that are not news, or older than what is known, are passed over."""
@@ -119,6 +130,21 @@ class Definitions:
         age = (meta.creation_timestamp, meta.uid)
         self._known[key] = _Definition(key, state, version, age, kinds_of(kind, resource))
         return True
+
+    def _keep(self, group_kind: tuple[str, str], found: Container[ResourceKey], as_of: int) -> None:
+        if self._drop_others(group_kind, found, as_of):
+            self._settle()
+
+    def _drop_others(self, group_kind: tuple[str, str], found: Container[ResourceKey], as_of: int) -> bool:
+        """Forget what is not in a whole list; one that was learned while that was on its way may be newer."""
+        gone = [
+            key
+            for key, known in self._known.items()
+            if (key.group, key.kind) == group_kind and key not in found and known.version <= as_of
+        ]
+        for key in gone:
+            self._forget(key)
+        return bool(gone)
 
     def _forget(self, key: ResourceKey) -> bool:
         known = self._known.pop(key, None)
@@ -175,6 +201,23 @@ class KindsOfDocuments:
 
     def __init__(self, registry: KindRegistry) -> None:
         self.registry = self._base = registry
+        self._wrong: set[tuple[str, str]] = set()
+
+    def refused(self, manifest: Mapping[str, Any]) -> None:
+        """Take note of a manifest that is wrong, which may be why a kind is not known."""
+        if not self.defines(manifest):
+            return
+        kind, _ = self._base.for_manifest(str(manifest.get("apiVersion")), str(manifest.get("kind")))
+        try:
+            made = tuple(load(kind.defines)(Resource.from_manifest(manifest)))
+        except Exception:  # it is wrong: what it was to define cannot be read either
+            return
+        self._wrong.update(one.group_kind for one in made)
+
+    def is_of_a_wrong_one(self, manifest: Mapping[str, Any]) -> bool:
+        """Whether a manifest is of a kind that is unknown only because its definition is wrong, which was told."""
+        group_kind = (str(manifest.get("apiVersion")).rpartition("/")[0], str(manifest.get("kind")))
+        return group_kind in self._wrong and self.registry.get(*group_kind) is None
 
     def defines(self, manifest: Mapping[str, Any]) -> bool:
         """Whether a manifest is of a kind whose resources define kinds; such manifests are decoded first."""

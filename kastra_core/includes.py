@@ -59,6 +59,8 @@ def decode_documents(
     acyclic: dict[ResourceKey, tuple[Document, Callable[[str], str], Decoded, Decoded]] = {}
     order = sorted(range(len(documents)), key=lambda index: not kinds.defines(documents[index].data))
     for index in order:
+        if kinds.is_of_a_wrong_one(documents[index].data):
+            continue
         document, wrong, is_whole = _resolved(kinds.registry, documents[index], limits)
         problems.extend(wrong)
         if not is_whole:
@@ -73,6 +75,7 @@ def decode_documents(
             )
         except ValidationError as error:
             problems.extend(_placed(document, problem) for problem in error.problems)
+            kinds.refused(document.data)
             continue
         label = str(decoded.resource.key)
         problems.extend(_placed(document, problem.at(resource=label)) for problem in kinds.learn(decoded))

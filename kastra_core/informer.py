@@ -126,6 +126,7 @@ class Informer:
         self._cache: dict[ResourceKey, Resource] = {}
         self.lister = Lister(self._cache, lambda: (group, kind))
         self._handlers: list[ChangeHandler] = []
+        self._listed: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
         self._events = 0
 
@@ -135,6 +136,13 @@ class Informer:
             self._call(handler, None, resource)
         self._handlers.append(handler)
         return lambda: self._handlers.remove(handler)
+
+    def when_listed(self, told: Callable[[], None]) -> None:
+        """Call ``told`` whenever the cache holds all that is stored, as of ``seen``: for one who knows of resources
+        from elsewhere, of whose end the informer does not tell because it has never seen them."""
+        self._listed.append(told)
+        if self.synced.is_set():
+            told()
 
     def kind_changed(self) -> None:
         """The kind is described in another way now: read again what its resources refer to."""
@@ -218,6 +226,8 @@ class Informer:
             self._set(key, resource)
         self.seen = max(self.seen, int(since))
         self.synced.set()
+        for told in self._listed:
+            told()
         return since
 
     async def _watch(self, kind: ResourceKind, since: str) -> None:

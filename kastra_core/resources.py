@@ -138,11 +138,12 @@ class ResourceClient:
                 refuse.
 
         Raises:
-            ValidationError: two items name one resource, or a kind that may not would refer to itself in a circle;
-                nothing is written.
+            ValidationError: two items name one resource, a new one is of a kind that is closed, or a kind that may not
+                would refer to itself in a circle; nothing is written.
             ConflictError: a field belongs to another manager (``force`` takes it); nothing after it is written.
         """
         self._refuse_twins(items)
+        await self._refuse_new_of_closed(items)
         await self._refuse_circles(items, manager, force)
         # What defines kinds comes first: whatever ends this, nothing is left behind that is of no kind.
         order = sorted(range(len(items)), key=lambda index: items[index].kind.defines is None)
@@ -166,6 +167,21 @@ class ResourceClient:
                 seen.add(key)
         if twins:
             raise ValidationError(twins)
+
+    async def _refuse_new_of_closed(self, items: Sequence[Decoded]) -> None:
+        """What is stored of a closed kind may be changed: a finalizer that holds it may have to be taken off."""
+        closed = [item for item in items if item.kind.closed]
+        stored = await self.store.resources.get_many([item.resource.key for item in closed]) if closed else {}
+        problems = []
+        for item in closed:
+            if item.resource.key not in stored:
+                kind = item.kind
+                problem = Problem(
+                    f"no {kind.kind} can be made now: {kind.closed}", "kind", resource=str(item.resource.key)
+                )
+                problems.append(item.place(problem) if item.place is not None else problem)
+        if problems:
+            raise ValidationError(problems)
 
     async def _refuse_circles(self, items: Sequence[Decoded], manager: str, force: bool) -> None:
         """Of what is applied, with what is inside it and what is stored. Writers at the same moment may still make one.

@@ -166,7 +166,7 @@ class RuntimeManager:
             for kind in [kind for kind in self.registry if kind.defines is not None]:
                 informer = self.controllers.informer(*kind.group_kind)
                 if informer is not None:
-                    informer.add_handler(self.definitions.changed)
+                    self.definitions.follow(informer)
 
     def tend(self) -> None:
         """Have periodic controllers look at their resources once, in the background; for a process without controllers.

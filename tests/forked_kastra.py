@@ -44,6 +44,7 @@ COLD_ON_TERMINAL = (
 WARM = (
     "kastra_core",
     "kastra_plugin_agent",
+    "kastra_plugin_crd",
     "kastra_plugin_libsql",
     "kastra_plugin_openai",
     "kastra_plugin_retention",

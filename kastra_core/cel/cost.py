@@ -22,7 +22,7 @@ from kastra_core.cel.syntax import Node
 from kastra_core.cel.types import CelType
 from kastra_core.cel.values import Type
 
-__all__ = ["UNBOUNDED", "ArgumentSize", "estimate"]
+__all__ = ["UNBOUNDED", "estimate"]
 
 UNBOUNDED: Final = 2**64 - 1
 """Where sizes and costs stop to grow."""
@@ -49,16 +49,6 @@ def estimate(tree: Node, *, root: CelType) -> Cost:
     estimator = _Estimator(root)
     cost = estimator.cost(tree)
     return Cost(cost.least, cost.most, estimator.size(tree))
-
-
-@attrs.frozen
-class ArgumentSize(Size):
-    """What an overload's own estimate is given for a receiver or an argument."""
-
-    items: Size | None = None
-    """Of a list of texts or bytes: the size of each."""
-    value: int | None = None
-    """An integer that is written in the expression."""
 
 
 @attrs.frozen(slots=True)
@@ -306,7 +296,8 @@ class _Estimator:
             return self._comparison(arguments), None
         if name == "@in":
             first = overload.parameters[1].name
-        standard = _STANDARD.get((name, first))
+        # As in Kubernetes, matches(text, pattern) takes one step whatever it is given, unlike text.matches(pattern).
+        standard = _STANDARD.get((name, first)) if name != "matches" or overload.member else None
         if standard is None or len(arguments) != len(overload.parameters):
             return _ONE, None
         return standard(*(self._size_or_unknown(each) for each in arguments))
@@ -334,7 +325,7 @@ class _Estimator:
         found = self.size_of(node)
         return _UNKNOWN if found is None else found
 
-    def _argument(self, node: Node) -> ArgumentSize:
+    def _argument(self, node: Node) -> Size:
         size = self._size_or_unknown(node)
         items = value = None
         if node.type is not None and node.type.name == "list" and node.type.params[0].name in _TEXTS:
@@ -343,7 +334,7 @@ class _Estimator:
             items = Size(0, UNBOUNDED) if known is None else Size(known.least, known.most)
         elif node.kind == "const" and type(node.value) is int:
             value = node.value
-        return ArgumentSize(size.least, size.most, items, value)
+        return Size(size.least, size.most, items, value)
 
     def _size_at(self, path: _Path) -> _Range | None:
         """The size of what a path leads to, by its type. The path's head, the variable, does not matter."""

@@ -28,13 +28,9 @@ class Dialect:
     typed: bool
     """Whether variables have types that the checker looks at, and values are those of CEL. Otherwise all values are
     JSON, in which there is one kind of number, so that integers and doubles mix; a function that this package does not
-    have is answered by the parser's library."""
+    have is answered by another library of CEL. A typed dialect has optional values and macros of two variables."""
     library: Callable[[], Library] = _no_functions
     """All functions of a typed dialect; asked for once, at the first compilation."""
-    optionals: bool = False
-    """Whether ``a.?b``, ``a[?k]``, ``[?x]`` and the macros of optional values are known."""
-    bindings: bool = False
-    """Whether ``cel.bind(name, value, expression)`` is known. Kubernetes does not have it."""
     deep_hint: str = ""
     """Ends the message about an expression that is nested too deeply."""
     function_hint: str = ""
@@ -53,5 +49,5 @@ def _kubernetes_library() -> Library:
 JSON_DIALECT = Dialect(name="JSON", typed=False, deep_hint="; use parentheses to make groups")
 """Expressions on JSON as it is."""
 
-KUBERNETES = Dialect(name="Kubernetes", typed=True, library=_kubernetes_library, optionals=True)
+KUBERNETES = Dialect(name="Kubernetes", typed=True, library=_kubernetes_library)
 """CEL as in ``x-kubernetes-validations``, with the function libraries of Kubernetes."""

@@ -9,7 +9,8 @@ from typing import Any
 from kastra_core.cel.dialect import KUBERNETES, Dialect
 from kastra_core.cel.evaluation import TYPE_NAMES, compile_node
 from kastra_core.cel.loops import Thunk, weight_of
-from kastra_core.cel.syntax import CelSyntaxError, Node, check, offsets, parse, place_at
+from kastra_core.cel.parser import parse
+from kastra_core.cel.syntax import CelSyntaxError, FaultError, Node
 from kastra_core.cel.types import DYN, CelType
 from kastra_core.cel.values import EvaluationError, Frame, Meter
 
@@ -82,28 +83,31 @@ class Environment:
             CelSyntaxError: it cannot be read, or cannot work; with the place.
         """
         try:
-            tree, info = parse(source, self.dialect)
+            tree = parse(source, self.dialect)
             if self.dialect.typed:
-                kind = self._checked(tree, info, source)
+                kind = self._checked(tree)
                 names = _free_names(tree)
             else:
                 names = _free_names(tree) - TYPE_NAMES
-                kind = self._unchecked(tree, info, source, names)
+                kind = self._unchecked(tree, source, names)
+        except FaultError as fault:
+            raise fault.in_source(source) from None
         except RecursionError:
             raise CelSyntaxError(f"it is nested too deeply{self.dialect.deep_hint}") from None
         return Program(source, tree, kind, names, self.dialect)
 
-    def _checked(self, tree: Node, info: bytes, source: str) -> CelType:
+    def _checked(self, tree: Node) -> CelType:
         from kastra_core.cel.checker import check_tree
 
-        return check_tree(tree, info, source, self.variables, _signatures(self.dialect), self.dialect)
+        return check_tree(tree, self.variables, _signatures(self.dialect), self.dialect)
 
-    def _unchecked(self, tree: Node, info: bytes, source: str, names: frozenset[str]) -> CelType:
+    def _unchecked(self, tree: Node, source: str, names: frozenset[str]) -> CelType:
+        from kastra_core.cel.json_types import check
+
         unknown = sorted(names - self.variables.keys())
         if unknown:
-            place = place_at(source, offsets(info).get(tree.id, 0))
             known = ", ".join(sorted(self.variables)) or "none"
-            raise CelSyntaxError(f"there is no variable {unknown[0]!r}; there are: {known}", *place)
+            raise FaultError(f"there is no variable {unknown[0]!r}; there are: {known}", tree.offset)
         name = check(source, tuple(sorted(names)), self.dialect)
         compile_node(tree, self.dialect)  # which refuses what JSON has not
         return DYN if name == "dyn" else CelType(name)

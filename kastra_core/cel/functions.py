@@ -18,6 +18,10 @@ class Size:
 
     least: int = 1
     most: int = 1
+    items: Size | None = None
+    """Of a list of texts or bytes: the size of each."""
+    value: int | None = None
+    """An integer that is written in the expression; None: it is not known before it runs."""
 
 
 @attrs.frozen

@@ -22,8 +22,8 @@ SIZE_FIELDS = frozenset({"length", "size", "count"})
 
 _MOST = 2000
 """Names that are compared."""
-_RAW = r"""(?:[rR][bB]?|[bB][rR])(?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"\n]*"|'[^'\n]*')"""
-_ESCAPED = r"""[bB]?(?:\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}(?:[^\\]|\\.)*?'{3}|"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')"""
+_RAW = r"""[bB]?[rR](?:\"{3}.*?\"{3}|'{3}.*?'{3}|"[^"\n\r]*"|'[^'\n\r]*')"""
+_ESCAPED = r"""[bB]?(?:\"{3}(?:[^\\]|\\.)*?\"{3}|'{3}(?:[^\\]|\\.)*?'{3}|"(?:[^"\\\n\r]|\\.)*"|'(?:[^'\\\n\r]|\\.)*')"""
 TEXT_LITERAL = rf"(?<!\w)(?:{_RAW})|{_ESCAPED}"
 """Pattern of a text literal of CEL. A prefix is one only where no name ends with it."""
 _NAMES = {

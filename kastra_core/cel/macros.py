@@ -1,8 +1,13 @@
-"""Macros that the parser leaves as calls, and what a fold was written as."""
+"""Macros: what calls such as ``list.all(x, x > 0)`` stand for, and what a fold was written as.
+
+Source:
+    cel-go: ``parser/macro.go``, ``cel/library.go`` (optional values), ``ext/comprehensions.go``, ``ext/lists.go``.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import attrs
 
@@ -10,96 +15,181 @@ from kastra_core.cel.syntax import FaultError, Node
 
 __all__ = ["Loop", "expanded", "loop_of"]
 
-_RESULT, _SORTED = "@result", "@sorted"
-_TWO = frozenset({"all", "exists", "existsOne", "exists_one", "transformList", "transformMap", "transformMapEntry"})
+_RESULT, _SORTED, _UNUSED = "@result", "@sorted", "#unused"
 
 
-def expanded(node: Node) -> Node:
-    """Return the fold of a call such as ``list.all(index, item, condition)``, or the call itself.
+def expanded(node: Node, *, typed: bool) -> Node:
+    """Return what a call stands for if it is one of a macro, or the call itself.
 
+    Args:
+        typed: whether the macros of two variables and of optional values are known.
     Raises:
-        FaultError: a variable is no simple name, or both are the same.
+        FaultError: a variable is no simple name, or two are the same; ``has`` is not asked for a field.
     """
-    name, count = node.value, len(node.items)
-    if name == "sortBy" and count == 2:
-        return _sorting(node)
-    if name == "existsOne" and count == 2:
-        return _counting(node, node.items[1], (_variable(node, 0), _RESULT))
-    if name not in _TWO or (count != 3 and not (count == 4 and name.startswith("transform"))):
-        return node
-    first, second = _variable(node, 0), _variable(node, 1)
-    if first == second:
-        raise FaultError(f"both variables of {name!r} are called {first!r}")
-    names = (first, _RESULT, second)
-    body = node.items[-1]
-    if name == "all":
-        return _quantifier(node, body, names, "_&&_")
-    if name == "exists":
-        return _quantifier(node, body, names, "_||_")
-    if name.startswith("exists"):
-        return _counting(node, body, names)
-    accumulator = _ident(node, _RESULT)
-    if name == "transformList":
-        start = Node("list", node.id)
-        step = _call(node, "_+_", accumulator, Node("list", node.id, items=(body,)))
-    else:
-        start = Node("map", node.id)
-        added = (body,) if name == "transformMapEntry" else (_ident(node, first), body)
-        step = _call(node, "cel.@mapInsert", accumulator, *added)
-    if count == 4:
-        step = _call(node, "_?_:_", node.items[2], step, _ident(node, _RESULT))
-    parts = (node.target, start, Node("const", node.id, True), step, _ident(node, _RESULT))
-    return Node("fold", node.id, items=parts, names=names)
+    if node.target is None:
+        return _has(node) if node.value == "has" and len(node.items) == 1 else node
+    expand = (_TYPED_MACROS if typed else _MACROS).get((node.value, len(node.items)))
+    return node if expand is None else expand(node)
+
+
+def _has(node: Node) -> Node:
+    field = node.items[0]
+    if field.kind != "select":
+        raise FaultError("has() asks for a field, as in has(x.y)", field.offset)
+    return Node("has", node.offset, field.value, field.target)
 
 
 def _variable(node: Node, index: int) -> str:
     item = node.items[index]
     if item.kind != "ident" or item.value.startswith("@"):
-        raise FaultError(f"argument {index + 1} of {node.value!r} must be a simple name: that of a variable")
+        raise FaultError(
+            f"argument {index + 1} of {node.value!r} must be a simple name: that of a variable", item.offset
+        )
     return str(item.value)
 
 
+def _variables(node: Node) -> tuple[str, ...]:
+    """Names of a fold: one variable and the accumulator, or two around it."""
+    first = _variable(node, 0)
+    if (node.value, len(node.items)) in _MACROS or (node.value == "existsOne" and len(node.items) == 2):
+        return first, _RESULT
+    second = _variable(node, 1)
+    if first == second:
+        raise FaultError(f"both variables of {node.value!r} are called {first!r}", node.items[1].offset)
+    return first, _RESULT, second
+
+
 def _ident(node: Node, name: str) -> Node:
-    return Node("ident", node.id, name)
+    return Node("ident", node.offset, name)
+
+
+def _const(node: Node, value: Any) -> Node:
+    return Node("const", node.offset, value)
 
 
 def _call(node: Node, name: str, *items: Node) -> Node:
-    return Node("call", node.id, name, items=items)
+    return Node("call", node.offset, name, items=items)
 
 
-def _quantifier(node: Node, body: Node, names: tuple[str, ...], operator: str) -> Node:
-    going = _ident(node, _RESULT) if operator == "_&&_" else _call(node, "!_", _ident(node, _RESULT))
-    parts = (
-        node.target,
-        Node("const", node.id, operator == "_&&_"),
-        _call(node, "@not_strictly_false", going),
-        _call(node, operator, _ident(node, _RESULT), body),
-        _ident(node, _RESULT),
-    )
-    return Node("fold", node.id, items=parts, names=names)
+def _fold(node: Node, names: tuple[str, ...], first: Node, going: Node, step: Node, result: Node | None = None) -> Node:
+    parts = (node.target, first, going, step, result or _ident(node, _RESULT))
+    return Node("fold", node.offset, items=parts, names=names)
 
 
-def _counting(node: Node, body: Node, names: tuple[str, ...]) -> Node:
-    more = _call(node, "_+_", _ident(node, _RESULT), Node("const", node.id, 1))
-    parts = (
-        node.target,
-        Node("const", node.id, 0),
-        Node("const", node.id, True),
-        _call(node, "_?_:_", body, more, _ident(node, _RESULT)),
-        _call(node, "_==_", _ident(node, _RESULT), Node("const", node.id, 1)),
-    )
-    return Node("fold", node.id, items=parts, names=names)
+def _all(node: Node) -> Node:
+    going = _call(node, "@not_strictly_false", _ident(node, _RESULT))
+    step = _call(node, "_&&_", _ident(node, _RESULT), node.items[-1])
+    return _fold(node, _variables(node), _const(node, True), going, step)
 
 
-def _sorting(node: Node) -> Node:
+def _exists(node: Node) -> Node:
+    going = _call(node, "@not_strictly_false", _call(node, "!_", _ident(node, _RESULT)))
+    step = _call(node, "_||_", _ident(node, _RESULT), node.items[-1])
+    return _fold(node, _variables(node), _const(node, False), going, step)
+
+
+def _exists_one(node: Node) -> Node:
+    more = _call(node, "_+_", _ident(node, _RESULT), _const(node, 1))
+    step = _call(node, "_?_:_", node.items[-1], more, _ident(node, _RESULT))
+    result = _call(node, "_==_", _ident(node, _RESULT), _const(node, 1))
+    return _fold(node, _variables(node), _const(node, 0), _const(node, True), step, result)
+
+
+def _added(node: Node, item: Node) -> Node:
+    return _call(node, "_+_", _ident(node, _RESULT), Node("list", node.offset, items=(item,)))
+
+
+def _building(node: Node, start: str, step: Node, test: Node | None) -> Node:
+    """The fold that makes a ``start``, a list or a map, of the items for which ``test`` holds."""
+    if test is not None:
+        step = _call(node, "_?_:_", test, step, _ident(node, _RESULT))
+    return _fold(node, _variables(node), Node(start, node.offset), _const(node, True), step)
+
+
+def _map(node: Node) -> Node:
+    return _building(node, "list", _added(node, node.items[-1]), node.items[1] if len(node.items) > 2 else None)
+
+
+def _filter(node: Node) -> Node:
+    return _building(node, "list", _added(node, _ident(node, _variable(node, 0))), node.items[1])
+
+
+def _transform_list(node: Node) -> Node:
+    return _building(node, "list", _added(node, node.items[-1]), node.items[2] if len(node.items) > 3 else None)
+
+
+def _transform_map(node: Node) -> Node:
+    added = (_ident(node, _variable(node, 0)), node.items[-1])
+    step = _call(node, "cel.@mapInsert", _ident(node, _RESULT), *added)
+    return _building(node, "map", step, node.items[2] if len(node.items) > 3 else None)
+
+
+def _transform_entries(node: Node) -> Node:
+    step = _call(node, "cel.@mapInsert", _ident(node, _RESULT), node.items[-1])
+    return _building(node, "map", step, node.items[2] if len(node.items) > 3 else None)
+
+
+def _bound(node: Node, name: str, value: Node, body: Node) -> Node:
+    """``body`` with a name for ``value``: a fold over nothing, of which the result counts."""
+    parts = (Node("list", node.offset), value, _const(node, False), _ident(node, name), body)
+    return Node("fold", node.offset, items=parts, names=(_UNUSED, name))
+
+
+def _sort_by(node: Node) -> Node:
     """``list.sortBy(item, key)``: the list, bound to a name, sorted by what the key makes of it."""
-    added = _call(node, "_+_", _ident(node, _RESULT), Node("list", node.id, items=(node.items[1],)))
-    parts = (_ident(node, _SORTED), Node("list", node.id), Node("const", node.id, True), added, _ident(node, _RESULT))
-    keys = Node("fold", node.id, items=parts, names=(_variable(node, 0), _RESULT))
-    body = Node("call", node.id, "@sortByAssociatedKeys", target=_ident(node, _SORTED), items=(keys,))
-    empty, never = Node("list", node.id), Node("const", node.id, False)
-    bound = (empty, node.target, never, _ident(node, _SORTED), body)
-    return Node("fold", node.id, items=bound, names=("#unused", _SORTED))
+    assert node.target is not None
+    mapped = Node("call", node.offset, "map", _ident(node, _SORTED), node.items)
+    keys = _building(mapped, "list", _added(node, node.items[1]), None)
+    body = Node("call", node.offset, "@sortByAssociatedKeys", _ident(node, _SORTED), (keys,))
+    return _bound(node, _SORTED, node.target, body)
+
+
+def _opt_map(node: Node) -> Node:
+    """``optional.optMap(value, expression)``: an optional of what the expression makes of a value that is there."""
+    return _if_there(node, _call(node, "optional.of", _with_value(node)))
+
+
+def _opt_flat_map(node: Node) -> Node:
+    return _if_there(node, _with_value(node))
+
+
+def _with_value(node: Node) -> Node:
+    value = Node("call", node.offset, "value", node.target)
+    return _bound(node, _variable(node, 0), value, node.items[1])
+
+
+def _if_there(node: Node, then: Node) -> Node:
+    there = Node("call", node.offset, "hasValue", node.target)
+    return _call(node, "_?_:_", there, then, _call(node, "optional.none"))
+
+
+_Macros = Mapping[tuple[str, int], Callable[[Node], Node]]
+"""(name, count of arguments) of a method -> what it stands for."""
+_MACROS: Final[_Macros] = {
+    ("all", 2): _all,
+    ("exists", 2): _exists,
+    ("exists_one", 2): _exists_one,
+    ("map", 2): _map,
+    ("map", 3): _map,
+    ("filter", 2): _filter,
+}
+_TYPED_MACROS: Final[_Macros] = {
+    **_MACROS,
+    ("existsOne", 2): _exists_one,
+    ("all", 3): _all,
+    ("exists", 3): _exists,
+    ("exists_one", 3): _exists_one,
+    ("existsOne", 3): _exists_one,
+    ("transformList", 3): _transform_list,
+    ("transformList", 4): _transform_list,
+    ("transformMap", 3): _transform_map,
+    ("transformMap", 4): _transform_map,
+    ("transformMapEntry", 3): _transform_entries,
+    ("transformMapEntry", 4): _transform_entries,
+    ("optMap", 2): _opt_map,
+    ("optFlatMap", 2): _opt_flat_map,
+    ("sortBy", 2): _sort_by,
+}
 
 
 # ------------------------------------------------------------------------------------------------ folds

@@ -256,7 +256,10 @@ def _matches(frame: Frame, text: str, pattern: str) -> bool:
     from kastra_core.cel.kubernetes.regex import compile_pattern
 
     # Bytes: the library's own way with texts also finds out where each character begins.
-    return compile_pattern(pattern).search(text.encode("utf-8", "replace")) is not None
+    return compile_pattern(pattern, frame).search(text.encode("utf-8", "replace")) is not None
+
+
+_PATTERN_FUNCTIONS = frozenset({"matches", "find", "findAll"})
 
 
 def read_literal(function: str, text: str) -> Any:
@@ -269,7 +272,7 @@ def read_literal(function: str, text: str) -> Any:
         return parse_duration(text)
     if function == "timestamp":
         return parse_timestamp(text)
-    if function == "matches":
+    if function in _PATTERN_FUNCTIONS:
         from kastra_core.cel.kubernetes.regex import compile_pattern
 
         compile_pattern(text)

@@ -28,6 +28,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "diff": "Show what apply would change.",
         "validate": "Check manifests without a store.",
         "explain": "Document a kind and its fields, or a model's provider.",
+        "api-resources": "List the kinds of resources.",
         "schema": "Export JSON schemas of kinds for editors, and definitions of them.",
         "graph": "Draw a workflow, or another resource that has a picture.",
         "wait": "Wait for a condition of resources.",
@@ -52,7 +53,7 @@ SECTIONS: dict[str, dict[str, str]] = {
 """Sections of the help, commands with their short help in them."""
 
 COMMANDS: dict[str, str] = {
-    name: f"kastra_core.cli.{name}:command" for section in SECTIONS.values() for name in section
+    name: f"kastra_core.cli.{name.replace('-', '_')}:command" for section in SECTIONS.values() for name in section
 }
 """Command -> "module:attribute" of its click command."""
 
@@ -68,6 +69,17 @@ Exit codes:
   130  interrupted
 `diff` has its own: 0 no difference, 1 differences, more than 1 an error.
 `store status` and `store check` end with 3 when the store has a problem."""
+
+
+_OF_KUBECTL: dict[str, str] = dict.fromkeys(
+    ("annotate", "edit", "label", "patch", "replace", "set"), "change the manifest, then `kastra apply -f FILE`"
+) | {
+    "api-versions": "`kastra api-resources` lists the kinds with their versions",
+    "cluster-info": "`kastra status` shows what there is",
+    "create": "`kastra apply -f FILE` creates and updates",
+    "version": "`kastra --version` tells it",
+}
+"""Commands that people know from kubectl, and what does it here."""
 
 
 class KastraGroup(click.Group):
@@ -105,6 +117,7 @@ class KastraGroup(click.Group):
         if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             near = nearest(args[0], self.list_commands(ctx))
             hint = f"did you mean {near!r}?" if near else "`kastra --help` lists them"
+            hint = _OF_KUBECTL.get(args[0], hint)
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
 

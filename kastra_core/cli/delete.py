@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from kastra_core.api.kind import ResourceKind
-from kastra_core.api.meta import Resource, ResourceKey
+from kastra_core.api.meta import Resource, ResourceKey, condition_of
 from kastra_core.cli.common import (
     KubectlCommand,
     all_namespaces_option,
@@ -199,12 +199,17 @@ async def _wait_gone(runtime: RuntimeManager, left: dict[ResourceKey, tuple[str,
         timeout_s=timeout_s,
     )
     if late:
-        told = "; ".join(
-            f"{left[key][1]} is held by {', '.join(resource.metadata.finalizers) or 'what it owns'}"
-            for key, resource in late.items()
-            if resource is not None
-        )
+        held = {left[key][1]: resource for key, resource in late.items() if resource is not None}
+        told = "; ".join(f"{name}{_why_there(resource)}" for name, resource in held.items())
         raise UserError(
             f"marked for deletion, but not gone after {timeout_s:g} s: {told}; a controller that knows the finalizer "
             "must run (`kastra plugins`), or remove it from metadata.finalizers"
         )
+
+
+def _why_there(resource: Resource) -> str:
+    """Why a resource that is being deleted is still there: its controller's words, else who holds it."""
+    condition = condition_of(resource, "Terminating") or {}
+    if condition.get("status") == "True" and condition.get("message"):
+        return f": {condition['message']}"
+    return f" is held by {', '.join(resource.metadata.finalizers) or 'what it owns'}"

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from kastra_core.cli.api_resources import kind_data, kinds_table, known_kinds, provider_title
 from kastra_core.cli.common import KubectlCommand, current, emit, namespace_option, output_option, style
 from kastra_core.cli.completion import complete_kinds
 from kastra_core.cli.printing import NONE, render_data
-from kastra_core.cli.tables import format_table, terminal_width
-from kastra_core.errors import StoreError, UserError, nearest
+from kastra_core.cli.tables import terminal_width
+from kastra_core.errors import UserError, nearest
 
 if TYPE_CHECKING:
     from kastra_core.api.kind import ResourceKind
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from kastra_core.cli.fields import Field
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["command"]
+__all__ = ["command", "version_of"]
 
 _WIDTH = 100
 _COLUMN = 12
@@ -54,21 +55,23 @@ def command(
     if what and "/" in what[0]:
         _explain_run(what[0], namespace, output)
         return
-    registry = _registry(current())
+    registry = known_kinds(current())
     if not what:
-        emit(render_data([_kind_data(registry, kind) for kind in registry], output) if output else _kinds(registry))
+        emit(render_data([kind_data(registry, kind) for kind in registry], output) if output else kinds_table(registry))
         return
     from kastra_core.cli.fields import about_kind, fields_of_kind, find_field
 
     kind, path = _kind_and_path(registry, what[0])
-    version = _version(kind, api_version)
+    version = version_of(kind, api_version)
     fields = fields_of_kind(kind, version=version)
     shown = f"{kind.group}/{version}" if kind.group else version
     others = [served for served in kind.served_versions if served != shown]
     also = f" (also {', '.join(others)})" if others else ""
+    warning = kind.warnings.get(version, "")
     head = [f"{'KIND:':<{_COLUMN}}{kind.kind}", f"{'VERSION:':<{_COLUMN}}{shown}{also}"]
     above: Mapping[type, str] = {}
     rules: Sequence[str] = ()
+    notes: Sequence[str] = ()
     if path:
         found = find_field(fields, path)
         if isinstance(found, list):
@@ -78,27 +81,33 @@ def command(
             raise UserError(f"{kind.kind} has no field {full}; {hint}")
         head.append(f"{'FIELD:':<{_COLUMN}}{'.'.join(path)} <{found.type}>{' (required)' if found.required else ''}")
         told = [("DEFAULT:", _short(found.default) if found.default is not None else "")]
-        told += [("FORMAT:", found.format), ("LIMITS:", ", ".join(found.limits)), ("NOTE:", ", ".join(found.notes))]
+        told += [("FORMAT:", found.format), ("LIMITS:", ", ".join(found.limits)), ("NOTE:", "; ".join(found.notes))]
         head.extend(f"{title:<{_COLUMN}}{text}" for title, text in told if text)
         description, below, rules = found.description, found.fields(), found.rules
         above = _with(above, found, ".".join(path))
     else:
         found = None
-        title, provider = _provider(registry, kind)
+        title, provider = provider_title(registry, kind)
         head += [
             f"{'NAMES:':<{_COLUMN}}{', '.join(dict.fromkeys(kind.names))}",
             f"{'SCOPE:':<{_COLUMN}}{'namespaced' if kind.namespaced else 'cluster'}",
             f"{title + ':':<{_COLUMN}}{provider}",
         ]
-        (description, rules), below = about_kind(kind, version=version), fields
+        (description, rules, notes), below = about_kind(kind, version=version), fields
+        controllers = _controllers(current(), kind)
+        told = [("CONTROLLER:", ", ".join(controllers)), ("NOTE:", "; ".join([*filter(None, [warning]), *notes]))]
+        head.extend(f"{title:<{_COLUMN}}{text}" for title, text in told if text)
     if output:
         data: dict[str, Any] = {"kind": kind.kind, "apiVersion": shown, "path": ".".join(path)}
         if others:
             data["alsoServed"] = others
         if found is not None:
             data |= {key: value for key, value in _told(found).items() if key not in ("name", "description")}
-        elif rules:
-            data["rules"] = list(rules)
+        else:
+            known = {"rules": list(rules), "notes": list(notes), "controllers": controllers}
+            data |= {key: value for key, value in known.items() if value}
+        if warning:
+            data["warning"] = warning
         data |= {"description": description, "fields": [_field_data(one, above, ".".join(path)) for one in below]}
         emit(render_data(data, output))
         return
@@ -113,10 +122,15 @@ def command(
     emit("\n\n".join(out))
 
 
-def _version(kind: ResourceKind, api_version: str | None) -> str:
-    """The version that is asked for; the kind's own where another one is read as it."""
+def version_of(kind: ResourceKind, api_version: str | None) -> str:
+    """The version that is asked for ("acme.example/v1" or "v1"); the kind's own where another one is read as it.
+
+    Raises: UserError: it is not served so.
+    """
     if not api_version:
         return kind.version
+    if "/" not in api_version and kind.group:
+        api_version = f"{kind.group}/{api_version}"
     group, _, version = api_version.rpartition("/")
     if api_version not in kind.served_versions and not (group in ("", kind.group) and version == kind.version):
         near = nearest(api_version, kind.served_versions)
@@ -125,21 +139,13 @@ def _version(kind: ResourceKind, api_version: str | None) -> str:
     return version if version in kind.structures and group == kind.group else kind.version
 
 
-def _provider(registry: KindRegistry, kind: ResourceKind) -> tuple[str, str]:
-    """What the kind comes from, a plugin or a resource, and which one."""
-    provider = registry.provider_of(kind)
-    return ("DEFINITION" if " " in provider else "PLUGIN", provider)
-
-
-def _registry(state: CliState) -> KindRegistry:
-    """The known kinds; those of the plugins when the store, which may have definitions, cannot be read."""
-    try:
-        return state.registry()
-    except StoreError as error:
-        from kastra_core.runtime import registry_of
-
-        state.warn(f"kinds that definitions in the store make are not known: {error}")
-        return registry_of(state.plugins)
+def _controllers(state: CliState, kind: ResourceKind) -> list[str]:
+    """Who acts upon resources of the kind: names of controllers, and of their plugins where those are others."""
+    return [
+        record.name if record.name == plugin else f"{record.name} (plugin {plugin})"
+        for plugin, record in state.plugins.records("kastra_controllers")
+        if (record.group, record.kind) == kind.group_kind
+    ]
 
 
 def _kind_and_path(registry: KindRegistry, text: str) -> tuple[ResourceKind, list[str]]:
@@ -149,38 +155,6 @@ def _kind_and_path(registry: KindRegistry, text: str) -> tuple[ResourceKind, lis
         if registry.lookup(".".join(parts[:count])) is not None:
             return registry.resolve(".".join(parts[:count])), parts[count:]
     return registry.resolve(parts[0]), parts[1:]
-
-
-def _kinds(registry: KindRegistry) -> str:
-    rows = [["NAME", "SHORT", "APIVERSION", "NAMESPACED", "KIND", "RUNS", "DESCRIPTION"]]
-    rows.extend(
-        [
-            kind.plural,
-            ",".join(kind.short_names) or NONE,
-            kind.api_version,
-            "true" if kind.namespaced else "false",
-            kind.kind,
-            "yes" if kind.executable else "no",
-            kind.description,
-        ]
-        for kind in registry
-    )
-    return format_table(rows, limit=terminal_width())
-
-
-def _kind_data(registry: KindRegistry, kind: ResourceKind) -> dict[str, Any]:
-    title, provider = _provider(registry, kind)
-    return {
-        "kind": kind.kind,
-        "apiVersion": kind.api_version,
-        "plural": kind.plural,
-        "shortNames": list(kind.short_names),
-        "categories": list(kind.categories),
-        "namespaced": kind.namespaced,
-        "executable": kind.executable,
-        title.lower(): provider,
-        "description": kind.description,
-    }
 
 
 def _listing(fields: Sequence[Field], *, top: bool) -> Iterator[str]:

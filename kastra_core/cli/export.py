@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kastra_core.cli.targets import Target
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["clean_manifest", "command"]
+__all__ = ["clean_manifest", "command", "portable_manifest"]
 
 _RUNTIME_FIELDS = (
     "uid",
@@ -95,7 +95,7 @@ def command(
         ]
 
     resources = state.read(read)
-    manifests = [_portable(resource) for resource in resources]
+    manifests = [portable_manifest(resource) for resource in resources]
     if output_dir is not None:
         _write(output_dir, manifests, output)
         state.note(f"{len(manifests)} files in {output_dir}")
@@ -113,12 +113,16 @@ def command(
 async def _everything(runtime: RuntimeManager) -> list[Target]:
     from kastra_core.cli.targets import Target
 
-    kinds = [kind for kind in runtime.registry if not kind.ephemeral]
+    # What defines kinds comes first, as whoever else reads the manifests may want it.
+    kinds = sorted((kind for kind in runtime.registry if not kind.ephemeral), key=lambda kind: kind.defines is None)
     return [Target(kind) for kind in [*kinds, *await orphaned_kinds(runtime)]]
 
 
-def _portable(resource: Resource) -> JsonObject:
-    """Owners are named by uid, which means nothing elsewhere; finalizers of controllers are put by those elsewhere."""
+def portable_manifest(resource: Resource) -> JsonObject:
+    """The manifest as it can be applied elsewhere.
+
+    Owners are named by uid, which means nothing elsewhere; finalizers of controllers are put by those elsewhere.
+    """
     manifest = clean_manifest(resource)
     meta = manifest["metadata"]
     meta.pop("ownerReferences", None)

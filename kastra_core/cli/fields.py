@@ -71,8 +71,7 @@ def fields_of_kind(kind: ResourceKind, *, version: str = "") -> list[Field]:
     """
     structure = kind.structures[version] if version and version != kind.version else kind.structure
     if structure is not None:
-        head = ("apiVersion", "kind", "metadata", "status")
-        rest = [field for field in _of_schema(load(structure).schema) if field.name not in head]
+        rest = _of_root(load(structure).schema)
     elif kind.spec_type is not None:
         spec_class = load(kind.spec_type)
         spec = Field(
@@ -101,13 +100,13 @@ def fields_of_kind(kind: ResourceKind, *, version: str = "") -> list[Field]:
     ]
 
 
-def about_kind(kind: ResourceKind, *, version: str = "") -> tuple[str, Sequence[str]]:
-    """The text of a kind in a version, and the rules that hold for its resources as a whole."""
+def about_kind(kind: ResourceKind, *, version: str = "") -> tuple[str, Sequence[str], Sequence[str]]:
+    """The text of a kind in a version, the rules that hold for its resources as a whole, and notes on them."""
     structure = kind.structures[version] if version and version != kind.version else kind.structure
     if structure is None:
-        return kind.description, ()
+        return kind.description, (), ()
     schema = load(structure).schema
-    return str(schema.get("description") or kind.description), tuple(_own_rules(schema))
+    return str(schema.get("description") or kind.description), tuple(_own_rules(schema)), tuple(_notes(schema))
 
 
 def find_field(fields: Sequence[Field], path: Sequence[str]) -> Field | list[str]:
@@ -220,6 +219,19 @@ def _of_schema(schema: Mapping[str, Any]) -> list[Field]:
     return fields
 
 
+def _of_root(schema: Mapping[str, Any]) -> list[Field]:
+    """The fields beside apiVersion, kind and metadata; what a manifest leaves to controllers comes last."""
+    fields = [field for field in _of_schema(schema) if field.name not in ("apiVersion", "kind", "metadata")]
+    if schema.get(_KEEPS_UNKNOWN) and not any(field.name == "spec" for field in fields):
+        fields.insert(0, Field(name="spec", type="object", description="Any fields."))
+    status = [
+        attrs.evolve(field, description=field.description or "Written by controllers, ignored in a manifest.")
+        for field in fields
+        if field.name == "status"
+    ]
+    return [*(field for field in fields if field.name != "status"), *status]
+
+
 def _below(schema: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """The schema of the items of a list or the values of a map."""
     below = schema.get("items") or schema.get("additionalProperties")
@@ -270,6 +282,13 @@ def _notes(schema: Mapping[str, Any]) -> Iterator[str]:
         yield "unknown fields are kept"
     if schema.get("x-kubernetes-embedded-resource"):
         yield "a whole resource with apiVersion, kind and metadata"
+    reference = schema.get("x-kastra-reference")
+    if isinstance(reference, Mapping):
+        yield f"refers to a resource of kind {reference.get('kind')}"
+    for word, told in (("oneOf", "exactly one of"), ("anyOf", "at least one of")):
+        named = _alternatives(schema.get(word))
+        if named:
+            yield f"{told} {', '.join(named)}"
     kind = schema.get("x-kubernetes-list-type")
     if kind == "map":
         yield f"one item for each {', '.join(schema.get('x-kubernetes-list-map-keys') or ())}"
@@ -278,6 +297,15 @@ def _notes(schema: Mapping[str, Any]) -> Iterator[str]:
     below = _below(schema) if not schema.get("properties") else None
     if below is not None:
         yield from _notes(below)
+
+
+def _alternatives(schemas: Any) -> list[str]:
+    """What each alternative requires, when that is all they say: ["url", "host and port"]."""
+    if not isinstance(schemas, list) or not all(
+        isinstance(one, Mapping) and one.keys() == {"required"} and one["required"] for one in schemas
+    ):
+        return []
+    return [" and ".join(map(str, one["required"])) for one in schemas]
 
 
 def _schema_words(schema: Mapping[str, Any], *, many: bool = False) -> str:

@@ -7,12 +7,24 @@ import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-__all__ = ["age", "clip", "display_width", "duration", "format_table", "size_text", "terminal_width", "widths_of"]
+__all__ = [
+    "age",
+    "clip",
+    "display_width",
+    "duration",
+    "fitting",
+    "format_table",
+    "size_text",
+    "terminal_width",
+    "widths_of",
+]
 
 _GAP = "   "
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 _LEAST = 12
 """No column is cut to less than this for the terminal's sake."""
+_LEAST_TEXT = 30
+"""Columns below which a sentence that is cut tells nothing."""
 
 
 def display_width(text: str) -> int:
@@ -91,6 +103,26 @@ def format_table(
             cells.append((paint(number, shown) if paint is not None else shown) + padding)
         out.append(_GAP.join(cells).rstrip() + "\n")
     return "".join(out)
+
+
+def fitting(rows: Sequence[Sequence[str]], spare: Sequence[str], limit: int) -> list[list[str]]:
+    """Return rows without the columns for which a terminal is too narrow.
+
+    Args:
+        rows: of one length, the first has the titles; the last column is a text that may be cut.
+        spare: titles of the columns that go, the first one first.
+        limit: columns of the terminal; 0 = no limit.
+    """
+    left, text = [list(row) for row in rows], rows[0][-1]
+    for title in spare if limit else ():
+        widths = widths_of(left)
+        if left[0][-1] == text:
+            widths[-1] = min(widths[-1], _LEAST_TEXT)
+        if sum(widths) + len(_GAP) * (len(widths) - 1) <= limit:
+            break
+        number = left[0].index(title)
+        left = [[*row[:number], *row[number + 1 :]] for row in left]
+    return left
 
 
 def _shrink(sizes: list[int], limit: int, keep: int) -> None:

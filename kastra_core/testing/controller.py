@@ -117,7 +117,7 @@ class ControllerConformance:
 
     @pytest.fixture
     def others(self) -> Sequence[JsonObject]:
-        """What ``manifest`` refers to."""
+        """What ``manifest`` refers to, and the definition of its kind when that is defined by YAML."""
         return ()
 
     @pytest.fixture
@@ -131,8 +131,9 @@ class ControllerConformance:
 
     async def stored(self, runtime: Any, manifest: JsonObject, others: Sequence[JsonObject]) -> Resource:
         """Put the manifests into the store; return the resource of ``manifest``."""
-        decoded = [runtime.client.decode(one) for one in (*others, manifest)]
-        applied = await runtime.client.apply(decoded)
+        applied = await runtime.client.apply(decode_manifests(runtime.registry, [*others, manifest]))
+        if hasattr(runtime, "definitions"):
+            runtime.definitions.learn([item.resource for item in applied])
         return applied[-1].resource  # type: ignore[no-any-return]
 
     async def reconciled(self, runtime: Any, controller: AbstractController, resource: Resource) -> Resource:

@@ -301,7 +301,8 @@ class KindConformance:
                 assert isinstance(reference, Reference)
                 assert isinstance(reference.key, ResourceKey)
                 assert reference.kind
-                assert reference.namespace, f"{reference}: fill the namespace in from the resource"
+                known = reference.namespace or not resource.metadata.namespace
+                assert known, f"{reference}: fill the namespace in from the resource"
                 assert reference.name
 
     # -------------------------------------------------------------------------------------- running and drawing

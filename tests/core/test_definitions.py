@@ -208,6 +208,22 @@ def test_a_definition_that_is_gone_does_not_come_back_with_old_news() -> None:
     assert kinds.resolve("things").kind == "Thing"
 
 
+def test_the_end_of_a_definition_does_not_take_its_successor_along() -> None:
+    """This process made it again at once, and hears of the end of the one before after that."""
+    kinds = registry()
+    definitions = Definitions(kinds, MemoryStore())
+    one = version(stored("a", "Thing", at=1), 3)
+    again = version(stored("a", "Thing", at=2).evolve(uid="again"), 5)
+    definitions.learn([one])
+    definitions.learn([again])
+    definitions.changed(one, None)
+    assert kinds.resolve("things").kind == "Thing"
+    definitions.changed(None, again)
+    assert kinds.resolve("things").kind == "Thing"
+    definitions.changed(again, None)
+    assert kinds.lookup("things") is None
+
+
 async def test_a_list_that_was_under_way_does_not_undo_what_was_learned_meanwhile() -> None:
     kinds, store = registry(), MemoryStore()
     definitions = Definitions(kinds, store)
@@ -223,7 +239,7 @@ async def test_a_list_that_was_under_way_does_not_undo_what_was_learned_meanwhil
             return page
 
     definitions.changed(None, first)
-    definitions._store = SimpleNamespace(resources=Slow())  # type: ignore[assignment]
+    definitions._store = SimpleNamespace(resources=Slow())
     assert await definitions.load() is False
     assert (kinds.lookup("firsts"), kinds.resolve("seconds").kind) == (None, "Second")
     definitions._store = store
@@ -285,8 +301,8 @@ def test_a_manifest_does_not_stop_the_end_of_its_definition() -> None:
     ending = stored("a", "Thing", at=1).evolve(deletion_timestamp="2024-01-02T00:00:00Z")
     Definitions(kinds, MemoryStore()).learn([ending])
     decode_manifests(kinds, [shape("a", "Thing")])
-    with pytest.raises(ValidationError, match="no Thing can be made now: its definition is being deleted"):
-        decode_manifests(kinds, [thing("x"), shape("a", "Thing")])
+    [decoded, _] = decode_manifests(kinds, [thing("x"), shape("a", "Thing")])
+    assert decoded.kind.closed == "its definition is being deleted"
 
 
 async def test_definitions_are_written_before_what_is_of_their_kinds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -353,6 +369,19 @@ async def test_what_controllers_have_not_told_yet_is_found_in_the_store(tmp_path
         assert (await here.apply([thing("x")], wait=False)).items[0].outcome == "created"
         with pytest.raises(ValidationError, match="offers the kind 'Other'"):
             await here.apply([thing("y", "Other")], wait=False)
+
+
+async def test_what_went_before_controllers_began_is_forgotten_when_they_do(tmp_path: Path) -> None:
+    url = f"file:{tmp_path}/k.db"
+    async with await open_runtime(url, controllers=False) as here:
+        await here.apply([shape("a", "Thing"), shape("b", "Other")], wait=False)
+        async with await open_runtime(url, controllers=False) as there:
+            await there.client.delete(ResourceKey("shapes.example", "Shape", "", "a"))
+        assert here.registry.lookup("things"), "nobody has told yet"
+        await here.start_controllers()
+        assert await here.controllers.settled()
+        assert here.registry.lookup("things") is None
+        assert here.registry.lookup("others")
 
 
 async def test_nobody_waits_for_a_kind_that_has_gone(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ __all__ = [
     "added",
     "charge_text",
     "fixed",
-    "items_of",
     "multiplied",
     "pattern_cost",
     "reading",
@@ -31,7 +30,6 @@ __all__ = [
     "scan",
     "steps",
     "traversal",
-    "value_of",
 ]
 
 TEXT_FACTOR = 0.1
@@ -40,18 +38,6 @@ LIST_COST = 10
 """Steps to make a list, whatever it holds."""
 UNBOUNDED = 2**64 - 1
 """Where sizes and costs stop to grow."""
-
-
-def items_of(size: Size) -> Size | None:
-    """Return the size of each item of a list of texts or bytes; None: nobody knows, or the items have none."""
-    items: Size | None = getattr(size, "items", None)
-    return items
-
-
-def value_of(size: Size) -> int | None:
-    """Return the integer that is written in the expression; None: it is not known before it runs."""
-    value: int | None = getattr(size, "value", None)
-    return value
 
 
 def steps(count: int, factor: float) -> int:

@@ -13,12 +13,10 @@ from kastra_core.cel.kubernetes.estimates import (
     TEXT_FACTOR,
     UNBOUNDED,
     added,
-    items_of,
     multiplied,
     scan,
     steps,
     traversal,
-    value_of,
 )
 from kastra_core.cel.kubernetes.membership import Membership
 from kastra_core.cel.types import (
@@ -222,13 +220,13 @@ def _sort_by_keys(frame: Frame, items: list[Any], keys: list[Any]) -> list[Any]:
 
 def _looking(items: Size, *others: Size) -> Cost:
     """One look at each item; at each character, too, where the items are texts."""
-    item = items_of(items)
-    cost = multiplied(items, added(Size(1, 1), scan(item)) if item else Size(1, 1))
+    each = scan(items.items) if items.items else Size(0, 0)
+    cost = multiplied(items, added(Size(1, 1), each))
     return Cost(cost.least, cost.most)
 
 
 def _looking_at_texts(texts: Size) -> Cost:
-    cost = multiplied(texts, added(Size(1, 1), scan(items_of(texts) or Size(0, UNBOUNDED))))
+    cost = multiplied(texts, added(Size(1, 1), scan(texts.items or Size(0, UNBOUNDED))))
     return Cost(cost.least, cost.most)
 
 
@@ -240,7 +238,7 @@ def _making(size: Size, factor: float = 1) -> Cost:
 def _flattening(items: Size, depth: Size | None = None) -> Cost:
     if depth is None:
         return _making(items)
-    levels = value_of(depth)
+    levels = depth.value
     return _making(items, UNBOUNDED if levels is None else max(levels, 0))
 
 
@@ -253,13 +251,13 @@ def _comparing_pairs(factor: float) -> Callable[..., Cost]:
 
 
 def _ranging(count: Size) -> Cost:
-    wanted = value_of(count)
+    wanted = count.value
     size = UNBOUNDED if wanted is None else max(wanted, 0)
     return _making(Size(size, size))
 
 
 def _slicing(items: Size, start: Size, end: Size) -> Cost:
-    first, last = value_of(start), value_of(end)
+    first, last = start.value, end.value
     size = max((items.most if last is None else max(last, 0)) - max(first or 0, 0), 0)
     return _making(Size(size, size))
 

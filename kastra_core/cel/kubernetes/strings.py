@@ -12,12 +12,10 @@ from kastra_core.cel.kubernetes.estimates import (
     UNBOUNDED,
     added,
     charge_text,
-    items_of,
     multiplied,
     reading,
     scan,
     steps,
-    value_of,
 )
 from kastra_core.cel.types import DYN, INT, STRING, CelType, list_of
 from kastra_core.cel.values import EvaluationError, Frame, word_of
@@ -171,13 +169,13 @@ def _shortest(text: int, old: int, new: int) -> int:
 
 def _splitting(text: Size, separator: Size, limit: Size | None = None) -> Cost:
     cost = scan(text, 2 * TEXT_FACTOR)
-    wanted = value_of(limit) if limit else None
+    wanted = limit.value if limit else None
     most = text.most if wanted is None or wanted < 0 else wanted  # else at most one item for each character
     return Cost(cost.least, cost.most, Size(0, most))
 
 
 def _joining(parts: Size, separator: Size | None = None) -> Cost:
-    size = multiplied(parts, items_of(parts) or Size(0, UNBOUNDED))
+    size = multiplied(parts, parts.items or Size(0, UNBOUNDED))
     if separator is not None:
         between = Size(max(parts.least - 1, 0), max(parts.most - 1, 0))
         size = added(size, multiplied(separator, between))

@@ -117,6 +117,16 @@ def test_one_file_is_compared_tried_applied_and_then_unchanged(kastra: Kastra) -
     assert set(again.out.splitlines()) == {f"{name} unchanged" for name in NAMES}
 
 
+def test_a_definition_that_is_wrong_is_told_alone(kastra: Kastra, tmp_path: Path) -> None:
+    wrong = FILE.replace("size: {type: integer", "size: {type: intger")
+    (tmp_path / "all.yaml").write_text(wrong, encoding="utf-8")
+    refused = kastra("validate", "-f", "all.yaml")
+    assert refused.code != 0
+    assert "all.yaml:28:28" in refused.err
+    assert "offers the kind" not in refused.err
+    assert "1 problem" in refused.err
+
+
 def test_what_is_exported_makes_the_same_elsewhere(kastra: Kastra, tmp_path: Path) -> None:
     kastra("apply", "-f", "all.yaml")
     whole = kastra("export").out
@@ -180,8 +190,8 @@ def test_without_the_plugin_all_is_shown_and_nothing_is_lost(kastra: Kastra) -> 
     kastra("apply", "-f", "all.yaml")
     before = kastra("export").out
     off = ("--no-plugin", "crd")
-    for what in (("get", "gadgets,zones"), ("get", "customresourcedefinitions"), ("get", "all"), ("export",)):
-        shown = kastra(*off, *what)
+    for words in ("get gadgets,zones", "get customresourcedefinitions", "get all", "export"):
+        shown = kastra(*off, *words.split())
         assert shown.code == 0
         assert "g1" in shown.out or "gadgets.acme.example" in shown.out
     for what in ("zone/z1", "gadget/g1", "customresourcedefinition/zones.acme.example"):

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from kastra_core.api.kind import ResourceKind
-from kastra_core.api.meta import JsonObject, Resource, ResourceKey, condition_of, is_true
-from kastra_core.controller import AbstractController, Request
+from kastra_core.api.meta import Condition, JsonObject, Resource, ResourceKey, condition_of, is_true
+from kastra_core.controller import AbstractController, Request, ready_status
 from kastra_core.protocols.store import CreateResource, UpdateResource
 from kastra_core.testing.controller import ControllerConformance, MiniRuntime
 from kastra_plugin_crd.controller import VALID, DefinitionController
@@ -67,6 +67,33 @@ class TestDefinitionController(ControllerConformance):
         return definition()
 
 
+class GadgetController(AbstractController):
+    kind, group, finalizer = "Gadget", "acme.example", "acme.example/gadget"
+
+    async def get_desired_state(self, resource: Resource) -> Json:
+        return ready_status(resource, [Condition(type="Ready", status="True", reason="Made")])
+
+
+class TestControllerOfADefinedKind(ControllerConformance):
+    """The conformance suite serves authors of controllers for kinds that YAML defines, too."""
+
+    @pytest.fixture
+    def kinds(self) -> Sequence[ResourceKind]:
+        return [CRD]
+
+    @pytest.fixture
+    def make_controller(self) -> Callable[[Any], AbstractController]:
+        return GadgetController
+
+    @pytest.fixture
+    def others(self) -> Sequence[JsonObject]:
+        return [definition()]
+
+    @pytest.fixture
+    def manifest(self) -> JsonObject:
+        return gadget("a")
+
+
 @pytest.fixture
 def runtime() -> MiniRuntime:
     return MiniRuntime.of(CRD)
@@ -98,6 +125,26 @@ async def test_the_status_of_another_controller_stays(runtime: MiniRuntime) -> N
     await runtime.apply([gadget("a", 7)])
     await reconciled(runtime)
     assert (await runtime.client.require(key("a"))).status == before.status
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        [{"type": "Valid", "status": "True", "reason": "Checked"}],
+        [{"type": "Valid", "status": "False", "reason": "BadAddress"}, {"type": "Ready", "status": "True"}],
+        {"Ready": "True"},
+        ["Ready"],
+    ],
+)
+async def test_conditions_that_are_anothers_are_left_alone(runtime: MiniRuntime, conditions: Any) -> None:
+    await runtime.apply([definition(), gadget("a")])
+    before = await with_status(runtime, "a", conditions=conditions)
+    for least, fits in ((5, "False"), (0, "True")):
+        await runtime.apply([definition(least=least)])
+        crd = await reconciled(runtime)
+        assert is_true(crd)
+        assert (condition_of(crd, "ResourcesValid") or {})["status"] == fits
+        assert (await runtime.client.require(key("a"))).status == before.status
 
 
 async def test_what_others_write_while_resources_are_looked_at_is_kept(

@@ -15,7 +15,7 @@ import pytest
 
 from kastra_core.api.kind import PrinterColumn, Scale
 from kastra_core.api.lazy import load
-from kastra_core.api.meta import Resource
+from kastra_core.api.meta import ObjectMeta, Resource
 from kastra_core.errors import Problem
 from kastra_plugin_crd.definition import by_priority, kinds_of, read_definition, validate, validate_update
 from kastra_plugin_crd.meta_schema import SCHEMA, STRUCTURE
@@ -351,6 +351,32 @@ def test_the_kind_has_what_the_definition_says() -> None:
     assert (kind.closed, kind.warnings, dict(kind.structures)) == ("", {}, {})
 
 
+@pytest.mark.parametrize(
+    ("spec", "right"),
+    [
+        ({}, True),
+        ({"pool": None}, True),
+        ({"pool": {}}, True),
+        ({"pool": {"size": 0}}, True),
+        ({"pool": {"size": 2**31 - 1}}, True),
+        ({"pool": {"size": -1}}, False),
+        ({"pool": {"size": 2**31}}, False),
+        ({"pool": {"size": 1.5}}, False),
+        ({"pool": {"size": True}}, False),
+        ({"pool": {"size": "3"}}, False),
+        ({"pool": {"size": None}}, False),
+        ({"pool": 3}, False),
+    ],
+)
+def test_a_number_of_replicas_is_one_whatever_the_schema_says(spec: dict[str, Any], right: bool) -> None:
+    scale = {"specReplicasPath": ".spec.pool.size", "statusReplicasPath": ".status.size"}
+    [kind] = kinds_of(definition(versions=[version(subresources={"scale": scale})]))
+    assert kind.validate is not None
+    resource = Resource(api_version=kind.api_version, kind=kind.kind, metadata=ObjectMeta(name="a"), spec=spec)
+    found = [(problem.path, problem.reason) for problem in load(kind.validate)(resource)]
+    assert found == ([] if right else [("spec.pool.size", "FieldValueInvalid")])
+
+
 def test_a_kind_without_columns_shows_its_age() -> None:
     [kind] = kinds_of(definition())
     assert [(column.name, column.type) for column in kind.printer_columns] == [("AGE", "date")]
@@ -395,7 +421,8 @@ def test_a_kind_without_served_versions_is_closed() -> None:
 
 def test_a_kind_whose_definition_is_being_deleted_is_closed() -> None:
     [kind] = kinds_of(definition().evolve(deletion_timestamp="2026-01-01T00:00:00Z"))
-    assert kind.closed == "its definition datasources.data.example.com is being deleted"
+    name = "datasources.data.example.com"
+    assert kind.closed == f"its definition {name} is being deleted (`kastra delete crd {name}` waits for that)"
 
 
 def test_lists_of_type_map_are_merged_by_their_keys() -> None:

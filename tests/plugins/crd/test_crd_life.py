@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
@@ -165,6 +166,7 @@ async def test_a_definition_is_established_and_its_kind_works_everywhere(runtime
 async def test_a_definition_is_known_again_after_a_restart(tmp_path: Path) -> None:
     async with await opened(tmp_path) as first:
         await first.apply([definition(), gadget(size=1)])
+    assert asyncio.all_tasks() == {asyncio.current_task()}, "nothing goes on"
     async with await opened(tmp_path, controllers=False) as second:
         assert (await second.get_gadget("g").resource()).spec["size"] == 1
         with pytest.raises(ValidationError, match=r"spec\.size"):
@@ -269,6 +271,19 @@ async def test_status_is_never_held_up_by_the_schema(runtime: RuntimeManager) ->
     assert (await runtime.client.update(named.evolve(labels={"a": "b"}))).metadata.labels == {"a": "b"}
 
 
+async def test_what_refers_to_a_cluster_scoped_kind_is_told_of_it_whenever_that_is_defined(
+    runtime: RuntimeManager,
+) -> None:
+    spec = copy.deepcopy(SPEC)
+    spec["properties"]["uses"]["x-kastra-reference"] = {"kind": "Zone", "group": "acme.example"}
+    await runtime.apply([definition(spec), gadget(size=1, uses="z")])
+    zones = definition({"type": "object"}, names={"kind": "Zone", "plural": "zones"}, scope="Cluster")
+    zones["metadata"]["name"] = "zones.acme.example"
+    await runtime.apply([zones])
+    zone = ResourceKey("acme.example", "Zone", "", "z")
+    assert runtime.controllers.index.referrers(zone) == (key(),)
+
+
 async def test_dependents_of_a_resource_go_with_it_whatever_kind_they_are_of(runtime: RuntimeManager) -> None:
     zones = definition({"type": "object"}, names={"kind": "Zone", "plural": "zones"}, scope="Cluster")
     zones["metadata"]["name"] = "zones.acme.example"
@@ -312,6 +327,24 @@ async def test_what_no_longer_fits_says_so_and_is_as_it_was_and_heals(runtime: R
     await runtime.apply([gadget("small", size=6)])
     await until(runtime, DEFINITION, lambda crd: crd is not None and is_true(crd, "ResourcesValid"))
     assert conditions(await runtime.client.require(key("small"))) == {"Ready": ("True", "Noted")}
+
+
+async def test_what_was_checked_by_the_schema_of_before_and_written_after_is_found(
+    runtime: RuntimeManager, tmp_path: Path
+) -> None:
+    """Two processes: one changes the schema between the check and the write of the other."""
+    await runtime.apply([definition()])
+    async with await opened(tmp_path, controllers=False) as other:
+        checked = [other.client.decode(gadget("late", size=1)), other.client.decode(gadget("fits", size=9))]
+        strict = copy.deepcopy(SPEC)
+        strict["properties"]["size"]["minimum"] = 5
+        await runtime.apply([definition(strict)])
+        assert is_true(await runtime.client.require(DEFINITION), "ResourcesValid")
+        await other.apply_decoded(checked, wait=False)
+    await until(runtime, key("late"), lambda late: late is not None and condition_of(late, "Valid") is not None)
+    await until(runtime, DEFINITION, lambda crd: crd is not None and not is_true(crd, "ResourcesValid"))
+    await runtime.controllers.settled()
+    assert conditions(await runtime.client.require(key("fits"))) == {"Ready": ("True", "Noted")}
 
 
 async def test_a_resource_that_does_not_fit_can_still_be_deleted_and_reconciled(runtime: RuntimeManager) -> None:

@@ -505,6 +505,19 @@ def test_rules_are_not_compiled_while_the_schema_is_not_structural() -> None:
     assert field(schema) == [("items", "Required")]
 
 
+def test_rules_are_not_compiled_above_what_is_wrong_with_a_schema() -> None:
+    wrong = {"type": "array", "items": {"type": "string"}, "uniqueItems": True}
+    bad_rule = {"x-kubernetes-validations": [{"rule": "self >"}]}
+    assert field({"type": "object", "properties": {"tags": wrong}, **bad_rule}) == [
+        ("properties.tags.uniqueItems", "Forbidden")
+    ]
+    beside = {"type": "object", "properties": {"tags": wrong, "size": {"type": "integer", **bad_rule}}}
+    assert field(beside) == [
+        ("properties.size.x-kubernetes-validations[0].rule", "Invalid"),
+        ("properties.tags.uniqueItems", "Forbidden"),
+    ]
+
+
 # ------------------------------------------------------------------------------------------- status is apart
 
 
@@ -537,6 +550,12 @@ def test_a_root_with_status_apart_may_not_say_this(more: dict[str, Any]) -> None
 def test_a_root_with_status_apart_is_an_object() -> None:
     structural, _ = read_schema({"type": "array"}, "s")
     assert [problem.path for problem in root_problems(structural, "s")] == ["s.type"]
+
+
+def test_that_a_root_needs_a_type_is_told_once() -> None:
+    structural, _ = read_schema({"properties": {}}, "s")
+    assert root_problems(structural, "s") == []
+    assert facts({"properties": {}}) == [("s.type", "Required")]
 
 
 def test_unknown_fields_of_a_default_are_named_but_for_those_in_metadata() -> None:

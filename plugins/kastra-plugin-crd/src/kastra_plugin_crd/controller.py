@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import attrs
 
@@ -24,12 +26,16 @@ __all__ = ["VALID", "DefinitionController"]
 
 VALID = "Valid"
 """Condition of a resource that does not fit the schema of its kind any more; there is none while it fits."""
+_CHANGED = "SchemaChanged"
+"""Its reason; one with another reason is somebody else's."""
 _FITS = "ResourcesValid"
 _PAGE = 500
 _MOST_TOLD = 5
 """Resources, and problems of one of them, that a message names."""
 _PER_TURN = 50
 """Resources that are looked at before other tasks have their turn."""
+_LATE_S = 10.0
+"""How long after a change of schema somebody may still write what was checked by the one before."""
 _TRIES = 8
 """How often a resource that others write at the same time is read again."""
 _AGAIN_S = 1.0
@@ -52,6 +58,9 @@ class DefinitionController(AbstractController):
         super().__init__(runtime)
         self._refused: dict[ResourceKey, Resource] = {}
         self._followed: dict[tuple[str, str], tuple[Informer, ResourceKey, Callable[[], None]]] = {}
+        self._late_until_s: dict[ResourceKey, float] = {}
+        self._late: dict[ResourceKey, set[ResourceKey]] = {}
+        """What was written since a definition's schema changed, by others who may not have heard of that."""
         self._end = runtime.registry.subscribe(self._kinds_changed)
 
     async def aclose(self) -> None:
@@ -121,10 +130,18 @@ class DefinitionController(AbstractController):
                 new is None
                 or (old is not None and _is_unfit(old) and not (_is_unfit(new) and _same(old, new)))
                 or (self._is_old(new) and not (old is not None and self._is_old(old)))
+                or self._is_late(definition.key, old, new)
             ):
                 self.watch(definition)
 
         self._followed[kind.group_kind] = (informer, definition.key, informer.add_handler(changed))
+
+    def _is_late(self, definition: ResourceKey, old: Resource | None, new: Resource) -> bool:
+        """Whether a resource may have been checked by the schema of before; it is looked at again then."""
+        if time.monotonic() > self._late_until_s.get(definition, 0.0) or (old is not None and _same(old, new)):
+            return False
+        self._late.setdefault(definition, set()).add(new.key)
+        return True
 
     def _is_old(self, resource: Resource) -> bool:
         """Whether it is of an earlier storage version: somebody wrote it who did not know of the change yet."""
@@ -139,12 +156,16 @@ class DefinitionController(AbstractController):
         informer = self.runtime.controllers.informer(*kind.group_kind)
         if is_done and informer is not None:
             is_done = all(one.api_version == kind.api_version for one in informer.snapshot().values())
+        if is_done:
+            is_done = await self._fit(kind, self._late.pop(definition.key, set()))
         if last is not None and is_done:
             return Condition(
                 type=_FITS, status="True", reason=str(last.get("reason")), message=str(last.get("message"))
             )
         unfit: list[tuple[Resource, list[Problem]]] = []
         count = total = 0
+        if generation > 1:
+            self._late_until_s[definition.key] = time.monotonic() + _LATE_S
         async for resource in self._stored(kind):
             total += 1
             if total % _PER_TURN == 0:
@@ -162,7 +183,12 @@ class DefinitionController(AbstractController):
         )
         more = f"; and {count - len(unfit)} more" if count > len(unfit) else ""
         told = f"{count} of {total} stored resources do not fit the schema: {named}{more}"
-        return Condition(type=_FITS, status="False", reason="SchemaChanged", message=told)
+        return Condition(type=_FITS, status="False", reason=_CHANGED, message=told)
+
+    async def _fit(self, kind: ResourceKind, late: Collection[ResourceKey]) -> bool:
+        """Whether all of some resources fit; those that do not say so."""
+        found = await self.runtime.store.resources.get_many(list(late)) if late else {}
+        return not any([await self._mark(kind, resource) for resource in found.values()])
 
     async def _stored(self, kind: ResourceKind) -> AsyncIterator[Resource]:
         token = ""
@@ -206,19 +232,24 @@ class DefinitionController(AbstractController):
         except TerminalError:
             await self._let_go(definition)  # it is of no kind, so nothing is stored of it that could be told
             return Result()
-        left = 0
+        left: list[Resource] = []
         if not self._holder(definition, kind):
             self._follow(definition, kind)
             for resource in [resource async for resource in self._stored(kind)]:
                 if not resource.metadata.deletion_timestamp:
                     await self.runtime.client.delete(resource.key, uid=resource.metadata.uid)
-            left = len([resource async for resource in self._stored(kind)])
+            left = [resource async for resource in self._stored(kind)]
         if left:
-            told = f"{left} {kind.kind} resource{'s are' if left > 1 else ' is'} left, held by finalizers"
-            condition = Condition(type="Terminating", status="True", reason="InstanceDeletionInProgress", message=told)
-            await self.write_status(definition, ready_status(definition, [condition]))
+            told = _held(kind, left)
+            conditions = [
+                Condition(type="Terminating", status="True", reason="InstanceDeletionInProgress", message=told),
+                Condition(type="Ready", status="False", reason="Terminating", message="it is being deleted"),
+            ]
+            await self.write_status(definition, ready_status(definition, conditions))
             return Result(requeue_after_s=_AGAIN_S)
         self._refused.pop(definition.key, None)
+        self._late_until_s.pop(definition.key, None)
+        self._late.pop(definition.key, None)
         followed = self._followed.get(kind.group_kind)
         if followed is not None and followed[1] == definition.key:
             del self._followed[kind.group_kind]
@@ -241,25 +272,49 @@ def _refusal(kind: ResourceKind, holder: str) -> list[Condition]:
     ]
 
 
+def _held(kind: ResourceKind, left: Sequence[Resource]) -> str:
+    named = ", ".join(
+        f"{'/'.join(filter(None, (one.metadata.namespace, one.metadata.name)))} by {', '.join(one.metadata.finalizers)}"
+        for one in left[:_MOST_TOLD]
+        if one.metadata.finalizers
+    )
+    more = f" and {len(left) - _MOST_TOLD} more" if len(left) > _MOST_TOLD else ""
+    how_many = f"{len(left)} {kind.kind} resource{'s are' if len(left) > 1 else ' is'} left"
+    return f"{how_many}, held by finalizers: {named}{more}" if named else how_many
+
+
 def _marked(kind: ResourceKind, resource: Resource, problems: list[Problem]) -> Resource | None:
-    """What is to be stored of a resource, None when that is what is stored."""
-    conditions: list[JsonObject] = [dict(one) for one in resource.status.get("conditions") or ()]
-    if problems:
-        told = "; ".join(str(problem) for problem in problems[:_MOST_TOLD])
-        more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
-        condition = Condition(type=VALID, status="False", reason="SchemaChanged", message=told + more)
-        generation = resource.metadata.generation
-        left = set_condition(conditions, condition, observed_generation=generation, now=rfc3339())
-    else:
-        left = [one for one in conditions if one.get("type") != VALID]
+    """What is to be stored of a resource, None when that is what is stored.
+
+    Status is its own controller's: where that has a condition of this type itself, or conditions that are not a list of
+    objects, there is no place to say it.
+    """
     status = resource.status
-    if left != conditions:
-        status = {key: value for key, value in status.items() if key != "conditions"}
-        if left:
-            status["conditions"] = left
+    given = status.get("conditions") or []
+    if isinstance(given, list) and all(isinstance(one, Mapping) for one in given):
+        left = _with_verdict(resource, given, problems)
+        if left != given:
+            status = {key: value for key, value in status.items() if key != "conditions"}
+            if left:
+                status["conditions"] = left
     if status == resource.status and resource.api_version == kind.api_version:
         return None
     return attrs.evolve(resource, status=status, api_version=kind.api_version)
+
+
+def _with_verdict(resource: Resource, given: list[JsonObject], problems: list[Problem]) -> list[JsonObject]:
+    if any(one.get("type") == VALID and not _is_ours(one) for one in given):
+        return given
+    if problems:
+        told = "; ".join(str(problem) for problem in problems[:_MOST_TOLD])
+        more = f"; and {len(problems) - _MOST_TOLD} more" if len(problems) > _MOST_TOLD else ""
+        condition = Condition(type=VALID, status="False", reason=_CHANGED, message=told + more)
+        return set_condition(given, condition, observed_generation=resource.metadata.generation, now=rfc3339())
+    return [one for one in given if not _is_ours(one)]
+
+
+def _is_ours(condition: Mapping[str, Any]) -> bool:
+    return condition.get("type") == VALID and condition.get("reason") == _CHANGED
 
 
 def _kind_of(definition: Resource) -> ResourceKind:
@@ -279,7 +334,7 @@ def _problems(kind: ResourceKind, resource: Resource) -> list[Problem]:
 
 
 def _is_unfit(resource: Resource) -> bool:
-    return (condition_of(resource, VALID) or {}).get("status") == "False"
+    return _is_ours(condition_of(resource, VALID) or {})
 
 
 def _same(old: Resource, new: Resource) -> bool:

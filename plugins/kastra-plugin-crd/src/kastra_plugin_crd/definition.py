@@ -7,7 +7,7 @@ is read when the first manifest of its kind is.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -33,6 +33,7 @@ __all__ = [
 
 _AGE: Final = PrinterColumn(name="AGE", json_path=".metadata.creationTimestamp", type="date")
 _PRIORITY: Final = re.compile(r"v([1-9][0-9]*)(?:(alpha|beta)([1-9][0-9]*))?")
+_MOST_REPLICAS: Final = 2**31 - 1
 _STABILITY: Final = {"alpha": 1, "beta": 2, None: 3}
 
 
@@ -170,6 +171,7 @@ def kinds_of(resource: Resource) -> Sequence[ResourceKind]:
             description=own.schema.get("description") or "",
             structure=structure,
             structures=structures,
+            validate=_replica_check(own.scale),
             references=_References(structure),
             list_map_keys=_ListMapKeys(structure),
             warnings={version.name: _warning(definition, version) for version in served if version.deprecated},
@@ -212,6 +214,35 @@ def _scale(given: JsonObject | None) -> Scale | None:
         status_replicas_path=given["statusReplicasPath"],
         label_selector_path=given.get("labelSelectorPath") or "",
     )
+
+
+def _replica_check(given: JsonObject | None) -> Callable[[Resource], list[Problem]] | None:
+    """A number of replicas is one that `kastra scale` could set, whatever the schema says."""
+    if given is None:
+        return None
+    path = given["specReplicasPath"].lstrip(".")
+
+    def check(resource: Resource) -> list[Problem]:
+        value: Any = {"spec": resource.spec}
+        for name in path.split("."):
+            if value is None:
+                return []
+            if not isinstance(value, dict):
+                return [_no_replicas(value, path)]
+            if name not in value:
+                return []
+            value = value[name]
+        right = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_REPLICAS
+        return [] if right else [_no_replicas(value, path)]
+
+    return check
+
+
+def _no_replicas(value: Any, path: str) -> Problem:
+    from kastra_core.serde import type_word
+
+    message = f"expected a number of replicas, an integer from 0 to {_MOST_REPLICAS}, found {type_word(value)}"
+    return Problem(message, path, reason="FieldValueInvalid")
 
 
 def _warning(definition: Definition, version: Version) -> str:

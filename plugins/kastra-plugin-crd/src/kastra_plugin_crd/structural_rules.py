@@ -81,7 +81,8 @@ def structural_problems(structural: Structural, path: str) -> list[Problem]:
 
 def root_problems(structural: Structural, path: str) -> list[Problem]:
     """Return what a root may not say when status is a subresource: what would be lost when status is checked alone."""
-    if structural.type != "object":
+    # That a type is required is told with the rest.
+    if structural.type not in ("", "object"):
         return [
             Problem(
                 f"must be object when status is a subresource, found {structural.type!r}",

@@ -246,17 +246,19 @@ def _missing(scope: Mapping[str, Any], path: Path, source: str) -> ExpressionErr
 
 def _compile_cel(source: str) -> _Found:
     from kastra_core.cel.evaluation import TYPE_NAMES, compile_node
+    from kastra_core.cel.json_types import check
     from kastra_core.cel.json_values import json_of
-    from kastra_core.cel.syntax import CelSyntaxError, check, offsets, parse
+    from kastra_core.cel.parser import parse
+    from kastra_core.cel.syntax import CelSyntaxError
     from kastra_core.cel.values import EvaluationError, Frame, Meter
     from kastra_plugin_workflow.dialect import ADVICE, BUDGET, WORKFLOW
 
     modern, moved = modern_cel(source)
     try:
-        tree, info = parse(modern, WORKFLOW)
+        tree = parse(modern, WORKFLOW)
         references = _References()
         references.visit(tree, frozenset())
-        named = {name: ident for name, ident in references.roots.items() if name not in TYPE_NAMES}
+        named = {name: offset for name, offset in references.roots.items() if name not in TYPE_NAMES}
         roots = frozenset(named)
         type_name = check(modern, tuple(sorted(named)), WORKFLOW)
         thunk = compile_node(tree, WORKFLOW)
@@ -283,7 +285,7 @@ def _compile_cel(source: str) -> _Found:
             raise ExpressionError("it needs too much memory", shown) from None
 
     def place(name: str) -> int:
-        return original_offset(moved, offsets(info).get(named[name], 0))
+        return original_offset(moved, named[name])
 
     paths = tuple(dict.fromkeys(references.paths))
     return _Found(Expression(shown, roots, paths, False, tuple(references.comparisons), type_name, evaluate), place)
@@ -295,7 +297,7 @@ _RETURNS = {"size": "number", "int": "number", "double": "number", "string": "st
 
 
 class _References:
-    """Collects the roots of a tree (with the id of a node that names them) and its static paths."""
+    """Collects the roots of a tree (with the offset of a node that names them) and its static paths."""
 
     def __init__(self) -> None:
         self.roots: dict[str, int] = {}
@@ -352,7 +354,7 @@ class _References:
         if node.kind == "ident":
             if node.value in bound:
                 return None
-            self.roots.setdefault(node.value, node.id)
+            self.roots.setdefault(node.value, node.offset)
             return [node.value]
         if node.kind == "select":
             before = self._chain(node.target, bound)
