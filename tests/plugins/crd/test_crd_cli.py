@@ -131,6 +131,7 @@ def test_what_is_exported_makes_the_same_elsewhere(kastra: Kastra, tmp_path: Pat
     kastra("apply", "-f", "all.yaml")
     whole = kastra("export").out
     assert "finalizers" not in whole, "those of controllers are theirs"
+    assert whole.startswith("apiVersion: apiextensions.k8s.io/v1\n"), "what defines kinds comes first"
     (tmp_path / "export.yaml").write_text(whole, encoding="utf-8")
     assert kastra("--store", "file:other.db", "apply", "-f", "export.yaml").code == 0
     assert kastra("--store", "file:other.db", "export").out == whole
@@ -184,6 +185,39 @@ def test_a_definition_that_ends_says_how_to_wait_for_that(kastra: Kastra) -> Non
     assert "`kastra delete crd gadgets.acme.example` waits for that" in refused.err
     assert kastra("delete", "crd", "gadgets.acme.example").code == 0
     assert kastra("apply", "-f", "all.yaml").code == 0
+
+
+def test_a_finalizer_can_be_taken_off_while_the_definition_ends(kastra: Kastra, tmp_path: Path) -> None:
+    meta = "metadata: {name: held, finalizers: [acme.example/hold]}"
+    held = f"apiVersion: acme.example/v1\nkind: Gadget\n{meta}\nspec: {{size: 1}}\n"
+    (tmp_path / "held.yaml").write_text(held, encoding="utf-8")
+    kastra("apply", "-f", "all.yaml", "-f", "held.yaml")
+    late = kastra("delete", "crd", "gadgets.acme.example", "--timeout=0.3s")
+    assert late.code == 1
+    assert "1 Gadget resource is left, held by finalizers: default/held by acme.example/hold" in late.err
+    described = kastra("describe", "crd", "gadgets.acme.example").out
+    assert [line.split()[:3] for line in described.splitlines() if line.split()[:1] == ["Ready"]] == [
+        ["Ready", "False", "Terminating"]
+    ]
+    assert "can be made now" in kastra("apply", "-f", "all.yaml").err
+    (tmp_path / "held.yaml").write_text(held.replace("acme.example/hold", ""), encoding="utf-8")
+    assert kastra("apply", "-f", "held.yaml").code == 0
+    assert kastra("get", "crd", "gadgets.acme.example", "--ignore-not-found").out == ""
+
+
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("{sise: 1}", "spec.size: required field is missing; beside it is the unknown field 'sise'"),
+        ("{a: 1, b: 2}", "spec.size: required field is missing; beside it are the unknown fields 'a', 'b'"),
+        ("{}", "spec.size: required field is missing\n"),
+    ],
+)
+def test_a_missing_field_is_told_with_what_may_be_meant(kastra: Kastra, tmp_path: Path, spec: str, told: str) -> None:
+    kastra("apply", "-f", "all.yaml", "--no-wait")
+    manifest = f"apiVersion: acme.example/v1\nkind: Gadget\nmetadata: {{name: x}}\nspec: {spec}\n"
+    (tmp_path / "x.yaml").write_text(manifest, encoding="utf-8")
+    assert told in kastra("validate", "-f", "x.yaml").err
 
 
 def test_without_the_plugin_all_is_shown_and_nothing_is_lost(kastra: Kastra) -> None:

@@ -210,6 +210,16 @@ def test_catastrophic_pattern_in_a_rule_is_decided_in_time(pattern: str) -> None
         refused(try_object(verdict.kinds, trap({"n": "a" * 50_000 + "!"})), "spec.n")
 
 
+def test_thousands_of_large_patterns_are_refused_together() -> None:
+    fields = {f"f{at}": {"type": "string", "pattern": f"^x{at}.{{0,999}}$"} for at in range(5000)}
+    with in_time():
+        verdict = try_definition(definition({"type": "object", "properties": fields}))
+    assert verdict.http == 422
+    (problem,) = verdict.problems
+    assert problem.path.startswith(f"{SPEC}.properties.f")
+    assert problem.message == "the patterns up to here are too large together"
+
+
 @pytest.mark.parametrize(
     "pattern", [r"(a)\1", r"(?=a)b", r"(?<!a)b", "(", "a{5,2}", "a{1001}", "[z-a]", "((a{100}){100}){100}", "*"]
 )

@@ -259,6 +259,21 @@ async def test_a_default_that_comes_back_in_place_of_a_field_is_a_change_of_the_
     assert (null.outcome, null.resource.spec) == ("unchanged", {"size": 1, "colour": "grey"})
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["with other defaults", "without"])
+async def test_a_default_that_comes_later_is_filled_in_at_the_next_apply(runtime: RuntimeManager, whole: bool) -> None:
+    given = gadget(size=1, colour="red") if whole else gadget(size=1)
+    made = (await runtime.apply([definition(), given])).items[-1].resource
+    later = copy.deepcopy(SPEC)
+    later["properties"]["colour"]["default"] = "blue"
+    later["properties"]["mode"] = {"type": "string", "default": "slow"}
+    await runtime.apply([definition(later)])
+    assert (await runtime.client.require(key())).spec == made.spec
+    [again] = (await runtime.apply([given])).items
+    # What was filled in before stays: nobody knows of it that it was a default.
+    assert (again.outcome, again.resource.spec) == ("configured", {**made.spec, "mode": "slow"})
+    assert (await runtime.apply([given])).items[0].outcome == "unchanged"
+
+
 async def test_status_is_never_held_up_by_the_schema(runtime: RuntimeManager) -> None:
     await runtime.apply([definition(), gadget(size=1)])
     strict = copy.deepcopy(SPEC)
@@ -461,6 +476,13 @@ async def test_a_definition_that_ends_takes_no_new_resources_along(tmp_path: Pat
         with pytest.raises(ValidationError, match="is being deleted"):
             await quiet.apply([gadget(size=1), definition()], wait=False)
         assert await quiet.client.get(key()) is None
+
+
+async def test_a_definition_has_a_handle_by_its_name(runtime: RuntimeManager) -> None:
+    await runtime.apply([definition()])
+    assert (await runtime.get_customresourcedefinition(DEFINITION.name).resource()).key == DEFINITION
+    with pytest.raises(AttributeError, match=r"no plugin or definition offers get_widget\(\); there are .*get_gadget"):
+        runtime.get_widget("x")
 
 
 async def test_a_definition_may_come_again(runtime: RuntimeManager) -> None:

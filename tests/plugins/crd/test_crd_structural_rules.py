@@ -516,6 +516,10 @@ def test_rules_are_not_compiled_above_what_is_wrong_with_a_schema() -> None:
         ("properties.size.x-kubernetes-validations[0].rule", "Invalid"),
         ("properties.tags.uniqueItems", "Forbidden"),
     ]
+    assert facts({"type": "object", "nullable": True, **bad_rule}) == [
+        ("s.nullable", "Forbidden"),
+        ("s.x-kubernetes-validations[0].rule", "Invalid"),
+    ]
 
 
 # ------------------------------------------------------------------------------------------- status is apart

@@ -1,3 +1,1 @@
 """The Kastra kind CustomResourceDefinition: kinds that are defined by YAML while the runtime lives."""
-
-__all__: list[str] = []

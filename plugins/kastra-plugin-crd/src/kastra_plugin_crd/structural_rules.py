@@ -59,8 +59,6 @@ def structural_problems(structural: Structural, path: str) -> list[Problem]:
     walk = _Walk()
     walk.node(structural, "root", path)
     walk.completeness(structural.values, structural, path, path)
-    if structural.nullable:
-        walk.other("the root cannot be null", f"{path}.nullable", "FieldValueForbidden")
     walk.schema(structural, path, root=True)
     problems = sorted(walk.structural, key=lambda problem: problem.path)
     sound = not problems
@@ -75,6 +73,9 @@ def structural_problems(structural: Structural, path: str) -> list[Problem]:
 
         problems += default_problems(structural, path, rules=walk.has_rules and not of_rules)
     problems += walk.others
+    if structural.nullable:
+        message = "the root cannot be null"
+        problems.append(Problem(message, f"{path}.nullable", reason="FieldValueForbidden"))
     told = {(problem.path, problem.reason) for problem in problems}
     return problems + [problem for problem in of_rules if (problem.path, problem.reason) not in told]
 
@@ -118,6 +119,11 @@ def root_problems(structural: Structural, path: str) -> list[Problem]:
     ]
 
 
+_MOST_PATTERNS = 1_000_000
+"""Instructions of all patterns of a schema together (``patterns.pattern_size``), about a second's work; real schemas
+have some thousands."""
+
+
 def _pattern_error(pattern: str) -> str:
     """Why a pattern is no regular expression, "" when it is one."""
     from kastra_plugin_crd.patterns import is_pattern
@@ -145,6 +151,8 @@ class _Walk:
         self.structural: list[Problem] = []
         self.others: list[Problem] = []
         self.has_rules = False
+        self._pattern_sizes: dict[str, int] = {}
+        self._patterns_left = _MOST_PATTERNS
 
     # ------------------------------------------------------------------------------------------ structure
 
@@ -246,13 +254,28 @@ class _Walk:
         if "not" in values:
             self._clause(values["not"], f"{path}.not")
         pattern = values.get("pattern")
-        if pattern and (error := _pattern_error(pattern)):
+        if pattern:
+            self._pattern(pattern, f"{path}.pattern")
+
+    def _pattern(self, pattern: str, path: str) -> None:
+        """A pattern must compile, and all of them in bounded time."""
+        if pattern in self._pattern_sizes or self._patterns_left < 0:
+            return
+        if error := _pattern_error(pattern):
             self._bad(
                 f"{pattern[:60]!r} is no regular expression: {error}",
-                f"{path}.pattern",
+                path,
                 "FieldValueInvalid",
                 "the syntax is that of RE2: no look-around, no back-references",
             )
+            return
+        from kastra_plugin_crd.patterns import pattern_size
+
+        size = self._pattern_sizes[pattern] = pattern_size(pattern)
+        self._patterns_left -= size
+        if self._patterns_left < 0:
+            hint = "bound a length by maxLength, not by {0,1000}"
+            self._bad("the patterns up to here are too large together", path, "FieldValueInvalid", hint)
 
     def _clause(self, clause: JsonObject, path: str, *, skip_any_of: bool = False) -> None:
         """A schema below allOf, anyOf, oneOf or not: it may only restrict what the structure allows."""
