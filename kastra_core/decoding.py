@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -200,7 +200,7 @@ def _by_schema(
     pruned, unknown = structure.prune(whole)
     dropped = [*superfluous, *unknown]
     filled = structure.default(pruned)
-    problems.extend(structure.validate(filled))
+    problems.extend(_with_neighbours(structure.validate(filled), unknown))
     if unknown_fields == "strict":
         problems[:0] = dropped
     elif unknown_fields == "warn":
@@ -229,6 +229,23 @@ def _by_schema(
         raise ValidationError(_labelled(problems, manifest, kind, namespace))
     more = None if full == resource else full
     return Decoded(resource, kind, tuple(notes), embedded, filled=more, structure=structure, place=place)
+
+
+def _with_neighbours(problems: Sequence[Problem], unknown: Sequence[Problem]) -> Iterator[Problem]:
+    """Where a required field is missing, the unknown ones beside it are told: one of them may be meant."""
+    beside: dict[str, list[str]] = {}
+    for one in unknown:
+        parent, _, name = one.path.rpartition(".")
+        beside.setdefault(parent, []).append(name)
+    for problem in problems:
+        parent, _, name = problem.path.rpartition(".")
+        others = beside.get(parent)
+        if others and problem.reason == "FieldValueRequired" and not problem.hint:
+            near = nearest(name, others)
+            named = [near] if near else others[:3]
+            what = f"field{'s' if len(named) > 1 else ''} {', '.join(map(repr, named))}"
+            problem = problem.at(hint=f"beside it {'are' if len(named) > 1 else 'is'} the unknown {what}")
+        yield problem
 
 
 def _named(filled: Any, written: Any, list_keys: Mapping[str, tuple[str, ...]], path: str = "") -> Any:

@@ -250,7 +250,7 @@ class KindsOfDocuments:
                     name = next((name for name in kind.names if name in other.names), kind.plural)
                     what = f"the name {name}.{kind.group}"
                 hint = "choose another group or other names"
-                problems.append(Problem(f"{what} is taken by {holder}", hint=hint, reason="FieldValueInvalid"))
+                problems.append(Problem(f"{what} is taken by {holder}", "spec", hint=hint, reason="FieldValueInvalid"))
             else:
                 self.registry.register(kind, provider=provider)
         return problems

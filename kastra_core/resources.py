@@ -138,12 +138,12 @@ class ResourceClient:
                 refuse.
 
         Raises:
-            ValidationError: two items name one resource, a new one is of a kind that is closed, or a kind that may not
-                would refer to itself in a circle; nothing is written.
+            ValidationError: two items name one resource, one is of a closed kind and not being deleted, or a kind that
+                may not would refer to itself in a circle; nothing is written.
             ConflictError: a field belongs to another manager (``force`` takes it); nothing after it is written.
         """
         self._refuse_twins(items)
-        await self._refuse_new_of_closed(items)
+        await self.refuse_closed(items)
         await self._refuse_circles(items, manager, force)
         # What defines kinds comes first: whatever ends this, nothing is left behind that is of no kind.
         order = sorted(range(len(items)), key=lambda index: items[index].kind.defines is None)
@@ -168,13 +168,17 @@ class ResourceClient:
         if twins:
             raise ValidationError(twins)
 
-    async def _refuse_new_of_closed(self, items: Sequence[Decoded]) -> None:
-        """What is stored of a closed kind may be changed: a finalizer that holds it may have to be taken off."""
+    async def refuse_closed(self, items: Sequence[Decoded]) -> None:
+        """Of a closed kind only what is being deleted may be applied: to take off a finalizer that holds it.
+
+        Raises: ValidationError.
+        """
         closed = [item for item in items if item.kind.closed]
         stored = await self.store.resources.get_many([item.resource.key for item in closed]) if closed else {}
         problems = []
         for item in closed:
-            if item.resource.key not in stored:
+            live = stored.get(item.resource.key)
+            if live is None or not live.metadata.deletion_timestamp:
                 kind = item.kind
                 problem = Problem(
                     f"no {kind.kind} can be made now: {kind.closed}", "kind", resource=str(item.resource.key)
@@ -269,8 +273,10 @@ class ResourceClient:
             )
             return Applied(created, "created", item.notes)
         before, after = _tree(live), _tree(wanted)
-        if live.metadata.managed_fields == (ManagedFields(manager=manager, fields=EVERYTHING),) and same_json(
-            before, after
+        if (
+            item.filled is None  # else a default may be new
+            and live.metadata.managed_fields == (ManagedFields(manager=manager, fields=EVERYTHING),)
+            and same_json(before, after)
         ):
             return Applied(live, "unchanged", item.notes, live)
         list_keys = item.kind.list_map_keys
@@ -327,7 +333,7 @@ class ResourceClient:
         owners = {name: fields for name, fields in merged.others.items() if fields}
         owners[manager] = merged.fields
         api_version = item.resource.api_version
-        if not merged.changed and owners == managed and api_version == live.api_version:
+        if item.filled is None and not merged.changed and owners == managed and api_version == live.api_version:
             return live
         new = live.evolve(
             api_version=api_version,

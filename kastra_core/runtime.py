@@ -289,7 +289,7 @@ class RuntimeManager:
                 if singular in (kind.singular, kind.kind.lower()):
                     return lambda reference, **options: self.handle(kind, reference, **options)
             known = ", ".join(f"get_{kind.singular}" for kind in self.registry)
-            raise AttributeError(f"no installed plugin offers {name}(); there are {known}")
+            raise AttributeError(f"no plugin or definition offers {name}(); there are {known}")
         raise AttributeError(f"{type(self).__name__!r} has no attribute {name!r}")
 
     def handle(self, kind: ResourceKind, reference: object, *, namespace: str | None = None) -> Any:
@@ -297,6 +297,8 @@ class RuntimeManager:
 
         Raises: InvalidReferenceError, UnknownKindError; UserError: the reference names another kind.
         """
+        if isinstance(reference, str) and not kind.namespaced and "/" not in reference:
+            reference = {"name": reference}  # a dot in it divides no namespace from a name
         found = self.reference(reference, kind=kind.qualified_plural, namespace=namespace)
         if (found.group, found.kind) != (kind.group, kind.kind):
             other = self.registry.get(found.group, found.kind)
@@ -455,11 +457,13 @@ class RuntimeManager:
             await self.definitions.load()
             return decode()
         try:
-            return decode()
+            decoded = decode()
+            await self.client.refuse_closed(decoded)
         except ValidationError:
             if not await self.definitions.load():
                 raise
-        return decode()
+            return decode()
+        return decoded
 
     def register_controller(self, kind: str, controller: Any) -> None:
         """Add a controller object for a kind (any spelling), beside those of the plugins."""

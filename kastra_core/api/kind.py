@@ -243,7 +243,8 @@ class ResourceKind:
     ephemeral: bool = False
     """Bookkeeping of the runtime (Run, Event): no manifest may make one; left out of ``export`` and of ``get all``."""
     closed: str = ""
-    """Why no manifest may make one now ("its definition is being deleted"); "" means that it may."""
+    """Why no manifest may make one now ("its definition is being deleted"); "" means that it may. One that is being
+    deleted itself may still be changed."""
     finalizers: tuple[str, ...] = ()
     """What every resource begins with: for kinds whose resources may not just go before a controller has seen them."""
     scale: Scale | None = None

@@ -84,7 +84,7 @@ def kinds_table(registry: KindRegistry) -> str:
     rows = [["NAME", "SHORT", "APIVERSION", "NAMESPACED", "KIND", "RUNS", "DESCRIPTION"]]
     rows.extend([*_row(kind), "yes" if kind.executable else "no", kind.description] for kind in registry)
     limit = terminal_width()
-    return format_table(fitting(rows, _SPARE, limit), limit=limit, keep=3)
+    return format_table(fitting(rows, _SPARE, limit), limit=limit, keep=2)
 
 
 def _table(registry: KindRegistry, kinds: Sequence[ResourceKind], *, wide: bool, headers: bool) -> str:

@@ -20,10 +20,12 @@ from kastra_core.cli.common import (
     timeout_option,
     wait_option,
 )
+from kastra_core.cli.completion import complete_resources
 from kastra_core.cli.failures import leaving
 from kastra_core.cli.printing import kind_name
 from kastra_core.cli.targets import Selection, Target, namespace_of, orphaned_kinds, select, targets_of
-from kastra_core.errors import UnknownKindError, UserError
+from kastra_core.errors import ConflictError, NotFoundError, UnknownKindError, UserError
+from kastra_core.resources import FOREGROUND
 
 if TYPE_CHECKING:
     from kastra_core.manifests import Document
@@ -31,9 +33,12 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_TRIES = 8
+"""How often a resource that others write at the same time is read again."""
+
 
 @click.command(cls=KubectlCommand)
-@click.argument("what", nargs=-1, metavar="[KINDS [NAME]... | KIND/NAME...]")
+@click.argument("what", nargs=-1, metavar="[KINDS [NAME]... | KIND/NAME...]", shell_complete=complete_resources)
 @filename_options()
 @namespace_option
 @all_namespaces_option
@@ -45,6 +50,11 @@ __all__ = ["command"]
     default="background",
     show_default=True,
     help="What it owns: goes with it, goes first, or stays.",
+)
+@click.option(
+    "--drop-finalizers",
+    is_flag=True,
+    help="Do not wait for controllers that are gone for good. What they keep elsewhere stays.",
 )
 @wait_option("Wait until they are gone.")
 @timeout_option("60s")
@@ -61,6 +71,7 @@ def command(
     field_selector: str | None,
     everything: bool,
     cascade: str,
+    drop_finalizers: bool,
     wait: bool,
     timeout_s: float,
     ignore_not_found: bool,
@@ -69,7 +80,8 @@ def command(
 ) -> None:
     """Delete resources by name, by selector or from files.
 
-    Finalizers are honoured: the controllers run until they have let go.
+    Finalizers are honoured: the controllers run until they have let go. A definition of a kind takes all resources of
+    the kind with it.
     """
     if bool(what) == bool(filenames):
         raise UserError("name resources, or files with -f" + (", not both" if what else ""))
@@ -96,6 +108,11 @@ def command(
             current().note(note)
         if not any(selection.resources for selection in found) and not missing:
             click.echo("No resources found", err=True)
+        if left and drop_finalizers and not dry_run:
+            for selection in found:
+                for resource in selection.resources:
+                    if resource.key in left:
+                        await _drop_finalizers(runtime, selection.kind, resource)
         if left and wait:
             await _wait_gone(runtime, left, timeout_s)
         if missing and not ignore_not_found:
@@ -188,6 +205,20 @@ async def _is_there(runtime: RuntimeManager, resource: Resource) -> bool:
     return now is not None and now.metadata.uid == resource.metadata.uid
 
 
+async def _drop_finalizers(runtime: RuntimeManager, kind: ResourceKind, resource: Resource) -> None:
+    """Take off those of controllers that the kind does not know of; its own are its business."""
+    for _ in range(_TRIES):
+        live = await runtime.client.get(resource.key)
+        if live is None or live.metadata.uid != resource.metadata.uid:
+            return
+        kept = tuple(name for name in live.metadata.finalizers if name in (*kind.finalizers, FOREGROUND))
+        try:
+            await runtime.client.set_finalizers(live, kept)
+        except (ConflictError, NotFoundError):
+            continue
+        return
+
+
 async def _wait_gone(runtime: RuntimeManager, left: dict[ResourceKey, tuple[str, str]], timeout_s: float) -> None:
     from kastra_core.cli.waiting import wait_until
 
@@ -203,7 +234,7 @@ async def _wait_gone(runtime: RuntimeManager, left: dict[ResourceKey, tuple[str,
         told = "; ".join(f"{name}{_why_there(resource)}" for name, resource in held.items())
         raise UserError(
             f"marked for deletion, but not gone after {timeout_s:g} s: {told}; a controller that knows the finalizer "
-            "must run (`kastra plugins`), or remove it from metadata.finalizers"
+            "must run (`kastra plugins`); if it is gone for good: `kastra delete KIND/NAME --drop-finalizers`"
         )
 
 

@@ -19,6 +19,7 @@ from kastra_core.cli.common import (
     selector_options,
     style,
 )
+from kastra_core.cli.completion import complete_resources
 from kastra_core.cli.printing import NONE
 from kastra_core.cli.run_view import describe_run
 from kastra_core.cli.tables import age, format_table, terminal_width
@@ -44,7 +45,7 @@ class _Described(NamedTuple):
 
 
 @click.command(cls=KubectlCommand)
-@click.argument("what", nargs=-1, metavar="KINDS [NAME]... | KIND/NAME...")
+@click.argument("what", nargs=-1, metavar="KINDS [NAME]... | KIND/NAME...", shell_complete=complete_resources)
 @namespace_option
 @all_namespaces_option
 @selector_options

@@ -75,10 +75,7 @@ def command(
     if path:
         found = find_field(fields, path)
         if isinstance(found, list):
-            full = ".".join(path)
-            near = nearest(path[-1], found) or nearest(full, found)
-            hint = f"did you mean {near!r}?" if near else f"known here: {', '.join(found) or 'none'}"
-            raise UserError(f"{kind.kind} has no field {full}; {hint}")
+            raise UserError(f"{kind.kind} has no field {'.'.join(path)}; {_instead(fields, path, found)}")
         head.append(f"{'FIELD:':<{_COLUMN}}{'.'.join(path)} <{found.type}>{' (required)' if found.required else ''}")
         told = [("DEFAULT:", _short(found.default) if found.default is not None else "")]
         told += [("FORMAT:", found.format), ("LIMITS:", ", ".join(found.limits)), ("NOTE:", "; ".join(found.notes))]
@@ -120,6 +117,22 @@ def command(
         lines = _tree(below, "  ", above, ".".join(path)) if recursive else _listing(below, top=not path)
         out.append("FIELDS:\n" + "\n".join(lines))
     emit("\n\n".join(out))
+
+
+def _instead(fields: Sequence[Field], path: Sequence[str], known: Sequence[str]) -> str:
+    """What to say of a path that leads nowhere; ``known``: the fields where it left the known ones."""
+    from kastra_core.cli.fields import find_field
+
+    near = nearest(path[-1], known) or nearest(".".join(path), known)
+    if near:
+        return f"did you mean {near!r}?"
+    for count in range(len(path) - 1, 0, -1):
+        above = find_field(fields, path[:count])
+        if not isinstance(above, list):
+            if above.keeps_unknown and not known:
+                return f"{'.'.join(path[:count])} may have any fields, none of them is described"
+            break
+    return f"known here: {', '.join(known) or 'none'}"
 
 
 def version_of(kind: ResourceKind, api_version: str | None) -> str:
@@ -197,7 +210,13 @@ def _wrapped(text: str, indent: str) -> str:
     """Paragraphs folded to a readable width."""
     paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
     width = min(terminal_width() or _WIDTH, _WIDTH)
-    fold = textwrap.TextWrapper(width=width, initial_indent=indent, subsequent_indent=indent)
+    fold = textwrap.TextWrapper(
+        width=width,
+        initial_indent=indent,
+        subsequent_indent=indent,
+        break_on_hyphens=False,  # nor where addresses have one: they are there to be copied
+        break_long_words=False,
+    )
     return "\n\n".join(fold.fill(part) for part in paragraphs)
 
 

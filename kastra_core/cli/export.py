@@ -17,6 +17,7 @@ from kastra_core.cli.common import (
     output_option,
     selector_options,
 )
+from kastra_core.cli.completion import complete_resources
 from kastra_core.cli.printing import render_data
 from kastra_core.cli.targets import namespace_of, orphaned_kinds, select, targets_of
 from kastra_core.resources import EVERYTHING
@@ -47,7 +48,7 @@ def clean_manifest(resource: Resource) -> JsonObject:
 
 
 @click.command(cls=KubectlCommand)
-@click.argument("what", nargs=-1, metavar="[KINDS [NAME]... | KIND/NAME...]")
+@click.argument("what", nargs=-1, metavar="[KINDS [NAME]... | KIND/NAME...]", shell_complete=complete_resources)
 @namespace_option
 @all_namespaces_option
 @selector_options

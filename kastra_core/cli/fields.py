@@ -58,6 +58,8 @@ class Field:
     """What must hold besides, in the words of the schema's author."""
     notes: tuple[str, ...] = ()
     """What becomes of it that its type does not say."""
+    keeps_unknown: bool = False
+    """Whether there may be fields below it that nobody has described."""
     fields: Callable[[], list[Field]] = attrs.field(default=_no_fields, repr=False, eq=False)
     form: _Class | None = None
     """The class that the fields below come from; one that is met again below itself is not told twice."""
@@ -204,6 +206,7 @@ def _of_schema(schema: Mapping[str, Any]) -> list[Field]:
             limits=tuple(_limits(sub)),
             rules=tuple(_rules(sub)),
             notes=tuple(_notes(sub)),
+            keeps_unknown=bool(_inside(sub).get(_KEEPS_UNKNOWN)),
             fields=partial(_of_schema, _inside(sub)),
         )
         for name, sub in (schema.get("properties") or {}).items()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import click
 
-from kastra_core.api.meta import Resource, ResourceKey, condition_of
+from kastra_core.api.meta import JsonObject, Resource, ResourceKey, condition_of
 from kastra_core.cli.common import (
     KubectlCommand,
     all_namespaces_option,
@@ -31,6 +31,15 @@ __all__ = ["command", "condition_to_wait_for"]
 Holds: TypeAlias = Callable[[ResourceKey, Resource | None], bool]
 
 
+def _condition(resource: Resource, name: str) -> JsonObject | None:
+    """The condition of that name, in capitals or not."""
+    conditions = resource.status.get("conditions")
+    for one in conditions if isinstance(conditions, list) else ():
+        if isinstance(one, dict) and str(one.get("type")).lower() == name.lower():
+            return one
+    return None
+
+
 def condition_to_wait_for(text: str) -> tuple[Holds, str]:
     """Return what ``--for`` means: whether it holds of a resource, and the words for it.
 
@@ -45,8 +54,10 @@ def condition_to_wait_for(text: str) -> tuple[Holds, str]:
         status = (wanted or "true").capitalize()
 
         def has_condition(key: ResourceKey, resource: Resource | None) -> bool:
-            found = condition_of(resource, name) if resource is not None else None
-            if found is None or resource is None:
+            if resource is None:
+                return False
+            found = _condition(resource, name)
+            if found is None:
                 return False
             # What was found about an older spec says nothing about this one.
             fresh = found.get("observedGeneration", 0) >= resource.metadata.generation or resource.kind == "Run"

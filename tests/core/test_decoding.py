@@ -218,13 +218,6 @@ def test_status_is_no_matter_of_a_schema() -> None:
     assert (found.resource.status, found.notes) == ({}, ("status is ignored: controllers write it",))
 
 
-def test_a_closed_kind_takes_no_manifest() -> None:
-    kinds = KindRegistry()
-    kinds.register(attrs.evolve(BAG, closed="its definition goes"))
-    with pytest.raises(ValidationError, match="no Bag can be made now: its definition goes"):
-        decode(kinds, bag(data={}))
-
-
 class OldBagStructure(BagStructure):
     """The same with the field ``content`` in place of ``data``."""
 

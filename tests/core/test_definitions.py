@@ -426,4 +426,4 @@ async def test_documents_tell_clashes_with_their_place() -> None:
     with pytest.raises(ValidationError) as caught:
         decode_documents(client.registry, parse(text, "a.yaml"))
     (problem,) = caught.value.problems
-    assert (problem.file, problem.line, problem.resource) == ("a.yaml", 1, "Shape a")
+    assert (problem.file, problem.line, problem.resource) == ("a.yaml", 4, "Shape a")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -195,3 +196,20 @@ async def test_one_manager_gets_what_its_last_manifest_says_with_defaults_and_th
         whole = BoxStructure().default({"spec": spec})["spec"]
         assert found.resource.spec == whole
         assert (await apply(client, spec)).outcome == "unchanged"
+
+
+async def test_of_a_closed_kind_only_what_is_being_deleted_may_be_applied(client: ResourceClient) -> None:
+    live = (await apply(client, {"colour": "red"})).resource
+    closed = attrs.evolve(BOX, closed="its definition goes")
+    client.registry.replace(closed, provider="somebody")
+    for name in ("b", "c"):
+        manifest = {
+            "apiVersion": "acme.example/v1",
+            "kind": "Box",
+            "metadata": {"name": name},
+            "spec": {"colour": "red"},
+        }
+        with pytest.raises(ValidationError, match="no Box can be made now: its definition goes"):
+            await client.apply([client.decode(manifest)])
+    await client.delete(live.key)
+    assert (await apply(client, {"colour": "blue"})).outcome == "configured"

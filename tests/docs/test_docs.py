@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib.util
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -149,6 +150,45 @@ def test_pages_name_no_machine_and_leave_nothing_open(page: Path) -> None:
         r"(?<![\w.])/(?:work|tmp|root|home)/|\bTODO\b|\bFIXME\b|\bTBD\b|pypi\.org|files\.pythonhosted", text
     )
     assert found is None, f"{page}: {found}"
+
+
+def test_the_plugin_of_the_guide_does_what_the_page_says(tmp_path: Path) -> None:
+    page = ROOT / "docs" / "guide" / "plugins.md"
+    package = tmp_path / "site" / "kastra_plugin_acme"
+    package.mkdir(parents=True)
+    for block in BLOCKS:
+        named = re.match(r"# kastra_plugin_acme/(\w+\.py)", block.text)
+        if block.page == page and named:
+            with (package / named[1]).open("a", encoding="utf-8") as file:
+                file.write(block.text)
+    info = tmp_path / "site" / "kastra_plugin_acme-0.1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: kastra-plugin-acme\nVersion: 0.1.0\n", encoding="utf-8"
+    )
+    (info / "entry_points.txt").write_text("[kastra]\nacme = kastra_plugin_acme.hooks\n", encoding="utf-8")
+    [manifests] = [block.text for block in YAML if block.page == page and "kind: Note\n" in block.text]
+    (tmp_path / "notes.yaml").write_text(manifests, encoding="utf-8")
+    program = """
+from kastra_core.cli import main
+assert main(["apply", "-f", "notes.yaml"]) == 0
+assert main(["get", "notes"]) == 0
+assert open("notes/default.milk.txt").read() == "Buy milk."
+assert main(["delete", "crd/notes.acme.example"]) == 0
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(package.parent), "KASTRA_CONFIG_HOME": str(tmp_path / "home")},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = "NAME   READY   BYTES\nmilk   True    9\n"
+    assert shown in done.stdout
+    assert shown in page.read_text(encoding="utf-8")
+    assert not any((tmp_path / "notes").iterdir())
 
 
 def test_every_hook_is_documented_with_an_example() -> None:

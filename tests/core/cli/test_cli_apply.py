@@ -233,7 +233,7 @@ def test_delete_says_who_holds_a_resource_when_time_is_up(kastra: Kastra, widget
     done = kastra("--no-plugin", "acme", "delete", "Widget.acme.example", "bolt", "--timeout", "0.2s")
     assert done.code == 1
     assert "held by acme.example/widget" in done.err
-    assert "remove it from metadata.finalizers" in done.err
+    assert "--drop-finalizers" in done.err
 
 
 @pytest.mark.parametrize(

@@ -341,6 +341,9 @@ SPEC = {"type": "object", "required": ["size"], "x-kubernetes-validations": RULE
     "zones": {"type": "object", "additionalProperties": {"type": "array", "items": {
         "type": "object", "properties": {"y": {"type": "number"}}}}},
     "part": {"type": "object", "x-kubernetes-embedded-resource": True},
+    "maker": {"type": "string", "x-kastra-reference": {"kind": "Agent", "group": "mastra.ai"}},
+    "source": {"type": "object", "oneOf": [{"required": ["url"]}, {"required": ["host", "port"]}]},
+    "either": {"type": "object", "anyOf": [{"required": ["a"]}, {"required": ["b"], "properties": {"b": {}}}]},
     "parts": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"],
               "items": {"type": "object", "x-kubernetes-validations": RULE,
                         "properties": {"name": {"type": "string"}}}}}}
@@ -357,6 +360,7 @@ NEW = Structure({"type": "object", "description": "Turns.", "properties": {"spec
                  "x-kubernetes-validations": [{"rule": "self.metadata.name != 'x'"}]})
 OLD = Structure({"type": "object", "properties": {"spec": {"type": "object", "properties": {
     "teeth": {"type": "integer"}}}}})
+FREE = Structure({"type": "object", "x-kubernetes-preserve-unknown-fields": True})
 @hookimpl
 def kastra_resource_kinds():
     columns = [("TAGS", ".spec.tags", "string"), ("TAG", ".spec.tags[*]", "string"), ("SIZE", ".spec.size", "integer"),
@@ -365,7 +369,8 @@ def kastra_resource_kinds():
                ("APP", r".metadata.labels.app\\.example/name", "string"), ("WRONG", ".spec[", "string"),
                ("MAIN", ".spec.parts[?(@.name == 'main')].port", "string")]
     yield ResourceKind(kind="Gear", plural="gears", group="schema.example", structure="schema_plugin:NEW",
-                       structures={"v1beta1": "schema_plugin:OLD"}, short_names=("ge",), categories=("all", "machines"),
+                       structures={"v1beta1": "schema_plugin:OLD", "v0": "schema_plugin:FREE"},
+                       warnings={"v0": "deprecated; use v1"}, short_names=("ge",), categories=("all", "machines"),
                        printer_columns=tuple(PrinterColumn(name=n, json_path=p, type=t) for n, p, t in columns))
 """
 
@@ -404,10 +409,26 @@ def test_explain_reads_schemas_too(gears: Kastra) -> None:
         ("free", "NOTE:       unknown fields are kept\n"),
         ("part", "NOTE:       a whole resource with apiVersion, kind and metadata\n"),
         ("parts", "NOTE:       one item for each name\n"),
+        ("maker", "NOTE:       refers to a resource of kind Agent\n"),
+        ("source", "NOTE:       exactly one of url, host and port\n"),
+        ("either", "FIELD:      spec.either <object>\n"),
     ],
 )
 def test_explain_tells_what_else_a_schema_says_of_a_field(gears: Kastra, field: str, told: str) -> None:
     assert told in gears("explain", f"gear.spec.{field}").out
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("free.a.b", "spec.free may have any fields, none of them is described"),
+        ("size.a", "known here: none"),
+        ("sise", "did you mean 'size'?"),
+    ],
+)
+def test_explain_tells_where_a_path_leads_nowhere(gears: Kastra, path: str, told: str) -> None:
+    done = gears("explain", f"gear.spec.{path}")
+    assert (done.code, done.err) == (1, f"error: Gear has no field spec.{path}; {told}\n")
 
 
 def test_explain_data_has_all_that_is_known_of_a_field(gears: Kastra) -> None:
@@ -416,7 +437,7 @@ def test_explain_data_has_all_that_is_known_of_a_field(gears: Kastra) -> None:
     assert data["type"] == "integer"
     assert data["required"] is True
     assert data["limits"] == ["minimum: 1", "maximum: 9 (itself excluded)"]
-    assert data["alsoServed"] == ["schema.example/v1beta1"]
+    assert data["alsoServed"] == ["schema.example/v1beta1", "schema.example/v0"]
     listed = orjson.loads(gears("explain", "-o", "json").out)
     assert {"kind": "Gear", "plugin": "schema"}.items() <= next(
         one for one in listed if one["plural"] == "gears"
@@ -425,14 +446,63 @@ def test_explain_data_has_all_that_is_known_of_a_field(gears: Kastra) -> None:
 
 def test_explain_shows_the_version_that_is_asked_for(gears: Kastra) -> None:
     out = gears("explain", "gear").out
-    assert "VERSION:    schema.example/v1 (also schema.example/v1beta1)\n" in out
+    assert "VERSION:    schema.example/v1 (also schema.example/v1beta1, schema.example/v0)\n" in out
     assert "DESCRIPTION:\n  Turns.\n\nRULES:\n  self.metadata.name != 'x'\n" in out
     old = gears("explain", "gear.spec", "--api-version=schema.example/v1beta1").out
-    assert "VERSION:    schema.example/v1beta1 (also schema.example/v1)\n" in old
+    assert "VERSION:    schema.example/v1beta1 (also schema.example/v1, schema.example/v0)\n" in old
     assert "teeth <integer>" in old
+    assert gears("explain", "gear.spec", "--api-version=v1beta1").out == old
     wrong = gears("explain", "gear", "--api-version", "schema.example/v2")
     assert wrong.code == 1
     assert "Gear is not served as 'schema.example/v2'; did you mean 'schema.example/v1'?" in wrong.err
+
+
+def test_explain_shows_what_a_schema_leaves_open_and_to_controllers(gears: Kastra) -> None:
+    out = gears("explain", "gear", "--api-version=v0").out
+    assert "NOTE:       deprecated; use v1; unknown fields are kept\n" in out
+    assert "  spec <object>\n      Any fields.\n" in out
+    assert "status" not in out
+    assert gears("explain", "gear").out.endswith(
+        "  status <object>\n      Written by controllers, ignored in a manifest.\n"
+    )
+    data = orjson.loads(gears("explain", "gear", "--api-version=v0", "-o", "json").out)
+    assert (data["warning"], data["notes"]) == ("deprecated; use v1", ["unknown fields are kept"])
+
+
+def test_explain_names_the_controllers_of_a_kind(kastra: Kastra) -> None:
+    assert "CONTROLLER: widget (plugin acme)\n" in kastra("explain", "widget").out
+    assert "CONTROLLER" not in kastra("explain", "event").out
+    assert orjson.loads(kastra("explain", "widget", "-o", "json").out)["controllers"] == ["widget (plugin acme)"]
+
+
+def test_a_narrow_terminal_gets_fewer_columns_of_the_kinds(kastra: Kastra, monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = kastra("explain").out.splitlines()
+    assert wide[0].split() == ["NAME", "SHORT", "APIVERSION", "NAMESPACED", "KIND", "RUNS", "DESCRIPTION"]
+    for width in (150, 120, 80):
+        monkeypatch.setattr("kastra_core.cli.api_resources.terminal_width", lambda width=width: width)
+        lines = kastra("explain").out.splitlines()
+        assert all(len(line) <= width for line in lines), width
+        assert all("mastra.ai/v1" in line for line in lines if line.startswith(("agents", "runs"))), width
+
+
+def test_api_resources_lists_kinds_as_kubectl_does(gears: Kastra) -> None:
+    lines = [line.split() for line in gears("api-resources").out.splitlines()]
+    assert lines[0] == ["NAME", "SHORTNAMES", "APIVERSION", "NAMESPACED", "KIND"]
+    assert ["gears", "ge", "schema.example/v1", "true", "Gear"] in lines
+    assert gears("api-resources", "--api-group=schema.example", "-o", "name").out == "gears.schema.example\n"
+    wide = gears("api-resources", "--api-group=schema.example", "-o", "wide", "--no-headers").out
+    assert wide.split() == ["gears", "ge", "schema.example/v1", "true", "Gear", "all,machines", "schema"]
+    assert gears("api-resources", "--api-group=schema.example", "--namespaced=false").out.count("\n") == 1
+    listed = orjson.loads(gears("api-resources", "-o", "json").out)
+    assert listed == orjson.loads(gears("explain", "-o", "json").out)
+
+
+@pytest.mark.parametrize(("word", "told"), [("edit", "kastra apply -f FILE"), ("version", "kastra --version")])
+def test_a_command_of_kubectl_is_told_what_does_it_here(kastra: Kastra, word: str, told: str) -> None:
+    done = kastra(word, "x")
+    assert done.code == 2
+    assert f"there is no command {word!r}" in done.err
+    assert told in done.err
 
 
 GEAR = """
@@ -499,6 +569,8 @@ def test_kinds_and_names_are_completed(gears: Kastra, project: Path, monkeypatch
     assert completed("kastra get gears ", monkeypatch) == {"a"}
     assert completed("kastra get gear/", monkeypatch) == {"gear/a"}
     assert completed("kastra scale lost/", monkeypatch) == set()
+    for command in ("describe", "delete", "export"):
+        assert completed(f"kastra {command} gears ", monkeypatch) == {"a"}
 
 
 TREE = """
@@ -559,7 +631,7 @@ def test_explain_documents_workflows(kastra: Kastra, what: str) -> None:
 
 def test_wait_ends_when_the_condition_holds_and_reconciles_meanwhile(kastra: Kastra, widgets: str) -> None:
     kastra("apply", "-f", widgets, "--no-wait")
-    done = kastra("wait", "widget/anvil", "widget/bolt", "--for=condition=Ready", "--timeout=20s")
+    done = kastra("wait", "widget/anvil", "widget/bolt", "--for", "condition=ready", "--timeout=20s")
     assert done.code == 0
     assert sorted(done.out.splitlines()) == [
         "widget.acme.example/anvil condition met",

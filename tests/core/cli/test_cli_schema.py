@@ -169,6 +169,24 @@ def test_a_kind_of_the_store_is_exported_in_all_its_versions(sources: Kastra, pr
     assert fits(old, {**OBJECT, "apiVersion": "data.example/v1beta1", "spec": {"anything": 1}})
 
 
+def test_another_version_of_a_kind_is_exported_by_its_name(sources: Kastra) -> None:
+    schema = orjson.loads(sources("schema", "export", "ds", "--api-version=data.example/v1beta1").out)
+    assert fits(schema, {**OBJECT, "apiVersion": "data.example/v1beta1", "spec": {"anything": 1}})
+    for args in (["ds", "widget"], ["ds", "--format=crd"], ["ds", "-o", "d"]):
+        done = sources("schema", "export", *args, "--api-version=v1beta1")
+        assert done.code == 1
+        assert "--api-version is for the JSON schema of one kind" in done.err
+
+
+def test_the_definition_of_a_defined_kind_is_the_one_that_was_applied(sources: Kastra, project: Path) -> None:
+    given = yaml.safe_load(DEFINITION)
+    out = yaml.safe_load(sources("schema", "export", "ds", "--format=crd").out)
+    assert out["spec"]["versions"] == given["spec"]["versions"]
+    assert out["metadata"] == given["metadata"]
+    assert sources("schema", "export", "ds", "widget", "--format=crd", "-o", "d").code == 0
+    assert yaml.safe_load((project / "d" / "datasources.data.example.yaml").read_text(encoding="utf-8")) == out
+
+
 def test_a_kind_of_the_store_is_explained_with_its_definition(sources: Kastra) -> None:
     assert "datasources" in sources("explain").out
     out = sources("explain", "datasource").out

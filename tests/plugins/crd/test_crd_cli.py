@@ -205,6 +205,20 @@ def test_a_finalizer_can_be_taken_off_while_the_definition_ends(kastra: Kastra, 
     assert kastra("get", "crd", "gadgets.acme.example", "--ignore-not-found").out == ""
 
 
+def test_finalizers_of_controllers_that_are_gone_can_be_dropped(kastra: Kastra, tmp_path: Path) -> None:
+    held = FILE.replace("{name: g1}", "{name: g1, finalizers: [acme.example/hold]}")
+    (tmp_path / "held.yaml").write_text(held, encoding="utf-8")
+    kastra("apply", "-f", "held.yaml")
+    late = kastra("delete", "gadget/g1", "--timeout=0.3s")
+    assert late.code == 1
+    assert "`kastra delete KIND/NAME --drop-finalizers`" in late.err
+    whole = kastra("delete", "crd", "gadgets.acme.example", "--drop-finalizers", "--timeout=0.3s")
+    assert whole.code == 1, "what is left of the kind is not left behind"
+    assert kastra("delete", "gadget/g1", "--drop-finalizers").code == 0
+    assert kastra("delete", "crd", "gadgets.acme.example", "--ignore-not-found").code == 0
+    assert kastra("get", "crd", "gadgets.acme.example", "--ignore-not-found").out == ""
+
+
 @pytest.mark.parametrize(
     ("spec", "told"),
     [

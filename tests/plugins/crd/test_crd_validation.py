@@ -85,7 +85,11 @@ REFUSED: list[tuple[dict[str, Any], Any, list[str]]] = [
     (objects(a=TEXT), {"a": None}, ["TypeInvalid a: expected a string, found null"]),
     (objects(a=WHOLE), {"a": True}, ["TypeInvalid a: expected an integer, found boolean true"]),
     (objects(a=WHOLE), {"a": 1.5}, ["TypeInvalid a: expected an integer, found number 1.5"]),
-    (objects(a={"type": "number"}), {"a": "1"}, ["TypeInvalid a: expected a number, found string '1'"]),
+    (
+        objects(a={"type": "number"}),
+        {"a": "1"},
+        ["TypeInvalid a: expected a number, found string '1'; take the quotes off"],
+    ),
     (objects(a=lists(TEXT)), {"a": {}}, ["TypeInvalid a: expected a list, found an object"]),
     (
         objects(a={"x-kubernetes-int-or-string": True}),
@@ -289,3 +293,20 @@ def test_deep_values_and_schemas() -> None:
 def test_half_of_a_surrogate_pair_is_no_crash() -> None:
     assert at(objects(a={**TEXT, "pattern": "a"}), {"a": "\ud800"}) == [("a", "Invalid")]
     assert at(objects(a=TEXT), {"a": "\ud800"}) == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "hinted"),
+    [
+        ("integer", "4", True),
+        ("number", "4", True),
+        ("number", "-4.5", True),
+        ("boolean", "true", True),
+        ("integer", "4.5", False),
+        ("boolean", "yes", False),
+        ("integer", "four", False),
+    ],
+)
+def test_a_text_that_would_fit_without_quotes_is_told_so(kind: str, text: str, hinted: bool) -> None:
+    (problem,) = Validator(structural({"type": kind})).problems(text, "spec.x")
+    assert problem.hint == ("take the quotes off" if hinted else "")

@@ -9,6 +9,7 @@ apiextensions-apiserver, pkg/apiserver/validation/ratcheting.go).
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import orjson
@@ -260,6 +261,19 @@ class _Explanation:
 # --------------------------------------------------------------------------------------------------- small helpers
 
 
+_NUMBER = re.compile(r"[-+]?[0-9]{1,40}(\.[0-9]{1,40}(?:[eE][-+]?[0-9]{1,3})?)?")
+
+
+def _types_without_quotes(text: str) -> frozenset[str]:
+    """The JSON types that a text would fit without its quotes."""
+    if text in ("true", "false"):
+        return frozenset({"boolean"})
+    found = _NUMBER.fullmatch(text)
+    if found is None:
+        return frozenset()
+    return frozenset({"number"}) if found[1] else frozenset({"number", "integer"})
+
+
 def _wrong_type(check: Check, value: Any, path: str) -> Problem:
     words = " or ".join(_TYPE_WORDS.get(kind, kind) for kind in check.types)
     found = type_word(value)
@@ -268,6 +282,8 @@ def _wrong_type(check: Check, value: Any, path: str) -> Problem:
     hint = ""
     if check.types == ("string",) and isinstance(value, int | float):
         hint = "put it in quotes"
+    elif isinstance(value, str) and not _types_without_quotes(value).isdisjoint(check.types):
+        hint = "take the quotes off"
     return Problem(f"expected {words}, found {found}", path, hint=hint, reason="FieldValueTypeInvalid")
 
 
