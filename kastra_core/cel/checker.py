@@ -8,13 +8,14 @@ Source:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from kastra_core.cel.dialect import Dialect
+from kastra_core.cel.evaluation import text_of_path
 from kastra_core.cel.functions import Function, Library, Overload
 from kastra_core.cel.hints import SIZE_FIELDS, hint_for_function, hint_for_name, suggestion
 from kastra_core.cel.literals import format_fault, mixed_fault
-from kastra_core.cel.syntax import FaultError, Node, function_text
+from kastra_core.cel.refusals import no_field, no_overload, type_text
+from kastra_core.cel.syntax import FaultError, Node
 from kastra_core.cel.types import (
     BOOL,
     BYTES,
@@ -25,7 +26,6 @@ from kastra_core.cel.types import (
     STRING,
     UINT,
     CelType,
-    Member,
     list_of,
     map_of,
     optional_of,
@@ -46,7 +46,6 @@ _CONSTANTS: dict[type, CelType] = {
     bytes: BYTES,
 }
 _TYPE_NAMES = ("bool", "bytes", "double", "int", "null_type", "string", "type", "uint")
-_SHOWN = 10
 
 
 class Signatures:
@@ -144,9 +143,15 @@ class _Checker:
         if name in self._signatures.types:
             return self._type_name(node, name)
         known = sorted({name for name in (*self._variables, *(n for s in self._scopes for n in s)) if name[0] != "@"})
-        hint = hint_for_name(name) or suggestion(name, known)
+        hint = hint_for_name(name) or self._owner(name) or suggestion(name, known)
         hint += "" if not hint else " " if hint.endswith("?") else "; "
         raise self._fault(node, f"there is no variable {name!r}; {hint}there are: {', '.join(known) or 'none'}")
+
+    def _owner(self, name: str) -> str:
+        """For a field that is written without what it is a field of."""
+        owners = (owner for owner, kind in self._variables.items() if name in (kind.members or ()))
+        owner = min(owners, key=len, default="")
+        return f"did you mean '{owner}.{name}'?" if owner else ""
 
     def _type_name(self, node: Node, name: str) -> CelType:
         node.kind, node.value, node.target = "const", Type(name), None
@@ -190,7 +195,7 @@ class _Checker:
         if kind.members is not None:
             member = kind.members.get(field)
             if member is None:
-                raise self._fault(node, _no_field(target, kind.members, field))
+                raise self._fault(node, no_field(target, kind.members, field))
             found, key = member.type, member.key
         elif kind.name == "map":
             found = kind.params[1]
@@ -200,14 +205,20 @@ class _Checker:
         elif kind.name == "dyn":
             found = DYN
         else:
-            where = _path(target)
+            where = text_of_path(target)
             hint = ""
             if field in SIZE_FIELDS and kind.name in ("list", "string"):
                 hint = f"; size({where}) says how many" if kind.name == "list" else f"; size({where}) is its length"
+            elif self._is_method(field, kind):
+                hint = f"; it is a function: {where}.{field}()"
             elif kind.name == "list":
                 hint = f"; an item is {where}[0]"
             raise self._fault(node, f"{where} is of type {type_text(kind)} and has no field {field!r}{hint}")
         return (optional_of(found) if is_optional(whole) else found), key
+
+    def _is_method(self, name: str, kind: CelType) -> bool:
+        candidates = self._signatures.candidates.get((name, True, 1), ())
+        return any(overload.parameters[0].name == kind.name for overload, _ in candidates)
 
     # ------------------------------------------------------------------------------------------------ calls
 
@@ -268,7 +279,9 @@ class _Checker:
             elif result.name != "dyn" and out != result:
                 result = DYN
         if result is None:
-            raise self._fault(node, self._no_overload(node, [types.resolve(kind, final=True) for kind in arguments]))
+            overloads = self._signatures.functions[node.value].overloads
+            given = [types.resolve(kind, final=True) for kind in arguments]
+            raise self._fault(node, no_overload(node, overloads, given))
         node.overloads = tuple(fitting)
         return result
 
@@ -280,27 +293,6 @@ class _Checker:
         if not kind.params:
             return kind
         return CelType(kind.name, tuple(self._instance(inner, fresh) for inner in kind.params))
-
-    def _no_overload(self, node: Node, given: list[CelType]) -> str:
-        name, member = node.value, node.target is not None
-        shown = " and ".join(map(type_text, given))
-        function = self._signatures.functions[name]
-        if any(item.kind == "ident" and item.value[0] == "@" for item in node.items):
-            body = given[0] if name == "_?_:_" else given[-1]
-            return f"the condition of a macro must be a bool, not {type_text(body)}"
-        if name == "_?_:_":
-            if given[0].name not in ("bool", "dyn"):
-                return f"'? :' needs a bool before the '?', not {type_text(given[0])}"
-            first, second = map(type_text, given[1:])
-            return f"'? :' needs values of one type, not {first} and {second}; dyn(x) hides a type"
-        if not (name[0].isalpha() or name == "_[_]"):
-            return f"{function_text(name)} does not take {shown}{_operator_hint(name, given)}"
-        if name == "_[_]":
-            return f"'[]' does not take {shown}; a list takes an int, a map its key"
-        forms = list(dict.fromkeys(_form(name, overload) for overload in function.overloads))
-        many = f" and {len(forms) - _SHOWN} more" if len(forms) > _SHOWN else ""
-        called = _written(name, member, [type_text(kind) for kind in given])
-        return f"there is no {called}; there is {', '.join(forms[:_SHOWN])}{many}"
 
     def _look_at_constants(self, node: Node) -> None:
         # The pattern of matches(text, pattern) is the second argument, that of text.findAll(pattern, limit) the first.
@@ -377,7 +369,7 @@ class _Checker:
             if second:
                 variables[second] = DYN
         else:
-            where = _path(source)
+            where = text_of_path(source)
             hint = "; fields of an object are named one by one" if kind.members is not None else ""
             raise self._fault(
                 source, f"{where} is of type {type_text(kind)}; a macro goes through a list or a map{hint}"
@@ -395,56 +387,3 @@ class _Checker:
 
     def _wrong_step(self, step: Node, found: CelType) -> str:
         return f"the body of a macro is of the wrong type: {type_text(self._types.resolve(found, final=True))}"
-
-
-# ------------------------------------------------------------------------------------------------ words
-
-
-def type_text(kind: CelType) -> str:
-    """A type for people; an object is just that, its name being a path in a schema."""
-    if kind.members is not None:
-        return "object"
-    name = kind.name.removeprefix("google.protobuf.").lower() if kind.name.startswith("google.") else kind.name
-    name = {"null_type": "null", "optional_type": "optional"}.get(name, name)
-    return f"{name}({', '.join(map(type_text, kind.params))})" if kind.params else name
-
-
-def _path(node: Node) -> str:
-    from kastra_core.cel.evaluation import text_of_path
-
-    return text_of_path(node)
-
-
-def _no_field(target: Node, members: Mapping[str, Member], field: str) -> str:
-    names = list(dict.fromkeys(member.key for member in members.values()))
-    hint = suggestion(field, [*members, *(name for name in names if name not in members)])
-    shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
-    have = f"it has: {shown}" if names else "it has no fields that its schema names"
-    written = next((name for name, member in members.items() if member.key == field), None)
-    hint = f"it is written {written} in CEL" if written else hint
-    return f"no field {shortened(field, 80)!r} in {_path(target)}; {hint}{'; ' if hint else ''}{have}"
-
-
-def _operator_hint(name: str, given: list[CelType]) -> str:
-    names = {kind.name for kind in given}
-    if len(names) == 2 and names <= {"int", "uint", "double"}:
-        return f"; convert one of them: {' or '.join(f'{kind}(x)' for kind in sorted(names))}"
-    if name == "_+_" and "string" in names:
-        return "; string(x) makes a text of a number"
-    if name in ("_==_", "_!=_") and "null_type" in names:
-        return "; has(x.y) asks whether a field is there"
-    if name in ("_==_", "_!=_"):
-        return "; they are never equal"
-    if name == "@in" and given[-1].name == "string":
-        return "; text.contains(part) looks into a text"
-    return ""
-
-
-def _form(name: str, overload: Overload) -> str:
-    return _written(name, overload.member, [type_text(kind) for kind in overload.parameters])
-
-
-def _written(name: str, member: bool, kinds: list[Any]) -> str:
-    if member:
-        return f"{kinds[0]}.{name}({', '.join(kinds[1:])})"
-    return f"{name}({', '.join(kinds)})"

@@ -86,10 +86,11 @@ class Environment:
             tree = parse(source, self.dialect)
             if self.dialect.typed:
                 kind = self._checked(tree)
-                names = _free_names(tree)
+                names = frozenset(_free_names(tree))
             else:
-                names = _free_names(tree) - TYPE_NAMES
-                kind = self._unchecked(tree, source, names)
+                offsets = {name: offset for name, offset in _free_names(tree).items() if name not in TYPE_NAMES}
+                names = frozenset(offsets)
+                kind = self._unchecked(tree, source, offsets)
         except FaultError as fault:
             raise fault.in_source(source) from None
         except RecursionError:
@@ -101,13 +102,13 @@ class Environment:
 
         return check_tree(tree, self.variables, _signatures(self.dialect), self.dialect)
 
-    def _unchecked(self, tree: Node, source: str, names: frozenset[str]) -> CelType:
+    def _unchecked(self, tree: Node, source: str, names: Mapping[str, int]) -> CelType:
         from kastra_core.cel.json_types import check
 
-        unknown = sorted(names - self.variables.keys())
-        if unknown:
-            known = ", ".join(sorted(self.variables)) or "none"
-            raise FaultError(f"there is no variable {unknown[0]!r}; there are: {known}", tree.offset)
+        for name, offset in names.items():
+            if name not in self.variables:
+                known = ", ".join(sorted(self.variables)) or "none"
+                raise FaultError(f"there is no variable {name!r}; there are: {known}", offset)
         name = check(source, tuple(sorted(names)), self.dialect)
         compile_node(tree, self.dialect)  # which refuses what JSON has not
         return DYN if name == "dyn" else CelType(name)
@@ -120,13 +121,14 @@ def _signatures(dialect: Dialect) -> Any:
     return Signatures(dialect.library())
 
 
-def _free_names(tree: Node) -> frozenset[str]:
-    found: set[str] = set()
+def _free_names(tree: Node) -> dict[str, int]:
+    """The variables that a tree uses, each with the offset of one of its places."""
+    found: dict[str, int] = {}
 
     def visit(node: Node, bound: frozenset[str]) -> None:
         if node.kind == "ident":
             if node.value not in bound:
-                found.add(node.value)
+                found.setdefault(node.value, node.offset)
             return
         if node.target is not None:
             visit(node.target, bound)
@@ -144,4 +146,4 @@ def _free_names(tree: Node) -> frozenset[str]:
                 visit(part, bound)
 
     visit(tree, frozenset())
-    return frozenset(found)
+    return found

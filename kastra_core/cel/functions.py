@@ -44,9 +44,6 @@ class Overload:
     """``work(frame, *values)``; charges ``frame`` for what grows with its input. Raises: EvaluationError."""
     member: bool = False
     """Called as ``x.name(y)``; otherwise as ``name(x, y)``."""
-    accepts: Callable[..., bool] | None = None
-    """Whether the overload takes these values, where their types are known only when they are there; None: decided by
-    ``parameters``."""
     estimate: Callable[..., Cost] | None = None
     """``estimate(*sizes)`` of receiver and arguments; None: one step."""
 

@@ -55,10 +55,22 @@ _CONVERSIONS = {
     "any": "x.exists(item, CONDITION)",
     "some": "x.exists(item, CONDITION)",
     "every": "x.all(item, CONDITION)",
+    "forEach": "x.all(item, CONDITION)",
     "coalesce": "has(x.y) ? x.y : OTHER",
     "default": "has(x.y) ? x.y : OTHER",
 }
+_ITEM = "x.{}(item, CONDITION)"
+_FORMS = {
+    **{name: _ITEM.format(name) for name in ("all", "exists", "exists_one", "existsOne", "filter")},
+    "map": "x.map(item, RESULT)",
+    "has": "has(x.y), and 'key' in x for a map",
+    **{name: f"{name}(x)" for name in ("size", "string", "int", "double", "bool", "timestamp", "duration")},
+    **{name: f"x.{name}(y)" for name in ("contains", "startsWith", "endsWith", "matches")},
+}
+"""How what there is, though not with such arguments, is written."""
 _SYNTAX = (
+    (r"\{\s*\{", "an expression stands without braces"),
+    (r"=>", "a macro is written x.all(item, CONDITION)"),
     (r"\$\s*\{|\$(?=[A-Za-z_])", "names stand without $"),
     (r"(?<![\w.])not\s+in\b", "'x not in y' is !(x in y)"),
     (r"(?<![\w.])is\s+not\b", "'is not' is !="),
@@ -70,7 +82,8 @@ _SYNTAX = (
     (r"===", "'===' is =="),
     (r"!==", "'!==' is !="),
     (r"<>", "'<>' is !="),
-    (r"(?<![=!<>])=(?!=)", "equality is =="),
+    (r"(?<![=!<>])=(?![=>])", "equality is =="),
+    (r"(?<!&)&(?!&)", "'&' is &&"),
     (r"\?\?|\?\.", "a field that may be missing is asked for by has(x.y) ? x.y : OTHER"),
     (r"(?<!\|)\|(?!\|)", "there are no filters; functions are called, as in size(x) and x.contains(y)"),
 )
@@ -110,6 +123,8 @@ def hint_for_function(name: str, otherwise: str = "") -> str:
     """For a function that is not there."""
     if name in _SIZES:
         return "; CEL writes size(x)"
+    if name in _FORMS:
+        return f" with such arguments; it is written {_FORMS[name]}"
     if name in _CONVERSIONS:
         return f"; CEL writes {_CONVERSIONS[name]}"
     return otherwise

@@ -1,4 +1,4 @@
-"""What is known of the type of an expression on JSON: a check by the parser's library, which knows CEL alone."""
+"""What is known of the type of an expression on JSON: a check by another library of CEL."""
 
 from __future__ import annotations
 

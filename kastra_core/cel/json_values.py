@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from kastra_core.cel.overloads import checked_int
+from kastra_core.cel.times import duration_text
 from kastra_core.cel.values import (
-    INT_MAX,
-    INT_MIN,
     MOST_TEXT,
     BudgetError,
     EvaluationError,
@@ -25,7 +25,7 @@ from kastra_core.cel.values import (
 )
 from kastra_core.cel.words import Words, missing
 
-__all__ = ["BINARY", "UNARY", "by_library", "index_of", "json_of", "key_of", "text_of", "whole_number"]
+__all__ = ["BINARY", "UNARY", "by_library", "index_of", "json_of", "key_of", "text_of"]
 
 _MOST_RESULT = 64 * 1024 * 1024
 """Bytes, about, of a result; a value that it holds several times counts each time."""
@@ -86,9 +86,7 @@ def text_of(value: Any) -> str:
     if isinstance(value, datetime):
         return value.isoformat().replace("+00:00", "Z")
     if isinstance(value, timedelta):
-        seconds, micros = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
-        sign = "-" if value < timedelta(0) else ""
-        return f"{sign}{seconds}" + (f".{micros:06d}".rstrip("0") if micros else "") + "s"
+        return duration_text(value)
     if isinstance(value, (bytes, bytearray)):
         from base64 import b64encode
 
@@ -155,17 +153,6 @@ def _compiled(source: str, count: int) -> Any:
 # ------------------------------------------------------------------------------------------------ operators
 
 
-def whole_number(value: int) -> int:
-    """Return ``value``.
-
-    Raises:
-        EvaluationError: it has more than 64 bits.
-    """
-    if INT_MIN <= value <= INT_MAX:
-        return value
-    raise EvaluationError("integer overflow: the result has more than 64 bits")
-
-
 def _no_overload(operator: str, a: Any, b: Any) -> EvaluationError:
     hint = ""
     if operator == "+" and isinstance(a, str) != isinstance(b, str):
@@ -179,7 +166,7 @@ def _rich(value: Any) -> bool:
 
 def _add(frame: Frame, a: Any, b: Any) -> Any:
     if type(a) is int and type(b) is int:
-        return whole_number(a + b)
+        return checked_int(a + b)
     if isinstance(a, str) and isinstance(b, str):
         size = len(a) + len(b)
         if size > MOST_TEXT:
@@ -196,7 +183,7 @@ def _arithmetic(operator: str, a: Any, b: Any) -> Any:
     if _is_number(a) and _is_number(b):
         try:
             if type(a) is int and type(b) is int:
-                return whole_number(_INTEGER[operator](a, b))
+                return checked_int(_INTEGER[operator](a, b))
             return float(_DOUBLE[operator](a, b))
         except ZeroDivisionError:
             raise EvaluationError("division by zero" if operator == "/" else "modulus by zero") from None
@@ -255,7 +242,7 @@ def _in(frame: Frame, a: Any, b: Any) -> bool:
         frame.charge(len(b))
         return any(equal(frame, a, item) for item in b)
     if isinstance(b, Mapping):
-        return key_of(a) in b
+        return not (type(a) is float and not a.is_integer()) and key_of(a) in b
     hint = "; text.contains(part) looks into a text" if isinstance(b, str) else ""
     raise EvaluationError(f"'in' looks into a list or an object, not into {word_of(b)}{hint}")
 
@@ -353,8 +340,9 @@ def _texts(name: str, work: Callable[[str, str], bool]) -> Callable[[Frame, Any,
 def _matches(frame: Frame, a: Any, b: Any) -> bool:
     if not (isinstance(a, str) and isinstance(b, str)):
         raise EvaluationError(f"'matches' takes texts, not {word_of(a)} and {word_of(b)}")
-    frame.charge((len(a) >> 5) + len(b))
-    return bool(by_library("{0}.matches({1})", (a, b)))
+    from kastra_core.cel.kubernetes.regex import is_match
+
+    return is_match(frame, a, b)
 
 
 UNARY: dict[str, Callable[[Any], Any]] = {

@@ -13,6 +13,8 @@ __all__ = ["Lift", "fits", "lift_of"]
 
 Lift = Callable[[Frame, Any], Any]
 """JSON as it was read -> the value of CEL."""
+_LONG = 128
+"""Characters from which on a conversion is charged: of bytes; all other texts that are converted are short."""
 
 
 def lift_of(kind: CelType) -> Lift | None:
@@ -35,14 +37,23 @@ def lift_of(kind: CelType) -> Lift | None:
 
 
 def _converting(convert: Callable[[Any], Any]) -> Lift:
-    return lambda frame, value: None if value is None else convert(value)
+    def lift(frame: Frame, value: Any) -> Any:
+        if value is None:
+            return None
+        if value.__class__ is str and len(value) > _LONG:
+            frame.charge(len(value) >> 5)
+        return convert(value)
+
+    return lift
 
 
 def _lifting_list(kind: CelType, inner: Lift | None) -> Lift:
+    work = 1 if inner is None or kind.params[0].name in ("int", "double") else 2
+
     def lift(frame: Frame, value: Any) -> Any:
         if not isinstance(value, list):
             return value
-        frame.charge(len(value))
+        frame.charge(work * len(value))
         items = value if inner is None else [inner(frame, item) for item in value]
         if kind.list_type == "set":
             return SetList(items)

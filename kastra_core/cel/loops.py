@@ -9,19 +9,49 @@ from kastra_core.cel.macros import Loop
 from kastra_core.cel.syntax import Node
 from kastra_core.cel.values import BudgetError, EvaluationError, Frame, word_of
 
-__all__ = ["Thunk", "make_loop", "weight_of"]
+__all__ = ["Thunk", "is_constant", "make_loop", "weight_of"]
 
 Thunk = Callable[[Frame], Any]
 _Run = Callable[[Frame, Iterable[Any]], Any]
 _NOTHING = object()
 
 
+_FREE = frozenset({"_&&_", "_||_", "_?_:_"})
+_LIST, _MAP = 10, 30
+
+
+def is_constant(node: Node) -> bool:
+    """Whether it is a literal, or a list or map of nothing but literals."""
+    if node.kind == "list":
+        return not node.optional and all(map(is_constant, node.items))
+    if node.kind == "map":
+        return not node.optional and all(is_constant(key) and is_constant(value) for key, value in node.items)
+    return node.kind == "const"
+
+
 def weight_of(node: Node) -> int:
-    """Nodes below ``node``, macros' bodies left out: they are charged for themselves."""
-    children = [node.target] if node.target is not None else []
-    for item in node.items[:1] if node.kind == "fold" else node.items:
-        children.extend(item if isinstance(item, tuple) else (item,))
-    return 1 + sum(weight_of(child) for child in children)
+    """Steps that an evaluation takes at most, but for macros' bodies and for what functions charge themselves.
+
+    Source:
+        cel-go, ``interpreter/runtimecost.go``: what is looked up takes a step, and so does a call.
+    """
+    if node.kind in ("const", "list", "map") and is_constant(node):
+        return 0
+    below = weight_of(node.target) if node.target is not None else 0
+    if node.kind in ("ident", "select"):
+        return 1 + below
+    if node.kind == "has":
+        return below
+    if node.kind == "fold":
+        return weight_of(node.items[0])
+    if node.kind == "list":
+        return max(_LIST, len(node.items)) + sum(map(weight_of, node.items))
+    if node.kind == "map":
+        return max(_MAP, len(node.items)) + sum(weight_of(key) + weight_of(value) for key, value in node.items)
+    weights = list(map(weight_of, node.items))
+    if node.value == "_?_:_":
+        return weights[0] + max(weights[1:])
+    return below + sum(weights) + (0 if node.value in _FREE else 1)
 
 
 def make_loop(
@@ -43,22 +73,24 @@ def make_loop(
     """
     if loop is not None and loop.kind == "bind":
         return _binding(node.names[1], compiled(node.items[1]), compiled(loop.body))
-    weight = 2 + weight_of(node.items[3])
     first, accumulator, second = (*node.names, "")[:3]
     test = compiled(loop.test) if loop is not None and loop.kind != "one" and loop.test is not None else None
     run: _Run
     if loop is None:
         start, going, step, result = (compiled(item) for item in node.items[1:])
-        run = _reducing(first, accumulator, start, going, step, result, weight)
+        run = _reducing(first, accumulator, start, going, step, result, 2 + weight_of(node.items[3]))
     elif loop.kind in ("all", "exists"):
-        run = _deciding(first, compiled(loop.body), loop.kind == "exists", weight)
+        exists = loop.kind == "exists"
+        run = _deciding(first, compiled(loop.body), exists, (4 if exists else 3) + weight_of(loop.body))
     elif loop.kind == "one":
-        run = _counting(first, compiled(loop.body), weight)
+        run = _counting(first, compiled(loop.body), 1 + weight_of(loop.body))
     elif loop.kind == "list":
-        run = _appending(first, compiled(loop.body), test, weight)
+        tested, added = _weights(loop, _LIST + 1)
+        run = _appending(first, compiled(loop.body), test, tested, added)
     else:
+        tested, added = _weights(loop, 1)
         key = compiled(loop.key) if loop.key is not None else None
-        run = _inserting(first, compiled(loop.body), test, key, key_of, weight)
+        run = _inserting(first, compiled(loop.body), test, key, key_of, tested, added)
     variables = [name for name in (first, second, "" if loop is not None else accumulator) if name]
 
     def fold(frame: Frame) -> Any:
@@ -106,6 +138,12 @@ def _binding(name: str, value: Thunk, body: Thunk) -> Thunk:
                 names[name] = before
 
     return bind
+
+
+def _weights(loop: Loop, adding: int) -> tuple[int, int]:
+    """Steps for an item that is looked at, and for one that is added."""
+    tested = 1 + (weight_of(loop.test) if loop.test is not None else 0)
+    return tested, adding + weight_of(loop.body) + (weight_of(loop.key) if loop.key is not None else 0)
 
 
 def _no_boolean(value: Any) -> EvaluationError:
@@ -156,11 +194,13 @@ def _counting(name: str, test: Thunk, weight: int) -> _Run:
     return count
 
 
-def _appending(name: str, item_of: Thunk, test: Thunk | None, weight: int) -> _Run:
+def _appending(name: str, item_of: Thunk, test: Thunk | None, tested: int, added: int) -> _Run:
+    at_once = tested if test is not None else tested + added
+
     def append(frame: Frame, items: Iterable[Any]) -> list[Any]:
         names, charge, out = frame.names, frame.charge, []
         for item in items:
-            charge(weight)
+            charge(at_once)
             names[name] = item
             if test is not None:
                 taken = test(frame)
@@ -168,6 +208,7 @@ def _appending(name: str, item_of: Thunk, test: Thunk | None, weight: int) -> _R
                     continue
                 if taken is not True:
                     raise _no_boolean(taken)
+                charge(added)
             out.append(item_of(frame))
         return out
 
@@ -180,12 +221,13 @@ def _inserting(
     test: Thunk | None,
     key: Thunk | None,
     key_of: Callable[[Any], Any],
-    weight: int,
+    tested: int,
+    added: int,
 ) -> _Run:
     def insert(frame: Frame, items: Iterable[Any]) -> dict[Any, Any]:
         names, out = frame.names, dict[Any, Any]()
         for item in items:
-            frame.charge(weight)
+            frame.charge(tested)
             names[name] = item
             if test is not None:
                 taken = test(frame)
@@ -193,8 +235,9 @@ def _inserting(
                     continue
                 if taken is not True:
                     raise _no_boolean(taken)
-            added = value_of(frame)
-            for at, value in ((key_of(key(frame)), added),) if key is not None else _entries(frame, added):
+            frame.charge(added)
+            found = value_of(frame)
+            for at, value in ((key_of(key(frame)), found),) if key is not None else _entries(frame, found):
                 if at in out:
                     raise EvaluationError(f"the object has the key {at!r} twice")
                 out[at] = value

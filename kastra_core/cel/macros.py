@@ -35,7 +35,7 @@ def expanded(node: Node, *, typed: bool) -> Node:
 def _has(node: Node) -> Node:
     field = node.items[0]
     if field.kind != "select":
-        raise FaultError("has() asks for a field, as in has(x.y)", field.offset)
+        raise FaultError("has() asks for a field, as in has(x.y); for a key of a map there is 'key' in x", field.offset)
     return Node("has", node.offset, field.value, field.target)
 
 

@@ -74,4 +74,4 @@ def charge_text(frame: Frame, size: int) -> None:
     """
     if size > MOST_TEXT:
         raise BudgetError(f"it makes a text of more than {MOST_TEXT >> 20} million characters")
-    frame.charge(size >> 5)
+    frame.charge(size // 10)

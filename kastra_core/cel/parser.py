@@ -187,8 +187,8 @@ class _Parser:
                 name = "_[?_]" if self._takes_optional() else "_[_]"
                 node = Node("call", offset, name, items=(node, self._expression()))
                 self._expect("]")
-            elif sign == "{" and (name := _dotted(node)):
-                raise self._message(name, node.offset)
+            elif sign == "{" and (dotted := _dotted(node)) is not None:
+                raise self._message(*dotted)
             else:
                 return node
 
@@ -325,11 +325,13 @@ def _balanced(name: str, operands: list[Node], offsets: list[int]) -> Node:
     return between(0, len(offsets) - 1) if offsets else operands[0]
 
 
-def _dotted(node: Node) -> str:
-    """ "a.b.c" of a node that is nothing but names, else ""."""
+def _dotted(node: Node) -> tuple[str, int] | None:
+    """``a.b.c`` and its offset, of a node that is nothing but names."""
     parts: list[str] = []
     inner: Node | None = node
     while inner is not None and inner.kind == "select":
         parts.append(inner.value)
         inner = inner.target
-    return ".".join((inner.value, *reversed(parts))) if inner is not None and inner.kind == "ident" else ""
+    if inner is None or inner.kind != "ident":
+        return None
+    return ".".join((inner.value, *reversed(parts))), inner.offset

@@ -31,7 +31,17 @@ from kastra_core.cel.overloads import (
 )
 from kastra_core.cel.times import checked_duration, in_zone, moved, parse_duration, parse_timestamp
 from kastra_core.cel.types import BOOL, BYTES, DOUBLE, DURATION, INT, STRING, TIMESTAMP, UINT, optional_of
-from kastra_core.cel.values import INT_MIN, EvaluationError, Frame, KeyedList, SetList, element_key, equal, word_of
+from kastra_core.cel.values import (
+    INT_MIN,
+    EvaluationError,
+    Frame,
+    KeyedList,
+    SetList,
+    charge_comparison,
+    element_key,
+    equal,
+    word_of,
+)
 
 __all__ = ["STANDARD", "contains_item", "read_literal"]
 
@@ -87,6 +97,9 @@ def _add_texts(frame: Frame, a: Any, b: Any) -> Any:
 
 
 def _add_lists(frame: Frame, a: Any, b: Any) -> Any:
+    if not isinstance(a, (SetList, KeyedList)):
+        frame.charge((len(a) + len(b)) >> 2)
+        return [*a, *b]
     frame.charge(len(a) + len(b))
     if isinstance(a, SetList):
         known = {element_key(item) for item in a}
@@ -97,17 +110,15 @@ def _add_lists(frame: Frame, a: Any, b: Any) -> Any:
                 known.add(key)
                 out.append(item)
         return out
-    if isinstance(a, KeyedList):
-        merged = KeyedList(list(a), a.keys)
-        places = {a.key_of(item): index for index, item in enumerate(a)}
-        for item in b:
-            index = places.get(a.key_of(item))
-            if index is None:
-                merged.append(item)
-            else:
-                merged[index] = item
-        return merged
-    return [*a, *b]
+    merged = KeyedList(list(a), a.keys)
+    places = {a.key_of(item): index for index, item in enumerate(a)}
+    for item in b:
+        index = places.get(a.key_of(item))
+        if index is None:
+            merged.append(item)
+        else:
+            merged[index] = item
+    return merged
 
 
 def _compared(work: Callable[[Any, Any], bool]) -> Work:
@@ -127,7 +138,7 @@ def _compared_doubles(work: Callable[[Any, Any], bool]) -> Work:
 
 def _compared_texts(work: Callable[[Any, Any], bool]) -> Work:
     def compare(frame: Frame, a: Any, b: Any) -> bool:
-        frame.charge(min(len(a), len(b)) >> 8)
+        charge_comparison(frame, a, b)
         return work(a, b)
 
     return compare
@@ -243,20 +254,26 @@ def _operators() -> Iterator[Function]:
 # ------------------------------------------------------------------------------------------------ texts and times
 
 
-def _searched(work: Callable[[str, str], bool]) -> Work:
-    def search(frame: Frame, text: str, part: str) -> bool:
-        frame.charge((len(text) >> 5) + (len(part) >> 5))
+# Charges are those of cel-go, in whole steps, beside the one of a call.
+
+
+def _contains(frame: Frame, text: str, part: str) -> bool:
+    frame.charge((len(text) // 10) * (1 + len(part) // 10))
+    return part in text
+
+
+def _at_end(work: Callable[[str, str], bool]) -> Work:
+    def look(frame: Frame, text: str, part: str) -> bool:
+        frame.charge(len(text) // 10)
         return work(text, part)
 
-    return search
+    return look
 
 
 def _matches(frame: Frame, text: str, pattern: str) -> bool:
-    frame.charge(1 + ((len(text) + 1) * (len(pattern) + 8) >> 7))
-    from kastra_core.cel.kubernetes.regex import compile_pattern
+    from kastra_core.cel.kubernetes.regex import is_match
 
-    # Bytes: the library's own way with texts also finds out where each character begins.
-    return compile_pattern(pattern, frame).search(text.encode("utf-8", "replace")) is not None
+    return is_match(frame, text, pattern)
 
 
 _PATTERN_FUNCTIONS = frozenset({"matches", "find", "findAll"})
@@ -327,11 +344,11 @@ def _functions() -> Iterator[Function]:
     ]
     yield Function("size", tuple(sizes))
     for name, work in (
-        ("contains", lambda text, part: part in text),
-        ("startsWith", str.startswith),
-        ("endsWith", str.endswith),
+        ("contains", _contains),
+        ("startsWith", _at_end(str.startswith)),
+        ("endsWith", _at_end(str.endswith)),
     ):
-        yield Function(name, (over(BOOL, STRING, STRING, work=_searched(work), member=True),))
+        yield Function(name, (over(BOOL, STRING, STRING, work=work, member=True),))
     yield Function(
         "matches",
         tuple(over(BOOL, STRING, STRING, work=_matches, member=member) for member in (False, True)),

@@ -72,8 +72,8 @@ def place_at(source: str, offset: int) -> tuple[int, int]:
 def function_text(name: str) -> str:
     """How a message writes a function: an operator as its sign.
 
-    >>> function_text("_+_"), function_text("size")
-    ("'+'", "'size'")
+    >>> function_text("_+_"), function_text("@in"), function_text("size")
+    ("'+'", "'in'", "'size'")
     """
     found = _OPERATOR.fullmatch(name)
-    return f"'{name}'" if found is None else f"'{'[]' if found[1] == '[' else found[1]}'"
+    return f"'{name.removeprefix('@')}'" if found is None else f"'{'[]' if found[1] == '[' else found[1]}'"

@@ -10,12 +10,19 @@ from kastra_core.cel.lifting import fits
 from kastra_core.cel.loops import Thunk
 from kastra_core.cel.syntax import Node, function_text
 from kastra_core.cel.types import CelType
-from kastra_core.cel.values import ABSENT, INT_MAX, INT_MIN, EvaluationError, Frame, Optional, word_of
+from kastra_core.cel.values import (
+    ABSENT,
+    INT_MAX,
+    INT_MIN,
+    EvaluationError,
+    Frame,
+    Optional,
+    charge_comparison,
+    word_of,
+)
 from kastra_core.cel.words import missing
 
 __all__ = [
-    "LONG",
-    "all_texts",
     "among",
     "as_optional",
     "comparison",
@@ -30,12 +37,13 @@ __all__ = [
     "item_at",
     "optional_field",
     "optional_member",
+    "plain_values",
     "presence",
     "size_of",
 ]
 
-LONG = 1024
-"""Characters from which on a comparison of texts is charged."""
+_LONG = 1024
+"""Characters from which on looking a text up is charged."""
 
 
 def as_optional(value: Any) -> Optional:
@@ -110,9 +118,10 @@ def optional_member(value: Any, field: str, is_object: bool, where: str) -> Opti
         if not value.present:
             return ABSENT
         value = value.value
-    if not isinstance(value, Mapping):
+    if isinstance(value, (list, tuple)):
         raise missing(where, value, field)
-    if field not in value:
+    # What has no fields at all, such as null, lacks this one, too: as in cel-go.
+    if not isinstance(value, Mapping) or field not in value:
         return ABSENT
     found = value[field]
     return ABSENT if found is None and is_object else Optional(found)
@@ -161,16 +170,24 @@ def size_of(target: Thunk) -> Thunk:
     return size
 
 
-def all_texts(items: tuple[Any, ...]) -> bool:
-    return all(item.kind == "const" and type(item.value) is str for item in items)
+def plain_values(node: Node, name: str) -> frozenset[Any] | None:
+    """The items of a list, when all are literals of the type ``name``, string or int; which can be looked up."""
+    kind = {"string": str, "int": int}.get(name)
+    if (
+        kind is None
+        or node.optional
+        or not all(item.kind == "const" and type(item.value) is kind for item in node.items)
+    ):
+        return None
+    return frozenset(item.value for item in node.items)
 
 
-def among(target: Thunk, texts: frozenset[str]) -> Thunk:
+def among(target: Thunk, values: frozenset[Any]) -> Thunk:
     def among(frame: Frame) -> bool:
         value = target(frame)
-        if value.__class__ is str and len(value) > LONG:
+        if value.__class__ is str and len(value) > _LONG:
             frame.charge(len(value) >> 8)
-        return value in texts
+        return value in values
 
     return among
 
@@ -178,8 +195,8 @@ def among(target: Thunk, texts: frozenset[str]) -> Thunk:
 def equal_texts(left: Thunk, right: Thunk, wanted: bool) -> Thunk:
     def same(frame: Frame) -> bool:
         a, b = left(frame), right(frame)
-        if a.__class__ is str and len(a) > LONG:
-            frame.charge(len(a) >> 8)
+        if a.__class__ is str and b.__class__ is str:
+            charge_comparison(frame, a, b)
         return (a == b) is wanted
 
     return same
@@ -209,7 +226,7 @@ def int_sum(parts: list[Thunk], plus: bool) -> Thunk:
 
 def is_sure(overload: Overload, kinds: list[CelType]) -> bool:
     """Whether the types that are known say that the overload takes the values."""
-    return overload.accepts is None and all(
+    return all(
         wanted.is_param or wanted.name == "dyn" or given.name == wanted.name
         for wanted, given in zip(overload.parameters, kinds, strict=True)
     )
@@ -232,8 +249,7 @@ def dispatch(node: Node, parts: list[Thunk]) -> Thunk:
     def call(frame: Frame) -> Any:
         values = [part(frame) for part in parts]
         for overload in overloads:
-            accepts = overload.accepts
-            if accepts(*values) if accepts is not None else all(map(fits, values, overload.parameters)):
+            if all(map(fits, values, overload.parameters)):
                 return overload.work(frame, *values)
         raise EvaluationError(f"{name} does not take {' and '.join(map(word_of, values))}")
 

@@ -94,7 +94,8 @@ def parse_duration(text: str) -> timedelta:
 
 
 def _no_duration(text: str) -> EvaluationError:
-    return EvaluationError(f"{shortened(text, 60)!r} is no duration of up to 292 years; one is '1h30m' or '2.5s'")
+    form = "one is '1h30m' or '2.5s', of up to 292 years; there is no unit for days"
+    return EvaluationError(f"{shortened(text, 60)!r} is no duration; {form}")
 
 
 def timestamp_text(at: datetime) -> str:

@@ -74,8 +74,7 @@ def _no_token(source: str, position: int) -> FaultError:
     character = source[offset]
     if character in "'\"":
         return FaultError("a text is not closed", offset)
-    shown = source[offset : offset + 2] if source[offset : offset + 2] in ("<>", "??") else character
-    return FaultError(f"{shown!r} does not fit here{hint_for_syntax(source)}", offset)
+    return FaultError(f"{character!r} does not fit here{hint_for_syntax(source)}", offset)
 
 
 def number_value(token: Token, minus: bool) -> int | float:

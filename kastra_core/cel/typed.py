@@ -18,8 +18,6 @@ from kastra_core.cel.macros import loop_of
 from kastra_core.cel.standard import contains_item
 from kastra_core.cel.syntax import Node
 from kastra_core.cel.thunks import (
-    LONG,
-    all_texts,
     among,
     as_optional,
     comparison,
@@ -33,11 +31,12 @@ from kastra_core.cel.thunks import (
     is_sure,
     item_at,
     optional_field,
+    plain_values,
     presence,
     size_of,
 )
 from kastra_core.cel.types import CelType
-from kastra_core.cel.values import ABSENT, EvaluationError, Frame, Optional, Uint, equal, word_of
+from kastra_core.cel.values import ABSENT, SHORT, EvaluationError, Frame, Optional, Uint, equal, word_of
 
 __all__ = ["TypedEvaluator"]
 
@@ -155,6 +154,8 @@ class TypedEvaluator(Evaluator):
                 if not items.present:
                     return ABSENT
                 items = items.value
+            if not isinstance(items, (list, tuple, Mapping)):
+                return ABSENT
             return self._looked_up(items, at, where)
 
         return index
@@ -184,9 +185,9 @@ class TypedEvaluator(Evaluator):
     # ------------------------------------------------------------------------------------------------ literals
 
     def list(self, node: Node) -> Thunk:
-        items = [self.compile(item) for item in node.items]
         if not node.optional:
-            return lambda frame: [item(frame) for item in items]
+            return super().list(node)
+        items = [self.compile(item) for item in node.items]
         parts = [(item, index in node.optional) for index, item in enumerate(items)]
 
         def build(frame: Frame) -> list[Any]:
@@ -275,7 +276,7 @@ class TypedEvaluator(Evaluator):
         kinds = {item.type.name for item in node.items}
         if len(kinds) == 1 and kinds <= _SCALARS:
             constant = node.items[1]
-            if constant.kind == "const" and (not isinstance(constant.value, str) or len(constant.value) < LONG):
+            if constant.kind == "const" and (not isinstance(constant.value, str) or len(constant.value) <= SHORT):
                 value = constant.value
                 if wanted:
                     return lambda frame: bool(left(frame) == value)
@@ -294,8 +295,8 @@ class TypedEvaluator(Evaluator):
         left = self.compile(item)
         inner, raw = self._chain(items)
         where = text_of_path(items)
-        if items.kind == "list" and item.type.name == "string" and not items.optional and all_texts(items.items):
-            return among(left, frozenset(part.value for part in items.items))
+        if items.kind == "list" and (values := plain_values(items, item.type.name)) is not None:
+            return among(left, values)
         if raw and items.type.name == "list":
             lift = self._lift(items.type.params[0])
             if lift is not None:

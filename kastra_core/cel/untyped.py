@@ -1,4 +1,4 @@
-"""Evaluation on JSON as it is, without types: members, calls, and calls that the parser's library answers."""
+"""Evaluation on JSON as it is, without types: members, calls, and calls that another library of CEL answers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 
 from kastra_core.cel.dialect import Dialect
 from kastra_core.cel.evaluation import Evaluator, Thunk, text_of_path
-from kastra_core.cel.json_values import BINARY, UNARY, by_library, index_of, key_of, whole_number
-from kastra_core.cel.syntax import Node
+from kastra_core.cel.json_values import BINARY, UNARY, by_library, index_of, key_of
+from kastra_core.cel.overloads import checked_int
+from kastra_core.cel.syntax import FaultError, Node
 from kastra_core.cel.values import EvaluationError, Frame, word_of
 from kastra_core.cel.words import missing
 
@@ -64,6 +65,8 @@ class JsonEvaluator(Evaluator):
         if name == "_[_]":
             value, key, where, words = parts[0], parts[1], text_of_path(node.items[0]), self.dialect.missing
             return lambda frame: index_of(where, value(frame), key(frame), words)
+        if name == "matches" and len(parts) == 2:
+            _check_pattern(nodes[1])
         if name in BINARY and len(parts) == 2:
             work, left, right = BINARY[name], parts[0], parts[1]
             return lambda frame: work(frame, left(frame), right(frame))
@@ -78,7 +81,7 @@ class JsonEvaluator(Evaluator):
         def minus(frame: Frame) -> Any:
             value = inner(frame)
             if type(value) is int:
-                return whole_number(-value)
+                return checked_int(-value)
             if type(value) is float:
                 return -value
             if isinstance(value, timedelta):
@@ -86,6 +89,18 @@ class JsonEvaluator(Evaluator):
             raise EvaluationError(f"'-' takes a number, not {word_of(value)}")
 
         return minus
+
+
+def _check_pattern(node: Node) -> None:
+    """Refuse a pattern that is written in the expression and wrong."""
+    if node.kind != "const" or not isinstance(node.value, str):
+        return
+    from kastra_core.cel.kubernetes.regex import compile_pattern
+
+    try:
+        compile_pattern(node.value)
+    except EvaluationError as error:
+        raise FaultError(str(error), node.offset) from None
 
 
 def _delegate(name: str, parts: list[Thunk], member: bool) -> Thunk:

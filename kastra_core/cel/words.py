@@ -9,7 +9,7 @@ from kastra_core.cel.hints import SIZE_FIELDS, suggestion
 from kastra_core.cel.values import EvaluationError, word_of
 from kastra_core.errors import shortened
 
-__all__ = ["Words", "missing", "names_text", "near_text"]
+__all__ = ["MissingError", "Words", "missing", "names_text", "near_text"]
 
 _SHOWN_NAMES = 10
 
@@ -17,24 +17,29 @@ Words = Callable[[str, Any, "str | int"], "str | None"]
 """``words(where, value, part)``: a dialect's own words for a part that is missing, None: the usual ones."""
 
 
-class _MissingError(EvaluationError):
-    """Its words take a while to find, and `||` often hides it: so they are found when they are asked for."""
+class MissingError(EvaluationError):
+    """A value lacks what it is asked for.
+
+    The words take a while to find, and `||` often hides it: so they are found when they are asked for.
+    """
 
     def __init__(self, where: str, value: Any, part: str | int, words: Words | None) -> None:
         super().__init__(where, part)
-        self._where, self._value, self._part, self._words = where, value, part, words
+        self.where, self.part = where, part
+        """What was asked, as an expression writes it; the field or the index."""
+        self._value, self._words = value, words
         self._message = ""
 
     def __str__(self) -> str:
         if not self._message:
-            own = self._words(self._where, self._value, self._part) if self._words is not None else None
-            self._message = own or _message(self._where, self._value, self._part)
+            own = self._words(self.where, self._value, self.part) if self._words is not None else None
+            self._message = own or _message(self.where, self._value, self.part)
         return self._message
 
 
-def missing(where: str, value: Any, part: str | int, words: Words | None = None) -> EvaluationError:
+def missing(where: str, value: Any, part: str | int, words: Words | None = None) -> MissingError:
     """The error for ``part`` that ``value``, written ``where``, does not have."""
-    return _MissingError(where, value, part, words)
+    return MissingError(where, value, part, words)
 
 
 def _message(where: str, value: Any, part: str | int) -> str:

@@ -10,16 +10,17 @@ from math import isfinite, isinf, isnan
 from typing import Any
 
 from kastra_core.cel.kubernetes.estimates import charge_text
+from kastra_core.cel.times import duration_text, timestamp_text
 from kastra_core.cel.values import BudgetError, EvaluationError, Frame, Type, word_of
 
-__all__ = ["duration_text", "format_text", "quoted", "timestamp_text"]
+__all__ = ["ESCAPES", "format_text", "quoted"]
 
 _CLAUSE = re.compile(r"%(?:%|(?:\.([0-9]*))?(.?))", re.DOTALL)
 _DEFAULT_PRECISION = 6
 _MOST_PRECISION = 100_000
 _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 _WORDS_FOR_DOUBLES = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
-_ESCAPES = {
+ESCAPES = {
     "\a": r"\a",
     "\b": r"\b",
     "\f": r"\f",
@@ -155,7 +156,7 @@ def _text(frame: Frame, value: Any, depth: int) -> str:
         except UnicodeDecodeError:
             raise EvaluationError("format: these bytes are not UTF-8") from None
     if isinstance(value, datetime):
-        return timestamp_text(value)
+        return timestamp_text(value.astimezone(UTC))
     if isinstance(value, timedelta):
         return duration_text(value)
     if isinstance(value, Type):
@@ -185,14 +186,14 @@ def _nested(frame: Frame, value: Any, depth: int) -> str:
     if isinstance(value, float):
         return f"{value:.6f}" if isfinite(value) else f'"{_short_double(value)}"'
     if isinstance(value, datetime):
-        return f'timestamp("{timestamp_text(value)}")'
+        return f'timestamp("{timestamp_text(value.astimezone(UTC))}")'
     if isinstance(value, timedelta):
         return f'duration("{duration_text(value)}")'
     return _text(frame, value, depth)
 
 
 def _list_text(frame: Frame, items: Any, depth: int) -> str:
-    frame.charge(len(items))
+    frame.charge(2 * len(items))
     out = []
     size = 2
     for item in items:
@@ -225,8 +226,8 @@ def quoted(text: str) -> str:
 
 
 def _escaped(character: str) -> str:
-    if character in _ESCAPES:
-        return _ESCAPES[character]
+    if character in ESCAPES:
+        return ESCAPES[character]
     if character.isprintable():
         return character
     code = ord(character)
@@ -235,17 +236,3 @@ def _escaped(character: str) -> str:
     if 0xD800 <= code < 0xE000:  # no character by itself
         return "\ufffd"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def timestamp_text(value: datetime) -> str:
-    """RFC 3339 in UTC, with as many digits after the point as there are: ``2024-01-31T00:00:00.5Z``."""
-    utc = value.astimezone(UTC)
-    text = f"{utc.year:04d}-{utc.month:02d}-{utc.day:02d}T{utc.hour:02d}:{utc.minute:02d}:{utc.second:02d}"
-    return text + (f".{utc.microsecond:06d}".rstrip("0") if utc.microsecond else "") + "Z"
-
-
-def duration_text(value: timedelta) -> str:
-    """Seconds: ``90s``, ``-0.5s``."""
-    seconds, micros = divmod(abs(value) // timedelta(microseconds=1), 1_000_000)
-    sign = "-" if value < timedelta(0) else ""
-    return f"{sign}{seconds}" + (f".{micros:06d}".rstrip("0") if micros else "") + "s"

@@ -11,14 +11,15 @@ Source:
 from __future__ import annotations
 
 import re
-from decimal import Decimal
+from functools import lru_cache
+from math import log10
 from typing import ClassVar, Final
 
 from kastra_core.cel.types import CelType, opaque
 from kastra_core.cel.values import INT_MAX, INT_MIN, BudgetError, EvaluationError
 from kastra_core.errors import shortened
 
-__all__ = ["QUANTITY_TYPE", "Quantity", "is_quantity", "parse_quantity"]
+__all__ = ["MOST_DIGITS", "QUANTITY_TYPE", "Quantity", "is_quantity", "parse_quantity"]
 
 QUANTITY_TYPE = opaque("kubernetes.Quantity")
 
@@ -29,9 +30,11 @@ _DIGIT = re.compile("[0-9]", re.ASCII)
 _DECIMAL: Final = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY: Final = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _NANO: Final = -9
+_PRIME: Final = 2**61 - 1
+_DIGITS_OF_A_BIT: Final = log10(2)
 _SHORT_DIGITS: Final = 18
 """Digits that surely fit an integer of 64 bits."""
-_MOST_DIGITS: Final = 4_000
+MOST_DIGITS: Final = 4_000
 """Digits of a value that is computed with: integers of more take long to read."""
 
 
@@ -48,10 +51,8 @@ class Quantity:
         return isinstance(other, Quantity) and self.compare(other) == 0
 
     def __hash__(self) -> int:
-        digits, exponent = self.digits, self.exponent
-        while digits and digits % 10 == 0:
-            digits, exponent = digits // 10, exponent + 1
-        return hash((digits, exponent if digits else 0))
+        # As Python hashes numbers: by the remainder of a prime number, which is the same for 1e3 and 1000e0.
+        return self.digits % _PRIME * pow(10, self.exponent, _PRIME) % _PRIME
 
     def __repr__(self) -> str:
         return f"Quantity({self.digits}, {self.exponent}{', is_long=True' if self.is_long else ''})"
@@ -66,14 +67,14 @@ class Quantity:
             return (self.sign > other.sign) - (self.sign < other.sign)
         # Not 10**(difference): an exponent may have ten digits.
         mine, theirs = self._magnitude(), other._magnitude()
-        if mine != theirs:
+        if abs(mine - theirs) > 1:
             return self.sign if mine > theirs else -self.sign
         a, b, _ = _aligned(self, other)
         return (a > b) - (a < b)
 
     def _magnitude(self) -> int:
-        """Where the first digit stands: 0 for ones."""
-        return Decimal(self.digits).adjusted() + self.exponent
+        """Where the first digit stands, 0 for ones; it may be one too high."""
+        return int(self.digits.bit_length() * _DIGITS_OF_A_BIT) + self.exponent
 
     def as_integer(self) -> int | None:
         """Return the value; None: it has a fraction, needs more than 64 bits or is held in the long form."""
@@ -118,10 +119,15 @@ def _aligned(a: Quantity, b: Quantity) -> tuple[int, int, int]:
     """Digits of both at one exponent, and this."""
     exponent = min(a.exponent, b.exponent)
     for value in (a, b):
-        if value.digits and value.exponent - exponent > _MOST_DIGITS:
-            raise BudgetError(f"the quantities are too far apart: more than {_MOST_DIGITS} digits")
-    first, second = (0 if not q.digits else q.digits * 10 ** (q.exponent - exponent) for q in (a, b))
+        if value.digits and value.exponent - exponent > MOST_DIGITS:
+            raise BudgetError(f"the quantities are too far apart: more than {MOST_DIGITS} digits")
+    first, second = (0 if not q.digits else q.digits * _ten_to(q.exponent - exponent) for q in (a, b))
     return first, second, exponent
+
+
+@lru_cache(maxsize=16)
+def _ten_to(exponent: int) -> int:
+    return int(10**exponent)
 
 
 def _power_of_ten(exponent: int) -> float:
@@ -200,8 +206,8 @@ def _short(whole: str, after: str, exponent: int, binary: bool) -> Quantity | No
 def _long(whole: str, after: str, exponent: int, binary: bool) -> Quantity:
     places = -len(after) + (0 if binary else exponent)
     size = len(whole) + len(after)
-    if size + max(places - _NANO, 0) > _MOST_DIGITS:
-        raise BudgetError(f"the quantity has more than {_MOST_DIGITS} digits")
+    if size + max(places - _NANO, 0) > MOST_DIGITS:
+        raise BudgetError(f"the quantity has more than {MOST_DIGITS} digits")
     digits = int(whole + after) << (exponent if binary else 0)
     if not digits:
         return Quantity(0, places, is_long=True)

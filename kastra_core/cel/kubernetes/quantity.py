@@ -7,7 +7,7 @@ from typing import Any
 
 from kastra_core.cel.functions import Function, Overload
 from kastra_core.cel.kubernetes.estimates import TEXT_FACTOR, reading, steps
-from kastra_core.cel.kubernetes.quantities import QUANTITY_TYPE, Quantity, is_quantity, parse_quantity
+from kastra_core.cel.kubernetes.quantities import MOST_DIGITS, QUANTITY_TYPE, Quantity, is_quantity, parse_quantity
 from kastra_core.cel.types import BOOL, DOUBLE, INT, STRING, CelType
 from kastra_core.cel.values import EvaluationError, Frame
 
@@ -43,31 +43,39 @@ def _as_float(frame: Frame, quantity: Quantity) -> float:
     return quantity.as_float()
 
 
+def _charge(frame: Frame, a: Quantity, b: Quantity) -> None:
+    """For arithmetic with many digits: those of both, and zeros until they are aligned."""
+    zeros = min(abs(a.exponent - b.exponent), MOST_DIGITS)
+    frame.charge((a.digits.bit_length() + b.digits.bit_length() + 3 * zeros) >> 8)
+
+
 def _add(frame: Frame, a: Quantity, b: Quantity) -> Quantity:
+    _charge(frame, a, b)
     return a.plus(b)
 
 
 def _add_integer(frame: Frame, a: Quantity, b: int) -> Quantity:
-    return a.plus(Quantity(int(b)))
+    return _add(frame, a, Quantity(int(b)))
 
 
 def _sub(frame: Frame, a: Quantity, b: Quantity) -> Quantity:
-    return a.plus(b.negated())
+    return _add(frame, a, b.negated())
 
 
 def _sub_integer(frame: Frame, a: Quantity, b: int) -> Quantity:
-    return a.plus(Quantity(-int(b)))
+    return _add(frame, a, Quantity(-int(b)))
 
 
 def _is_greater(frame: Frame, a: Quantity, b: Quantity) -> bool:
-    return a.compare(b) > 0
+    return _compare(frame, a, b) > 0
 
 
 def _is_less(frame: Frame, a: Quantity, b: Quantity) -> bool:
-    return a.compare(b) < 0
+    return _compare(frame, a, b) < 0
 
 
 def _compare(frame: Frame, a: Quantity, b: Quantity) -> int:
+    _charge(frame, a, b)
     return a.compare(b)
 
 

@@ -11,7 +11,7 @@ from kastra_core.cel.types import INT, STRING, list_of
 from kastra_core.cel.values import EvaluationError, Frame
 from kastra_core.errors import shortened
 
-__all__ = ["FUNCTIONS", "compile_pattern"]
+__all__ = ["FUNCTIONS", "compile_pattern", "is_match"]
 
 _MOST_MEMORY = 8 << 20
 """Bytes for one pattern: RE2's own default."""
@@ -109,6 +109,12 @@ def _utf8(text: str) -> bytes:
     return text.encode("utf-8", "replace")  # a lone surrogate is no character
 
 
+def is_match(frame: Frame, text: str, pattern: str) -> bool:
+    """Whether ``pattern`` matches somewhere in ``text``."""
+    # Bytes: the library's own way with texts also finds out where each character begins.
+    return _charged(frame, text, pattern).search(_utf8(text)) is not None
+
+
 def _find(frame: Frame, text: str, pattern: str) -> str:
     found = _charged(frame, text, pattern).search(_utf8(text))
     return found.group().decode() if found else ""
@@ -128,7 +134,7 @@ def _find_all(frame: Frame, text: str, pattern: str, limit: int = -1) -> list[st
         if end > start or start != last_end:
             out.append(data[start:end].decode())
             # A search may have to look at all that is left, whatever it finds; that takes about 1 ns per byte.
-            frame.charge(1 + ((len(data) - position) >> 10))
+            frame.charge(2 + ((len(data) - position) >> 10))
         last_end = end
         position = end if end > start else end + _width(data, end)
     return out

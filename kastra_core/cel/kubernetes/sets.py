@@ -34,7 +34,7 @@ def _function(name: str, work: Callable[[Frame, list[Any], list[Any]], bool], ro
     """``rounds``: how often each item of one list is compared with each of the other."""
 
     def charged(frame: Frame, a: list[Any], b: list[Any]) -> bool:
-        frame.charge(rounds * len(a) * len(b) + len(a) + len(b))
+        frame.charge(max(rounds * len(a) * len(b), len(a), len(b)))
         return work(frame, a, b)
 
     def estimate(a: Size, b: Size) -> Cost:

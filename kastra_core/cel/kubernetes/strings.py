@@ -26,20 +26,7 @@ __all__ = ["FUNCTIONS"]
 _SPACE = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
 _LOWER = {code: code + 32 for code in range(ord("A"), ord("Z") + 1)}
 _UPPER = {code + 32: code for code in _LOWER}
-_QUOTED = str.maketrans(
-    {
-        "\a": r"\a",
-        "\b": r"\b",
-        "\f": r"\f",
-        "\n": r"\n",
-        "\r": r"\r",
-        "\t": r"\t",
-        "\v": r"\v",
-        "\\": r"\\",
-        '"': r"\"",
-        **{chr(code): "\ufffd" for code in range(0xD800, 0xE000)},
-    }
-)
+_QUOTED = str.maketrans(formatting.ESCAPES | {chr(code): "\ufffd" for code in range(0xD800, 0xE000)})
 
 
 def _read(frame: Frame, text: str, factor: float = TEXT_FACTOR) -> None:

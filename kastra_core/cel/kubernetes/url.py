@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import ClassVar
 
 import attrs
@@ -298,7 +299,13 @@ def _bad_escape(text: bytes) -> _Fault:
 
 
 def _escaped(text: bytes, others: re.Pattern[bytes]) -> bytes:
-    return others.sub(lambda found: b"%%%02X" % ord(found[0]), text)
+    return b"".join(map(_codes(others).__getitem__, text)) if others.search(text) else text
+
+
+@cache  # there are three
+def _codes(others: re.Pattern[bytes]) -> list[bytes]:
+    """What stands for each byte where ``others`` are percent-encoded."""
+    return [others.sub(b"%%%02X" % code, bytes((code,))) for code in range(256)]
 
 
 def _bytes(text: str) -> bytes:

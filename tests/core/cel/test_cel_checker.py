@@ -14,7 +14,6 @@ from kastra_core.cel import (
     DYN,
     INT,
     JSON_DIALECT,
-    KUBERNETES,
     STRING,
     TIMESTAMP,
     UINT,
@@ -131,8 +130,8 @@ def test_a_type_is_known(source: str, kind: CelType) -> None:
         ("self.ports.all(p, p.name)", "the condition of a macro must be a bool, not string", (1, 15)),
         ("self.ports.filter(p, p.port)", "the condition of a macro must be a bool, not int", (1, 18)),
         ("self.all(x, true)", "self is of type object; a macro goes through a list or a map", (1, 1)),
-        ("self.ports.all(p, p, true)", "both variables of 'all' are called 'p'", (1, 15)),
-        ("self.ports.transformList(p + 1, q, true)", "must be a simple name", (1, 25)),
+        ("self.ports.all(p, p, true)", "both variables of 'all' are called 'p'", (1, 19)),
+        ("self.ports.transformList(p + 1, q, true)", "must be a simple name", (1, 28)),
         ("[1, 'a']", "items of a list are of one type: this is string, before it is int", (1, 5)),
         ("[1, dyn(2)]", "this is dyn, before it is int", (1, 8)),
         ("{'a': 1, 2: 2}", "keys of a map are of one type", (1, 10)),
@@ -165,6 +164,40 @@ def test_what_cannot_work_is_refused_with_its_place(source: str, words: str, pla
     assert (caught.value.line, caught.value.column) == place
 
 
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        ("name == 'x'", "did you mean 'self.name'?"),
+        ("self.min-size > 1", "min-size is written min__dash__size in CEL"),
+        ("self['min-size'] > 1", "a field of an object is written self.min__dash__size"),
+        ("self.nam == 'x'", "did you mean 'name'? it has: name"),
+        ("self.replicas > 1 & true", "'&' is &&"),
+        ("{{ self.replicas > 1 }}", "an expression stands without braces"),
+        ("self.ports.all(p => p.port > 1)", "a macro is written x.all(item, CONDITION)"),
+        ("self.ports.exists(self.replicas > 1)", "it is written x.exists(item, CONDITION)"),
+        ("self.labels.has('a')", "'key' in x for a map"),
+        ("has(self.labels['a'])", "for a key of a map there is 'key' in x"),
+        ("'a' in self.name", "'in' does not take string and string; text.contains(part)"),
+        ("self.replicas > '1'", "int(x) and double(x) read a number from a text"),
+        ("1 < self.replicas < 3", "write a < b && b < c"),
+        ("self.name == 'a' || 'b'", "both sides are conditions"),
+        ("!self.name", "has(x.y) asks whether a field is there"),
+        ("self.name ? true : false", "has(x.y) asks whether a field is there"),
+        ("type(self.name) == 'string'", "the names of types stand without quotes"),
+        ("self.since > '2024-01-01'", "timestamp('2024-05-31T12:00:00Z')"),
+        ("quantity('1') > quantity('2')", "x.compareTo(y) < 0"),
+        ("ip('::1').family == 6", "it is a function: the value.family()"),
+        ("size(self.replicas)", "there is size(string), size(bytes), size(list(A)), size(map(A, B))"),
+        ("duration('1d')", "there is no unit for days"),
+        ("[1].transformMapEntry(i, v, v)", "transformMapEntry needs a map of what is added, not int"),
+    ],
+)
+def test_a_common_mistake_gets_a_hint(source: str, hint: str) -> None:
+    with pytest.raises(CelSyntaxError) as caught:
+        ENVIRONMENT.compile(source)
+    assert hint in caught.value.message
+
+
 def test_fields_become_their_names_in_json() -> None:
     program = ENVIRONMENT.compile("has(self.min__dash__size) && self.?min__dash__size.hasValue()")
     assert program.evaluate({"self": {"min-size": 1}}, Meter(100)) is True
@@ -176,16 +209,9 @@ def test_a_macro_variable_hides_a_namespace() -> None:
     assert ENVIRONMENT.compile(source).evaluate(values, Meter(100)) is True
 
 
-def test_bindings_are_for_dialects_that_have_them() -> None:
-    import attrs
-
+def test_a_function_of_another_library_is_not_there() -> None:
     with pytest.raises(CelSyntaxError, match=r"there is no function 'cel\.bind'"):
         ENVIRONMENT.compile("cel.bind(x, self.name, x + x)")
-    binding = Environment({"self": SELF}, attrs.evolve(KUBERNETES, bindings=True))
-    program = binding.compile("cel.bind(x, self.name, x + x)")
-    assert program.evaluate({"self": {"name": "ab"}}, Meter(100)) == "abab"
-    lazily = binding.compile("cel.bind(x, self.name, false ? x == '' : true)")
-    assert lazily.evaluate({"self": {}}, Meter(100)) is True
 
 
 def test_the_json_dialect_mixes_numbers_and_asks_the_library() -> None:

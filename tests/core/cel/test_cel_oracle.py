@@ -1,4 +1,4 @@
-"""Random expressions give what the evaluator of the parser's library, an independent one, gives."""
+"""Random expressions give what the evaluator of another library, an independent one, gives."""
 
 from __future__ import annotations
 

@@ -342,3 +342,23 @@ def test_a_program_says_which_variables_it_uses() -> None:
 def test_a_variable_without_a_value_is_an_error() -> None:
     with pytest.raises(EvaluationError, match="'i' has no value here"):
         ENVIRONMENT.compile("i > 0").evaluate({}, Meter(100))
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("{'a': dyn(null)}.?a.?b.hasValue()", False),
+        ("{'a': dyn(1)}.?a.b.hasValue()", False),
+        ("{'a': dyn(null)}.?a[?0].hasValue()", False),
+        ("dyn(null).?a.hasValue()", False),
+        ("has({'a': dyn('text')}.a.b)", False),
+    ],
+)
+def test_what_has_no_fields_lacks_every_field(source: str, expected: bool) -> None:
+    assert Environment({}).compile(source).evaluate({}, Meter(1000)) is expected
+
+
+@pytest.mark.parametrize("source", ["dyn(null).a", "dyn([1]).?a", "has(dyn([1]).a)", "dyn(1)[0]"])
+def test_to_read_such_a_field_is_an_error(source: str) -> None:
+    with pytest.raises(EvaluationError):
+        Environment({}).compile(source).evaluate({}, Meter(1000))

@@ -101,6 +101,24 @@ def test_a_rule_that_stumbles_is_a_problem_and_the_next_one_runs() -> None:
     assert (first.reason, second.message) == ("FieldValueInvalid", "next")
 
 
+def test_a_field_that_a_rule_misses_comes_with_a_hint() -> None:
+    schema = ruled(objects(**{"min-size": INTEGER, "max": INTEGER}), "self.min__dash__size < self.max")
+    [problem] = problems(schema, {"max": 1})
+    assert "self has no field 'min-size'" in problem.message
+    assert problem.hint == "set the field, or let the definition's rule ask has(self.min__dash__size)"
+
+
+def test_a_rule_of_forty_terms_works() -> None:
+    fields = [f"a{number}" for number in range(40)]
+    schema = ruled(
+        objects(**dict.fromkeys(fields, INTEGER)),
+        f"{' + '.join(f'(has(self.{name}) ? 1 : 0)' for name in fields)} == 1",
+    )
+    assert rule_problems(read_schema(schema, "S")[0], "S") == []
+    assert problems(schema, {"a39": 1}) == []
+    assert len(problems(schema, {"a39": 1, "a0": 1})) == 1
+
+
 def test_a_rule_that_does_not_compile_is_a_problem_of_each_value() -> None:
     (problem,) = problems(ruled(objects(a=INTEGER), "self.a == 'x'"), {"a": 1})
     assert "does not compile" in problem.message

@@ -350,7 +350,7 @@ CASES: list[tuple[str, str, str]] = [
     ("agent: x, retry: {jitter: 1.5}", "retry.jitter", "expected 0 to 1, found 1.5"),
     ('agent: x, retry: {"on": [InvalidInput]}', "retry.on[0]", "InvalidInput is never tried again"),
     ("agent: x, retry: {except: ['']}", "retry.except[0]", "'' is no reason"),
-    ("set: '{{ workflow.input. }}'", "set", "does not fit here (column 20 of '{{ workflow.input. }}')"),
+    ("set: '{{ workflow.input. }}'", "set", "the expression ends too early (column 20 of '{{ workflow.input. }}')"),
     (
         "set: {b: [1, 'x {{ foo }}']}",
         "set.b[1]",

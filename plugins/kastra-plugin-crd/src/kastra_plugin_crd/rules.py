@@ -17,8 +17,9 @@ from typing import Any, Final, TypeAlias
 import attrs
 
 from kastra_core.cel import ABSENT, BudgetError, CelType, EvaluationError, Meter, Optional
+from kastra_core.cel.words import MissingError
 from kastra_core.errors import Problem
-from kastra_plugin_crd.cel_types import Declarations
+from kastra_plugin_crd.cel_types import Declarations, escape
 from kastra_plugin_crd.rule_checks import rule_problems, rules_of
 from kastra_plugin_crd.rule_programs import OLD_SELF, SELF, CompiledRule, Compiler
 from kastra_plugin_crd.schema import Rule, Structural
@@ -277,7 +278,8 @@ class _Run:
                 raise self._stopped(compiled.label, err, limit, path) from None
             except EvaluationError as err:
                 budget.left = left - limit + call.left
-                self._add(Problem(f"rule '{compiled.label}' could not be evaluated: {err}", path, reason=_INVALID))
+                text = f"rule '{compiled.label}' could not be evaluated: {err}"
+                self._add(Problem(text, path, hint=_hint(err), reason=_INVALID))
                 continue
             budget.left = left - limit + call.left
             if result is True:
@@ -368,6 +370,12 @@ def _key(item: Any, keys: tuple[str, ...]) -> Any:
     if not all(isinstance(each, (str, int, float)) for each in values):
         return None
     return tuple((type(each), each) for each in values)
+
+
+def _hint(err: EvaluationError) -> str:
+    if not isinstance(err, MissingError) or not isinstance(err.part, str) or not err.where.startswith(SELF):
+        return ""
+    return f"set the field, or let the definition's rule ask has({err.where}.{escape(err.part) or err.part})"
 
 
 def _joined(path: str, suffix: str) -> str:

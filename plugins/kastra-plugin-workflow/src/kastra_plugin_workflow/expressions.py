@@ -249,7 +249,7 @@ def _compile_cel(source: str) -> _Found:
     from kastra_core.cel.json_types import check
     from kastra_core.cel.json_values import json_of
     from kastra_core.cel.parser import parse
-    from kastra_core.cel.syntax import CelSyntaxError
+    from kastra_core.cel.syntax import CelSyntaxError, FaultError
     from kastra_core.cel.values import EvaluationError, Frame, Meter
     from kastra_plugin_workflow.dialect import ADVICE, BUDGET, WORKFLOW
 
@@ -265,6 +265,9 @@ def _compile_cel(source: str) -> _Found:
     except CelSyntaxError as error:
         offset = original_offset(moved, offset_of(modern, error.line, error.column))
         raise ExpressionSyntaxError(error.message, *place_of(source, offset), source) from error
+    except FaultError as fault:
+        place_found = place_of(source, original_offset(moved, fault.offset))
+        raise ExpressionSyntaxError(fault.message, *place_found, source) from fault
     except RecursionError as error:
         raise ExpressionSyntaxError("it is nested too deeply", source=source) from error
     shown = source.strip()
