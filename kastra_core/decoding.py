@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -12,42 +11,19 @@ import orjson
 
 from kastra_core.api.kind import Embedded, ResourceKind, Structure
 from kastra_core.api.lazy import load
-from kastra_core.api.meta import JsonObject, ObjectMeta, OwnerReference, Resource
+from kastra_core.api.meta import JsonObject, ObjectMeta, Resource
 from kastra_core.api.registry import KindRegistry
 from kastra_core.errors import Problem, UnknownKindError, ValidationError, nearest
+from kastra_core.metadata import MOST_PROBLEMS, found_word, read_metadata
 
-__all__ = ["UNKNOWN_FIELDS", "Decoded", "decode", "fill", "is_name", "label_problems", "without_status"]
+__all__ = ["UNKNOWN_FIELDS", "Decoded", "decode", "fill", "without_status"]
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
-_METADATA = ("annotations", "finalizers", "labels", "name", "namespace", "ownerReferences")
-_SERVER_SET = frozenset(
-    {
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "generation",
-        "managedFields",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    }
-)
-_OWNER = ("apiVersion", "kind", "name", "uid")
 _DEPTH = 200
 """Levels of nesting that every store and its JSON library can keep."""
-_MOST_PROBLEMS = 100
-"""Of one manifest; further ones are counted."""
-_KNOWN_METADATA = _SERVER_SET | set(_METADATA)
 _TOP = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 UNKNOWN_FIELDS = ("strict", "warn", "ignore")
 """What becomes of fields that the schema of a kind does not know: refused, dropped with a note, dropped. The words are
 those of ``kubectl --validate``. Kinds made of a class refuse them always."""
-
-
-def is_name(text: str) -> bool:
-    """Whether a resource may bear this name."""
-    return len(text) <= 253 and _NAME.fullmatch(text) is not None
 
 
 @attrs.frozen
@@ -98,10 +74,10 @@ def decode(
         ValidationError: with every problem of the manifest and of those inside it; paths are from its root.
     """
     if not isinstance(manifest, Mapping):
-        raise ValidationError([Problem(f"expected an object, found {_found(manifest)}")])
+        raise ValidationError([Problem(f"expected an object, found {found_word(manifest)}")])
     api_version, kind_name = manifest.get("apiVersion"), manifest.get("kind")
     problems = [
-        Problem(f"expected a string such as {example!r}, found {_found(value)}", name)
+        Problem(f"expected a string such as {example!r}, found {found_word(value)}", name)
         for name, value, example in (
             ("apiVersion", api_version, "mastra.ai/v1"),
             ("kind", kind_name, "Agent"),
@@ -139,13 +115,13 @@ def decode(
     if kind.default is not None:
         written = _as_written(manifest, kind, namespace)
         manifest = _filled(load(kind.default), "defaults cannot be filled in", dict(manifest))
-    meta, problems = _metadata(manifest.get("metadata"), kind, namespace, notes)
+    meta, problems = read_metadata(manifest.get("metadata"), kind, namespace, notes)
     spec = manifest.get("spec")
     extra: JsonObject = {}
     if not manifest.keys() <= _TOP:
         extra = {key: value for key, value in manifest.items() if key not in _TOP}
         if kind.spec_type is not None:
-            for key in list(extra)[:_MOST_PROBLEMS]:
+            for key in list(extra)[:MOST_PROBLEMS]:
                 near = nearest(str(key), sorted(_TOP))
                 hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(sorted(_TOP))}"
                 problems.append(Problem(f"unknown field {key!r}", str(key), hint=hint))
@@ -156,7 +132,7 @@ def decode(
     if spec is None:
         spec = {}
     if not isinstance(spec, dict):
-        problems.append(Problem(f"expected an object, found {_found(spec)}", "spec"))
+        problems.append(Problem(f"expected an object, found {found_word(spec)}", "spec"))
     else:
         count = len(problems)
         spec = _copied(spec, "spec", problems)
@@ -190,7 +166,7 @@ def _by_schema(
     """:func:`decode` for a kind that a schema describes; ``version``: of ``structures``, None is the kind's own."""
     structure: Structure = load(kind.structure if version is None else kind.structures[version])
     superfluous: list[Problem] = []
-    meta, problems = _metadata(manifest.get("metadata"), kind, namespace, notes, superfluous)
+    meta, problems = read_metadata(manifest.get("metadata"), kind, namespace, notes, superfluous)
     if manifest.get("status"):
         notes.append("status is ignored: controllers write it")
     count = len(problems)
@@ -205,12 +181,14 @@ def _by_schema(
         problems[:0] = dropped
     elif unknown_fields == "warn":
         placed = [place(problem) for problem in dropped] if place is not None else dropped
-        notes.extend(f"{problem} (dropped)" for problem in placed[:_MOST_PROBLEMS])
-        if len(dropped) > _MOST_PROBLEMS:
-            notes.append(f"and {len(dropped) - _MOST_PROBLEMS} more unknown fields")
+        notes.extend(f"{problem} (dropped)" for problem in placed[:MOST_PROBLEMS])
+        if len(dropped) > MOST_PROBLEMS:
+            notes.append(f"and {len(dropped) - MOST_PROBLEMS} more unknown fields")
     spec = pruned.get("spec")
     if not (spec is None or isinstance(spec, dict) or problems):
-        problems.append(Problem(f"expected an object, found {_found(spec)}", "spec", reason="FieldValueTypeInvalid"))
+        problems.append(
+            Problem(f"expected an object, found {found_word(spec)}", "spec", reason="FieldValueTypeInvalid")
+        )
     if problems or meta is None:
         raise ValidationError(_labelled(problems, manifest, kind, namespace))
     if version is not None:
@@ -286,7 +264,7 @@ def _resource(kind: ResourceKind, meta: ObjectMeta, manifest: Mapping[str, Any])
 def _as_written(manifest: Mapping[str, Any], kind: ResourceKind, namespace: str) -> Resource | None:
     """The resource without defaults, None when it cannot even be read; what is wrong is found after the defaults."""
     try:
-        meta, _ = _metadata(manifest.get("metadata"), kind, namespace, [])
+        meta, _ = read_metadata(manifest.get("metadata"), kind, namespace, [])
         spec = manifest.get("spec")
         if meta is None or not (spec is None or isinstance(spec, dict)):
             return None
@@ -388,9 +366,9 @@ def _labelled(
     if isinstance(data, dict) and isinstance(name, str) and name:
         space = data.get("namespace") or namespace
         label = str(kind.key(space if isinstance(space, str) else namespace, name[:253]))
-    shown = [problem.at(resource=label) for problem in problems[:_MOST_PROBLEMS]]
-    if len(problems) > _MOST_PROBLEMS:
-        shown.append(Problem(f"and {len(problems) - _MOST_PROBLEMS} more problems", resource=label))
+    shown = [problem.at(resource=label) for problem in problems[:MOST_PROBLEMS]]
+    if len(problems) > MOST_PROBLEMS:
+        shown.append(Problem(f"and {len(problems) - MOST_PROBLEMS} more problems", resource=label))
     return shown
 
 
@@ -429,7 +407,7 @@ def _not_json(value: Any, path: str) -> list[Problem]:
                 if isinstance(key, str):
                     stack.append((sub, below, depth + 1))
                 else:
-                    found.append(Problem(f"expected a string as key, found {_found(key)}", below, hint="quote it"))
+                    found.append(Problem(f"expected a string as key, found {found_word(key)}", below, hint="quote it"))
         elif isinstance(item, (list, tuple)):
             stack.extend((sub, f"{at}[{index}]", depth + 1) for index, sub in enumerate(item))
         elif isinstance(item, float) and not isfinite(item):
@@ -438,7 +416,7 @@ def _not_json(value: Any, path: str) -> list[Problem]:
             try:
                 orjson.dumps(item)
             except (TypeError, ValueError) as error:
-                found.append(Problem(f"{_found(item)[:80]} cannot be kept as JSON: {error}", at))
+                found.append(Problem(f"{found_word(item)[:80]} cannot be kept as JSON: {error}", at))
     return sorted(found, key=lambda problem: problem.path)
 
 
@@ -475,116 +453,3 @@ def _structure(spec: JsonObject, kind: ResourceKind) -> list[Problem]:
     except Exception as error:
         return problems_of(error, "spec")
     return []
-
-
-def _metadata(
-    data: Any, kind: ResourceKind, namespace: str, notes: list[str], dropped: list[Problem] | None = None
-) -> tuple[ObjectMeta | None, list[Problem]]:
-    """The metadata, or all that is wrong with it; ``dropped`` takes what a schema's kind passes over."""
-    if not isinstance(data, dict):
-        told = f"expected an object with a name, found {_found(data)}"
-        return None, [Problem(told, "metadata", reason="FieldValueRequired")]
-    problems: list[Problem] = []
-    superfluous = problems if dropped is None else dropped
-    name = data.get("name")
-    if not isinstance(name, str) or not name:
-        hint = "apply needs to know which one is meant" if data.get("generateName") else ""
-        told = f"expected a name, found {_found(name)}"
-        problems.append(Problem(told, "metadata.name", hint=hint, reason="FieldValueRequired"))
-    elif not is_name(name):
-        hint = "use lower case letters, digits, '-' and '.', at most 253, begin and end with a letter or digit"
-        told = f"{name[:60]!r} is no valid name"
-        problems.append(Problem(told, "metadata.name", hint=hint, reason="FieldValueInvalid"))
-    space = data.get("namespace")
-    if space is not None and not isinstance(space, str):
-        problems.append(Problem(f"expected a string, found {_found(space)}", "metadata.namespace"))
-    elif space and (len(space) > 63 or "." in space or not _NAME.fullmatch(space)):
-        hint = "use lower case letters, digits and '-', at most 63, begin and end with a letter or digit"
-        problems.append(Problem(f"{space[:70]!r} is no valid namespace", "metadata.namespace", hint=hint))
-    elif space and not kind.namespaced:
-        superfluous.append(Problem(f"{kind.kind} is cluster-scoped and has no namespace", "metadata.namespace"))
-    for unknown in sorted(data.keys() - _KNOWN_METADATA, key=str)[:_MOST_PROBLEMS]:
-        near = nearest(str(unknown), _METADATA)
-        hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(_METADATA)}"
-        superfluous.append(Problem(f"unknown field {unknown!r}", f"metadata.{unknown}", hint=hint))
-    ignored = sorted(data.keys() & _SERVER_SET)
-    if ignored:
-        notes.append(f"metadata.{', metadata.'.join(ignored)} ignored: Kastra sets it")
-    labels, annotations = data.get("labels"), data.get("annotations")
-    if labels is not None:
-        problems.extend(label_problems(labels))
-    if annotations is not None:
-        problems.extend(_text_problems(annotations, "metadata.annotations"))
-    owners = _owners(data.get("ownerReferences"), problems)
-    finalizers = data.get("finalizers")
-    if finalizers is not None and not (
-        isinstance(finalizers, list) and all(isinstance(f, str) and f for f in finalizers)
-    ):
-        problems.append(Problem("expected a list of names", "metadata.finalizers"))
-    if problems:
-        return None, problems
-    return (
-        ObjectMeta(
-            name=name,  # type: ignore[arg-type]
-            namespace=(space or namespace) if kind.namespaced else "",
-            labels=dict(labels) if labels else {},
-            annotations=dict(annotations) if annotations else {},
-            finalizers=tuple(dict.fromkeys(finalizers)) if finalizers else (),
-            owner_references=owners,
-        ),
-        problems,
-    )
-
-
-def _found(value: Any) -> str:
-    from kastra_core.serde import type_word
-
-    return "nothing" if value is None else type_word(value)
-
-
-def label_problems(labels: Any) -> list[Problem]:
-    """What is wrong with labels, wherever they come from; paths are those of a manifest."""
-    problems = _text_problems(labels, "metadata.labels")
-    if problems:
-        return problems
-    for key, value in labels.items():
-        prefix, slash, name = key.rpartition("/")
-        if (
-            len(name) > 63
-            or not _LABEL_NAME.fullmatch(name)
-            or (slash and (len(prefix) > 253 or not _NAME.fullmatch(prefix)))
-        ):
-            problems.append(Problem(f"{key!r} is no valid label name", f"metadata.labels.{key}"))
-        if len(value) > 63 or (value and not _LABEL_NAME.fullmatch(value)):
-            hint = "at most 63 letters, digits, '-', '_' and '.', begin and end with a letter or digit"
-            problems.append(Problem(f"{value[:70]!r} is no valid label value", f"metadata.labels.{key}", hint=hint))
-    return problems
-
-
-def _text_problems(value: Any, path: str) -> list[Problem]:
-    if not isinstance(value, dict):
-        return [Problem(f"expected an object, found {_found(value)}", path)]
-    return [
-        Problem(f"expected a string, found {_found(item)}", f"{path}.{key}", hint="put it in quotes")
-        for key, item in value.items()
-        if not isinstance(item, str)
-    ]
-
-
-def _owners(value: Any, problems: list[Problem]) -> tuple[OwnerReference, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
-        problems.append(Problem(f"expected a list, found {_found(value)}", "metadata.ownerReferences"))
-        return ()
-    out = []
-    for index, item in enumerate(value):
-        path = f"metadata.ownerReferences[{index}]"
-        wrong = [f for f in _OWNER if not isinstance(item, dict) or not isinstance(item.get(f), str) or not item[f]]
-        if wrong:
-            problems.append(Problem(f"required texts: {', '.join(wrong)}", path))
-        elif not all(isinstance(item.get(flag, False), bool) for flag in ("controller", "blockOwnerDeletion")):
-            problems.append(Problem("controller and blockOwnerDeletion are true or false", path))
-        else:
-            out.append(OwnerReference.from_manifest(item))
-    return tuple(out)

@@ -126,7 +126,7 @@ def _streams(asked: bool | None, target: Resource, refers: bool) -> bool:
 
 def labels_of(values: Sequence[str]) -> dict[str, str]:
     """The labels that ``--label KEY=VALUE`` sets. Raises: UserError."""
-    from kastra_core.decoding import label_problems
+    from kastra_core.metadata import label_problems
 
     out: dict[str, str] = {}
     for text in values:

@@ -13,7 +13,6 @@ import attrs
 from kastra_core.api.kind import MAIN_GROUP, ResourceKind
 from kastra_core.api.meta import JsonObject, JsonValue, ObjectMeta, OwnerReference, Resource, ResourceKey
 from kastra_core.api.references import Reference
-from kastra_core.decoding import is_name, label_problems
 from kastra_core.errors import AlreadyExistsError, KastraError, NotFoundError, NotReadyError, UserError, ValidationError
 from kastra_core.execution.children import RUN_KIND
 from kastra_core.execution.handle import ActiveRun, RunOptions
@@ -21,6 +20,7 @@ from kastra_core.execution.pins import Pins
 from kastra_core.execution.run_spec import Parent, limits_of, run_spec
 from kastra_core.execution.run_status import running_status
 from kastra_core.execution.state import RunState
+from kastra_core.metadata import is_name, label_problems
 from kastra_core.protocols.store import (
     AppendRecord,
     ClaimRun,
