@@ -9,25 +9,40 @@ from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import ObjectMeta, OwnerReference
 from kastra_core.errors import Problem, nearest
 
-__all__ = ["MOST_PROBLEMS", "found_word", "is_name", "label_problems", "read_metadata"]
+__all__ = [
+    "DNS_LABEL",
+    "DNS_NAME",
+    "LABEL_WORD",
+    "MOST_PROBLEMS",
+    "SET_BY_KASTRA",
+    "SET_BY_USERS",
+    "found_word",
+    "is_name",
+    "label_problems",
+    "read_metadata",
+]
 
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
-_METADATA = ("annotations", "finalizers", "labels", "name", "namespace", "ownerReferences")
-_SERVER_SET = frozenset(
-    {
-        "creationTimestamp",
-        "deletionGracePeriodSeconds",
-        "deletionTimestamp",
-        "generation",
-        "managedFields",
-        "resourceVersion",
-        "selfLink",
-        "uid",
-    }
+DNS_LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+"""What a part of a name looks like, as a regular expression; RFC 1123."""
+DNS_NAME = rf"{DNS_LABEL}(\.{DNS_LABEL})*"
+LABEL_WORD = "[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?"
+"""What the value of a label looks like, and the last part of its key."""
+SET_BY_USERS = ("annotations", "finalizers", "labels", "name", "namespace", "ownerReferences")
+SET_BY_KASTRA = (
+    "creationTimestamp",
+    "deletionGracePeriodSeconds",
+    "deletionTimestamp",
+    "generation",
+    "managedFields",
+    "resourceVersion",
+    "selfLink",
+    "uid",
 )
+"""Passed over in a manifest, so that what was exported can be applied."""
+
+_NAME, _LABEL_NAME = re.compile(DNS_NAME), re.compile(LABEL_WORD)
+_KNOWN = {*SET_BY_USERS, *SET_BY_KASTRA}
 _OWNER = ("apiVersion", "kind", "name", "uid")
-_KNOWN_METADATA = _SERVER_SET | set(_METADATA)
 MOST_PROBLEMS = 100
 """Of one manifest; further ones are counted."""
 
@@ -71,11 +86,11 @@ def read_metadata(
         problems.append(Problem(f"{space[:70]!r} is no valid namespace", "metadata.namespace", hint=hint))
     elif space and not kind.namespaced:
         superfluous.append(Problem(f"{kind.kind} is cluster-scoped and has no namespace", "metadata.namespace"))
-    for unknown in sorted(data.keys() - _KNOWN_METADATA, key=str)[:MOST_PROBLEMS]:
-        near = nearest(str(unknown), _METADATA)
-        hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(_METADATA)}"
+    for unknown in sorted(data.keys() - _KNOWN, key=str)[:MOST_PROBLEMS]:
+        near = nearest(str(unknown), SET_BY_USERS)
+        hint = f"did you mean {near!r}?" if near else f"known fields: {', '.join(SET_BY_USERS)}"
         superfluous.append(Problem(f"unknown field {unknown!r}", f"metadata.{unknown}", hint=hint))
-    ignored = sorted(data.keys() & _SERVER_SET)
+    ignored = sorted(data.keys() & set(SET_BY_KASTRA))
     if ignored:
         notes.append(f"metadata.{', metadata.'.join(ignored)} ignored: Kastra sets it")
     labels, annotations = data.get("labels"), data.get("annotations")

@@ -22,6 +22,7 @@ from kastra_core.api.lazy import load
 from kastra_core.api.meta import JsonObject, ObjectMeta
 from kastra_core.api.registry import OLD_API_VERSIONS
 from kastra_core.errors import UserError
+from kastra_core.metadata import DNS_LABEL, DNS_NAME, LABEL_WORD, SET_BY_KASTRA
 from kastra_core.openapi import KEEPS_UNKNOWN, to_json_schema, to_structural
 from kastra_core.serde import field_name, reads_fields, schema_forms, unstructure
 
@@ -32,19 +33,6 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 _SIMPLE = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 _LISTS = (list, tuple, set, frozenset, Sequence)
-_LABEL = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
-_DNS = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_NAME = rf"{_DNS}(\.{_DNS})*"
-_SET_BY_KASTRA = (
-    "creationTimestamp",
-    "deletionGracePeriodSeconds",
-    "deletionTimestamp",
-    "generation",
-    "managedFields",
-    "resourceVersion",
-    "selfLink",
-    "uid",
-)
 _ANY_STATUS: JsonObject = {"description": "Written by controllers; ignored in a manifest."}
 
 
@@ -167,25 +155,25 @@ def _metadata(kind: ResourceKind) -> JsonObject:
     """metadata as a user writes it. Sources: RFC 1123 names, Kubernetes' labels."""
     docs = attribute_docs(ObjectMeta)
     texts: JsonObject = {"type": ["object", "null"], "additionalProperties": {"type": "string"}}
-    label = {"type": "string", "maxLength": 63, "pattern": f"^({_LABEL})?$"}
+    label = {"type": "string", "maxLength": 63, "pattern": f"^({LABEL_WORD})?$"}
     owner = {name: {"type": "string", "minLength": 1} for name in ("apiVersion", "kind", "name", "uid")}
     flags: JsonObject = {name: {"type": "boolean"} for name in ("controller", "blockOwnerDeletion")}
     namespace: JsonObject = {"enum": ["", None]}
     if kind.namespaced:
-        namespace = {"type": ["string", "null"], "maxLength": 63, "pattern": f"^({_DNS})?$"}
+        namespace = {"type": ["string", "null"], "maxLength": 63, "pattern": f"^({DNS_LABEL})?$"}
         namespace["description"] = "Where it lives; default: the namespace of the command or the configuration."
     properties: JsonObject = {
         "name": {
             "type": "string",
             "description": docs.get("name") or "Unique among the resources of the kind in the namespace.",
             "maxLength": 253,
-            "pattern": f"^{_NAME}$",
+            "pattern": f"^{DNS_NAME}$",
         },
         "namespace": namespace,
         "labels": {
             **texts,
             "description": "What selectors find it by.",
-            "propertyNames": {"pattern": f"^({_NAME}/)?{_LABEL}$"},
+            "propertyNames": {"pattern": f"^({DNS_NAME}/)?{LABEL_WORD}$"},
             "additionalProperties": label,
         },
         "annotations": {**texts, "description": "Texts for tools and people."},
@@ -199,7 +187,7 @@ def _metadata(kind: ResourceKind) -> JsonObject:
             "description": "It goes when the last of these is gone.",
             "items": {"type": "object", "required": list(owner), "properties": {**owner, **flags}},
         },
-        **{name: {"description": "Kastra sets it.", "readOnly": True} for name in _SET_BY_KASTRA},
+        **{name: {"description": "Kastra sets it.", "readOnly": True} for name in SET_BY_KASTRA},
     }
     return {
         "type": "object",

@@ -12,13 +12,13 @@ import attrs
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.lazy import load
 from kastra_core.api.meta import ObjectMeta
+from kastra_core.metadata import SET_BY_USERS
 from kastra_core.schemas import attribute_docs, class_doc, default_of, is_object
 from kastra_core.serde import field_name
 
 __all__ = ["Field", "about_kind", "fields_of_kind", "find_field"]
 
 _Class = type  # the word means a field of Field below
-_BY_USERS = ("name", "namespace", "labels", "annotations", "finalizers", "ownerReferences")
 _WORDS = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null", Any: "anything"}
 _LIMITS = (
     "minLength",
@@ -96,7 +96,7 @@ def fields_of_kind(kind: ResourceKind, *, version: str = "") -> list[Field]:
             type="object",
             description=class_doc(ObjectMeta),
             required=True,
-            fields=lambda: [field for field in _of_class(ObjectMeta) if field.name in _BY_USERS],
+            fields=lambda: [field for field in _of_class(ObjectMeta) if field.name in SET_BY_USERS],
         ),
         *rest,
     ]
