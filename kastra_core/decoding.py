@@ -190,7 +190,8 @@ def _by_schema(
             Problem(f"expected an object, found {found_word(spec)}", "spec", reason="FieldValueTypeInvalid")
         )
     if problems or meta is None:
-        raise ValidationError(_labelled(problems, manifest, kind, namespace))
+        told = _labelled(dropped, manifest, kind, namespace) if unknown_fields == "warn" else ()
+        raise ValidationError(_labelled(problems, manifest, kind, namespace), told)
     if version is not None:
         pruned, filled = (
             dict(_filled(_convert, f"it cannot be converted from {version}", one, kind, version))

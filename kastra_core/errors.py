@@ -180,11 +180,14 @@ class Problem:
 
 
 class ValidationError(UserError):
-    """One or more fields of one or more resources are wrong; all of them are in ``problems``."""
+    """One or more fields of one or more resources are wrong; all of them are in ``problems``.
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    ``dropped`` are fields that a schema does not know: no errors, but one may have been meant for what is missing.
+    """
+
+    def __init__(self, problems: Sequence[Problem], dropped: Sequence[Problem] = ()) -> None:
         super().__init__(tuple(problems))
-        self.problems = tuple(problems)
+        self.problems, self.dropped = tuple(problems), tuple(dropped)
 
     def __str__(self) -> str:
         return "\n".join(str(problem) for problem in self.problems)

@@ -54,6 +54,7 @@ def decode_documents(
     """
     out: dict[int, Decoded] = {}
     problems: list[Problem] = []
+    dropped: list[Problem] = []
     kinds = KindsOfDocuments(registry)
     first: dict[ResourceKey, tuple[Document, str, ResourceKey | None]] = {}
     acyclic: dict[ResourceKey, tuple[Document, Callable[[str], str], Decoded, Decoded]] = {}
@@ -75,6 +76,7 @@ def decode_documents(
             )
         except ValidationError as error:
             problems.extend(_placed(document, problem) for problem in error.problems)
+            dropped.extend(_placed(document, problem) for problem in error.dropped)
             kinds.refused(document.data)
             continue
         label = str(decoded.resource.key)
@@ -96,7 +98,7 @@ def decode_documents(
             out[index] = decoded
     problems.extend(_circles(acyclic))
     if problems:
-        raise ValidationError(problems)
+        raise ValidationError(problems, dropped)
     return [out[index] for index in range(len(documents))]
 
 

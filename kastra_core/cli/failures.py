@@ -104,6 +104,7 @@ def _problem_lines(error: ValidationError) -> list[str]:
     lines = [f"error: {problem}" for problem in problems[:_SHOWN_PROBLEMS]]
     if len(problems) > _SHOWN_PROBLEMS:
         lines.append(f"error: and {len(problems) - _SHOWN_PROBLEMS} more")
+    lines += [f"note: {problem} (dropped)" for problem in error.dropped[:_SHOWN_PROBLEMS]]
     files = {problem.file for problem in problems if problem.file}
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     where = f" in {len(files)} files" if len(files) > 1 else ""

@@ -208,6 +208,10 @@ def test_fields_that_a_schema_does_not_know_are_dropped_with_a_note_or_refused_o
     found = good(odd)
     assert (found.resource.extra, found.notes) == ({"data": {}}, ("odd: unknown field 'odd' (dropped)",))
     assert problems(odd, unknown_fields="strict") == [("odd", "unknown field 'odd'")]
+    for how, told in (("warn", ["odd"]), ("strict", []), ("ignore", [])):
+        with pytest.raises(ValidationError) as caught:
+            decode(REGISTRY, bag(odd=1), unknown_fields=how)
+        assert [problem.path for problem in caught.value.dropped] == told
     assert good(odd, unknown_fields="ignore").notes == ()
     placed = good(odd, place=lambda problem: problem.at(file="a.yaml", line=7))
     assert placed.notes == ("a.yaml:7: odd: unknown field 'odd' (dropped)",)
