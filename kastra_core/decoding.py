@@ -190,8 +190,10 @@ def _by_schema(
             Problem(f"expected an object, found {found_word(spec)}", "spec", reason="FieldValueTypeInvalid")
         )
     if problems or meta is None:
-        told = _labelled(dropped, manifest, kind, namespace) if unknown_fields == "warn" else ()
-        raise ValidationError(_labelled(problems, manifest, kind, namespace), told)
+        told = _beside(dropped, problems) if unknown_fields == "warn" else []
+        raise ValidationError(
+            _labelled(problems, manifest, kind, namespace), _labelled(told, manifest, kind, namespace)
+        )
     if version is not None:
         pruned, filled = (
             dict(_filled(_convert, f"it cannot be converted from {version}", one, kind, version))
@@ -208,6 +210,13 @@ def _by_schema(
         raise ValidationError(_labelled(problems, manifest, kind, namespace))
     more = None if full == resource else full
     return Decoded(resource, kind, tuple(notes), embedded, filled=more, structure=structure, place=place)
+
+
+def _beside(dropped: Sequence[Problem], problems: Sequence[Problem]) -> list[Problem]:
+    """Unknown fields but those within a value of a wrong type, which are none of its."""
+    wrong = tuple(problem.path for problem in problems if problem.reason == "FieldValueTypeInvalid")
+    within = (*(f"{path}." for path in wrong), *(f"{path}[" for path in wrong))
+    return [problem for problem in dropped if not problem.path.startswith(within)]
 
 
 def _with_neighbours(problems: Sequence[Problem], unknown: Sequence[Problem]) -> Iterator[Problem]:

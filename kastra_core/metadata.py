@@ -138,10 +138,12 @@ def label_problems(labels: Any) -> list[Problem]:
             or not _LABEL_NAME.fullmatch(name)
             or (slash and (len(prefix) > 253 or not _NAME.fullmatch(prefix)))
         ):
-            problems.append(Problem(f"{key!r} is no valid label name", f"metadata.labels.{key}"))
+            told = f"{key!r} is no valid label name"
+            problems.append(Problem(told, f"metadata.labels.{key}", reason="FieldValueInvalid"))
         if len(value) > 63 or (value and not _LABEL_NAME.fullmatch(value)):
             hint = "at most 63 letters, digits, '-', '_' and '.', begin and end with a letter or digit"
-            problems.append(Problem(f"{value[:70]!r} is no valid label value", f"metadata.labels.{key}", hint=hint))
+            told = f"{value[:70]!r} is no valid label value"
+            problems.append(Problem(told, f"metadata.labels.{key}", hint=hint, reason="FieldValueInvalid"))
     return problems
 
 

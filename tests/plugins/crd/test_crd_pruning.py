@@ -76,8 +76,9 @@ CASES: list[tuple[str, dict[str, Any], Any, Any, list[str]]] = [
         {"a": {"apiVersion": "v1", "kind": "Pod", "metadata": {"x": 1}, "spec": {}}},
         ["a.spec.y", "a.z"],
     ),
-    ("an object where a text belongs is left as it is", spec_of(a=TEXT), {"a": {"b": 1}}, {"a": {"b": 1}}, []),
-    ("a list where an object belongs is left as it is", spec_of(a=spec_of()), {"a": [{"b": 1}]}, {"a": [{"b": 1}]}, []),
+    ("an object where a text belongs", spec_of(a=TEXT), {"a": {"b": 1}}, {"a": {}}, ["a.b"]),
+    ("a list where an object belongs", spec_of(a=spec_of()), {"a": [{"b": 1}]}, {"a": [{}]}, ["a[0].b"]),
+    ("a list where a text belongs", spec_of(a=TEXT), {"a": [{"b": 1}, [], 2]}, {"a": [{}, [], 2]}, ["a[0].b"]),
     ("null", spec_of(a=spec_of(b=TEXT)), {"a": None}, {"a": None}, []),
 ]
 

@@ -86,16 +86,17 @@ class _Explanation:
 
     def value(self, check: Check, shape: Check | None, value: Any, old: Any, path: str, out: list[Problem]) -> int:
         if value is None:
-            if check.types and not check.nullable:
+            is_wrong = bool(check.types) and not check.nullable
+            if is_wrong:
                 out.append(_wrong_type(check, value, path))
-                return 0
             self.enum(check, value, path, out)
-            return 1
+            return 0 if is_wrong else 1
         # The value as a whole, its clauses (two: they count themselves), its enum.
         count = 4 + (1 if check.types or check.format else 0)
         if check.types:
             if not any(is_of_type(value, kind) for kind in check.types):
                 out.append(_wrong_type(check, value, path))
+                self.enum(check, value, path, out)
                 return count + (2 if isinstance(value, int | float | list) else 1)
             count += 1
         self.enum(check, value, path, out)

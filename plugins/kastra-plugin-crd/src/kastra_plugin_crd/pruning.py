@@ -21,6 +21,7 @@ _MOST_HINTS: Final = 50
 """Of one value: so many dropped fields come with a hint, which takes its time."""
 _MOST_COMPARED: Final = 1000
 _SHOWN_FIELDS: Final = 20
+_SCALARS: Final = frozenset({"string", "integer", "number", "boolean"})
 
 _Check = Callable[[Any], bool]
 """Whether a value needs no pruning; None in place of one: no value does."""
@@ -110,8 +111,8 @@ class _Pruning:
                 for key in value:
                     self.drop(key, path, {})
                 return {}
-            return self.object(value, schema, path, root) if _may_be(schema, "object") else value
-        if isinstance(value, list) and (schema is None or _may_be(schema, "array")):
+            return self.object(value, schema, path, root)
+        if isinstance(value, list):
             items = schema.items if schema is not None else None
             return self.list(value, lambda item, at: self.value(item, items, at), path)
         return value
@@ -163,10 +164,6 @@ class _Pruning:
         self.problems.append(unknown_field(key, below(path, key), known, near=near))
 
 
-def _may_be(schema: Structural, kind: str) -> bool:
-    return schema.type == kind or (not schema.type and not schema.int_or_string)
-
-
 def _schema_of(schema: Structural, key: str) -> tuple[bool, Structural | None]:
     """Whether a field is known, and its schema, None for one that knows no fields."""
     found = schema.properties.get(key)
@@ -190,12 +187,11 @@ def _check(schema: Structural | None, root: bool, seen: dict[Structural, _Check 
 
 
 def _strict_check(schema: Structural, root: bool, seen: dict[Structural, _Check | None]) -> _Check | None:
-    of_object = _object_check(schema, root, seen) if _may_be(schema, "object") else None
-    of_list = None
-    if _may_be(schema, "array"):
-        item = _check(schema.items, False, seen)
-        of_list = _list_check(item) if item is not None else None
-    return _either(of_object, of_list)
+    if schema.type in _SCALARS:
+        return _has_no_fields  # what is of another type is refused later, but its fields are unknown all the same
+    of_object = _object_check(schema, root, seen)
+    item = _check(schema.items, False, seen)
+    return _either(of_object, _list_check(item) if item is not None else None)
 
 
 def _preserving_check(schema: Structural, root: bool, seen: dict[Structural, _Check | None]) -> _Check | None:
@@ -232,7 +228,7 @@ def _fields_check(deep: Mapping[str, _Check], known: frozenset[str]) -> _Check:
         if not value.keys() <= known:
             return False
         for key, item in value.items():
-            inner = find(key)
+            inner = find(key) if item.__class__ is dict or item.__class__ is list else None
             if inner is not None and not inner(item):
                 return False
         return True
