@@ -29,8 +29,8 @@ def kastra_resource_kinds() -> Iterable[ResourceKind]:
         description="A kind of resource, defined by its schema.",
         structure="kastra_plugin_crd.meta_schema:STRUCTURE",
         conversions={
-            "mastra.ai/v1alpha1": "kastra_plugin_crd.mission_form:to_v1",
-            "mastra.ai/v1": "kastra_plugin_crd.mission_form:to_v1",
+            "mastra.ai/v1alpha1": "kastra_plugin_crd.short_form:to_v1",
+            "mastra.ai/v1": "kastra_plugin_crd.short_form:to_v1",
         },
         validate="kastra_plugin_crd.definition:validate",
         validate_update="kastra_plugin_crd.definition:validate_update",

@@ -14,7 +14,7 @@ from kastra_core.api.meta import Resource
 from kastra_core.errors import ValidationError
 from kastra_plugin_crd.definition import kinds_of, validate
 from kastra_plugin_crd.meta_schema import STRUCTURE
-from kastra_plugin_crd.mission_form import to_v1
+from kastra_plugin_crd.short_form import to_v1
 
 MISSION = """
 apiVersion: mastra.ai/v1alpha1
