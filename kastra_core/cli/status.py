@@ -147,7 +147,9 @@ def _page(data: dict[str, Any]) -> str:
         for row in data["resources"]:
             name = row["kind"] if row["group"] == "mastra.ai" else f"{row['kind']}.{row['group']}"
             note = "no plugin offers it" if row.get("orphaned") else ""
-            rows.append([name, str(row["count"]), str(row["ready"]), str(row["notReady"]), note])
+            told = row["ready"] or row["notReady"]  # nobody says of data that no controller acts upon
+            ready, unready = (str(row["ready"]), str(row["notReady"])) if told else (NONE, NONE)
+            rows.append([name, str(row["count"]), ready, unready, note])
         out.append(format_table(rows, limit=terminal_width()))
     else:
         out.append("Resources:   <none>\n")
