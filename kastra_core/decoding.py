@@ -141,11 +141,7 @@ def decode(
     if meta is None or problems:
         raise ValidationError(_labelled(problems, manifest, kind, namespace))
     resource = Resource(api_version=kind.api_version, kind=kind.kind, metadata=meta, spec=spec, extra=extra)
-    if kind.validate is not None:
-        problems.extend(load(kind.validate)(resource))
-    embedded = _embedded(registry, kind, resource, problems, notes) if kind.embedded is not None else ()
-    if problems:
-        raise ValidationError(_labelled(problems, manifest, kind, namespace))
+    embedded = _by_rules(registry, manifest, kind, resource, namespace, notes)
     if written is not None:
         written = written.evolve(spec=_named(resource.spec, written.spec, kind.list_map_keys, "spec"))
     if written is None or written == resource:
@@ -203,13 +199,28 @@ def _by_schema(
         filled = own.default(filled)
     full = _resource(kind, meta, filled)
     resource = _resource(kind, meta, _named(filled, pruned, kind.list_map_keys))
-    if kind.validate is not None:
-        problems.extend(load(kind.validate)(full))
-    embedded = _embedded(registry, kind, full, problems, notes) if kind.embedded is not None else ()
-    if problems:
-        raise ValidationError(_labelled(problems, manifest, kind, namespace))
+    embedded = _by_rules(registry, manifest, kind, full, namespace, notes)
     more = None if full == resource else full
     return Decoded(resource, kind, tuple(notes), embedded, filled=more, structure=structure, place=place)
+
+
+def _by_rules(
+    registry: KindRegistry,
+    manifest: Mapping[str, Any],
+    kind: ResourceKind,
+    resource: Resource,
+    namespace: str,
+    notes: list[str],
+) -> tuple[tuple[Embedded, Decoded], ...]:
+    """Look at a resource of the right structure by the rules of its kind; return what is inside it, decoded.
+
+    Raises: ValidationError.
+    """
+    problems = list(load(kind.validate)(resource)) if kind.validate is not None else []
+    embedded = _embedded(registry, kind, resource, problems, notes) if kind.embedded is not None else ()
+    if problems:
+        raise ValidationError(_labelled(problems, manifest, kind, namespace))
+    return embedded
 
 
 def _beside(dropped: Sequence[Problem], problems: Sequence[Problem]) -> list[Problem]:

@@ -18,7 +18,7 @@ from kastra_core.api.lazy import load
 from kastra_core.api.meta import Resource, ResourceKey, rfc3339
 from kastra_core.api.registry import KindRegistry
 from kastra_core.decoding import Decoded
-from kastra_core.errors import Problem, UnknownKindError
+from kastra_core.errors import Problem
 from kastra_core.protocols.store import Store
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Definitions:
     async def load(self) -> bool:
         """Read every definition that is stored; return whether one is new, gone or another one. Raises: StoreError."""
         changed = False
-        for kind in [kind for kind in self.registry if kind.defines is not None]:
+        for kind in self.registry.defining():
             page = await self._store.resources.list(kind.group, kind.kind)
             found = {resource.key for resource in page.items}
             changed = self._drop_others(kind.group_kind, found, int(page.resource_version)) or changed
@@ -205,9 +205,9 @@ class KindsOfDocuments:
 
     def refused(self, manifest: Mapping[str, Any]) -> None:
         """Take note of a manifest that is wrong, which may be why a kind is not known."""
-        if not self.defines(manifest):
+        kind = self._base.of_manifest(manifest)
+        if kind is None or kind.defines is None:
             return
-        kind, _ = self._base.for_manifest(str(manifest.get("apiVersion")), str(manifest.get("kind")))
         try:
             made = tuple(load(kind.defines)(Resource.from_manifest(manifest)))
         except Exception:  # it is wrong: what it was to define cannot be read either
@@ -221,11 +221,8 @@ class KindsOfDocuments:
 
     def defines(self, manifest: Mapping[str, Any]) -> bool:
         """Whether a manifest is of a kind whose resources define kinds; such manifests are decoded first."""
-        try:
-            kind, _ = self._base.for_manifest(str(manifest.get("apiVersion")), str(manifest.get("kind")))
-        except UnknownKindError:
-            return False
-        return kind.defines is not None
+        kind = self._base.of_manifest(manifest)
+        return kind is not None and kind.defines is not None
 
     def learn(self, decoded: Decoded) -> list[Problem]:
         """Add the kinds that a decoded manifest defines; return what is in their way."""

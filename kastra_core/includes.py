@@ -20,7 +20,7 @@ from kastra_core.api.meta import JsonObject, ResourceKey
 from kastra_core.api.registry import KindRegistry
 from kastra_core.decoding import Decoded, decode
 from kastra_core.definitions import KindsOfDocuments
-from kastra_core.errors import ManifestError, Problem, UnknownKindError, ValidationError
+from kastra_core.errors import ManifestError, Problem, ValidationError
 from kastra_core.manifests import DEFAULT_LIMITS, Document, Limits, Origin, json_bytes, read_below
 
 __all__ = ["decode_documents", "decode_manifests", "resolve_document"]
@@ -170,7 +170,7 @@ def resolve_document(registry: KindRegistry, document: Document, *, limits: Limi
 
 def _resolved(registry: KindRegistry, document: Document, limits: Limits) -> tuple[Document, list[Problem], bool]:
     """The document with its files as far as they can be read, what is wrong, and whether to look at it further."""
-    kind = _kind(registry, document.data)
+    kind = registry.of_manifest(document.data)
     if kind is None or kind.resolve is None:
         return document, [], True
     resolving = _Resolving(registry, limits)
@@ -242,7 +242,7 @@ class _Resolving:
             if os.path.realpath(one.file) in chain:
                 self.circle(document, one.file, into, chain)
                 break
-            kind = _kind(self.registry, one.data)
+            kind = self.registry.of_manifest(one.data)
             out.append(self.resolve(kind, one, chain) if kind is not None and kind.resolve is not None else one)
         return out
 
@@ -286,14 +286,3 @@ class _Files:
     def moved(self, into: str, source: str) -> None:
         if into != source:
             self._origins.append(Origin(into, None, source))
-
-
-def _kind(registry: KindRegistry, manifest: Mapping[str, Any]) -> ResourceKind | None:
-    """The kind of a manifest, None when nobody knows it: decoding says so."""
-    api_version, name = manifest.get("apiVersion"), manifest.get("kind")
-    if not (isinstance(api_version, str) and isinstance(name, str)):
-        return None
-    try:
-        return registry.for_manifest(api_version, name)[0]
-    except UnknownKindError:
-        return None

@@ -346,10 +346,10 @@ class ResourceClient:
                 OwnerReference.from_manifest(o) for (o,) in meta.get("ownerReferences", {}).values()
             ),
         )
-        if new.spec or live.spec:
-            new = fill(item.kind, new, item.structure)
-        else:  # no spec is stored as an empty one, and does not become one with defaults by another change
-            new = fill(item.kind, new, item.structure).evolve(spec={})
+        has_spec = bool(new.spec or live.spec)
+        new = fill(item.kind, new, item.structure)
+        if not has_spec:  # no spec is stored as an empty one, and does not become one with defaults by another change
+            new = new.evolve(spec={})
         after = _tree(new)
         if owners == managed and api_version == live.api_version and same_json(after, _tree(live)):
             return live  # what went came back as a default

@@ -149,7 +149,7 @@ class RuntimeManager:
         store = await open_store(url, plugins, {**config.options_of_store(url), **(options or {})})
         runtime = cls(store=store, config=config, plugins=plugins, registry=registry_of(plugins))
         try:
-            if any(kind.defines is not None for kind in runtime.registry):
+            if runtime.registry.defining():
                 await runtime.definitions.load()
             if controllers:
                 await runtime.start_controllers()
@@ -163,7 +163,7 @@ class RuntimeManager:
         if not self._controllers_started:
             self._controllers_started = True
             await self.controllers.start()
-            for kind in [kind for kind in self.registry if kind.defines is not None]:
+            for kind in self.registry.defining():
                 informer = self.controllers.informer(*kind.group_kind)
                 if informer is not None:
                     self.definitions.follow(informer)
@@ -451,7 +451,7 @@ class RuntimeManager:
 
         Where controllers run, they tell; but perhaps a moment late, so what is refused is looked at once more.
         """
-        if not any(kind.defines is not None for kind in self.registry):
+        if not self.registry.defining():
             return decode()
         if not self._controllers_started:
             await self.definitions.load()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -44,8 +44,7 @@ class KindRegistry:
         if other is not None:
             raise PluginConflictError("kind", f"{kind.kind}.{kind.group}", self._providers[other.group_kind], provider)
         self._add(kind, provider)
-        for listener in tuple(self._listeners):
-            listener(kind, True)
+        self._tell(kind, registered=True)
 
     def replace(self, kind: ResourceKind, *, provider: str) -> None:
         """Put ``kind`` where the kind of the same group and name is; listeners are told that it is registered.
@@ -61,8 +60,7 @@ class KindRegistry:
         if before is not None:
             self._drop(before)
         self._add(kind, provider)
-        for listener in tuple(self._listeners):
-            listener(kind, True)
+        self._tell(kind, registered=True)
 
     def clash(self, kind: ResourceKind) -> ResourceKind | None:
         """The registered kind that has ``kind``'s group and name, or its plural within the group; None: it may come."""
@@ -110,6 +108,10 @@ class KindRegistry:
         for key in [key for key, target in self._aliases.items() if target == kind.group_kind]:
             del self._aliases[key]
 
+    def _tell(self, kind: ResourceKind, *, registered: bool) -> None:
+        for listener in tuple(self._listeners):
+            listener(kind, registered)
+
     def overlay(self) -> KindRegistry:
         """A registry of the same kinds, to which others can be added without anybody else knowing."""
         copy = KindRegistry()
@@ -123,8 +125,7 @@ class KindRegistry:
         if gone is None:
             return
         self._drop(gone)
-        for listener in tuple(self._listeners):
-            listener(gone, False)
+        self._tell(gone, registered=False)
 
     def subscribe(self, listener: Callable[[ResourceKind, bool], None]) -> Callable[[], None]:
         """Call ``listener(kind, registered)`` at each change; returns the function that ends it."""
@@ -167,6 +168,16 @@ class KindRegistry:
         if found is not None:
             raise UnknownKindError(f"{kind} of {api_version} (served: {', '.join(found.served_versions)})")
         raise UnknownKindError(kind, known)
+
+    def of_manifest(self, manifest: Mapping[str, Any]) -> ResourceKind | None:
+        """The kind of a manifest that nobody has checked yet; None when nobody knows it: decoding says so."""
+        api_version, kind = manifest.get("apiVersion"), manifest.get("kind")
+        if not (isinstance(api_version, str) and isinstance(kind, str)):
+            return None
+        try:
+            return self.for_manifest(api_version, kind)[0]
+        except UnknownKindError:
+            return None
 
     def resolve(self, spelling: str) -> ResourceKind:
         """Return the kind that a user names: ``agents``, ``agent``, ``ag``, ``Agent``, ``agents.mastra.ai``.
@@ -216,6 +227,10 @@ class KindRegistry:
         if target is None or target.namespaced or not reference.namespace:
             return reference
         return attrs.evolve(reference, namespace="")
+
+    def defining(self) -> list[ResourceKind]:
+        """The kinds whose resources define kinds."""
+        return [kind for kind in self if kind.defines is not None]
 
     def in_category(self, category: str) -> list[ResourceKind]:
         return [kind for kind in self if category in kind.categories and not kind.ephemeral]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from kastra_core.errors import UnknownKindError, UserError
+from kastra_core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -126,7 +126,7 @@ class CliState:
         from kastra_core.runtime import registry_of
 
         registry = registry_of(self.plugins)
-        if not any(kind.defines is not None for kind in registry):
+        if not registry.defining():
             return registry
         if documents is not None and not any(_may_need_definitions(registry, document) for document in documents):
             return registry
@@ -196,11 +196,8 @@ class CliState:
 
 
 def _may_need_definitions(registry: KindRegistry, document: Document) -> bool:
-    try:
-        kind, _ = registry.for_manifest(str(document.data.get("apiVersion")), str(document.data.get("kind")))
-    except UnknownKindError:
-        return True
-    return kind.defines is not None
+    kind = registry.of_manifest(document.data)
+    return kind is None or kind.defines is not None
 
 
 _SUSPENDED: Any = object()

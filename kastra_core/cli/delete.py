@@ -23,7 +23,15 @@ from kastra_core.cli.common import (
 from kastra_core.cli.completion import complete_resources
 from kastra_core.cli.failures import leaving
 from kastra_core.cli.printing import kind_name
-from kastra_core.cli.targets import Selection, Target, namespace_of, orphaned_kinds, select, targets_of
+from kastra_core.cli.targets import (
+    Selection,
+    Target,
+    namespace_of,
+    orphaned_kinds,
+    refuse_whole_kinds,
+    select,
+    targets_of,
+)
 from kastra_core.errors import ConflictError, NotFoundError, UnknownKindError, UserError
 from kastra_core.resources import FOREGROUND
 
@@ -98,8 +106,7 @@ def command(
             targets = await _named_in(runtime, documents, namespace)
         else:
             targets = await targets_of(runtime, what)
-            if not (selector or field_selector or everything) and any(target.name is None for target in targets):
-                raise UserError("name resources, or give -l, --field-selector or --all")
+            refuse_whole_kinds(targets, chosen=bool(selector or field_selector or everything))
         found, missing = await select(
             runtime, targets, namespace=where, selector=selector, field_selector=field_selector
         )

@@ -19,7 +19,7 @@ from kastra_core.cli.common import (
 )
 from kastra_core.cli.completion import complete_resources
 from kastra_core.cli.printing import as_data, kind_name, render_data
-from kastra_core.cli.targets import namespace_of, select, targets_of
+from kastra_core.cli.targets import namespace_of, refuse_whole_kinds, select, targets_of
 from kastra_core.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,8 +67,7 @@ def command(
 
     async def scale(runtime: RuntimeManager) -> list[tuple[ResourceKind, Resource]]:
         targets = await targets_of(runtime, what)
-        if not (selector or field_selector or everything) and any(target.name is None for target in targets):
-            raise UserError("name resources, or give -l, --field-selector or --all")
+        refuse_whole_kinds(targets, chosen=bool(selector or field_selector or everything))
         for target in targets:
             _replicas_path(target.kind)  # before anything is written
         where = namespace_of(runtime, namespace, all_namespaces)

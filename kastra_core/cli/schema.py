@@ -123,7 +123,7 @@ def _stored(
         from kastra_core.cli.export import portable_manifest
 
         found: dict[tuple[str, str], JsonObject] = {}
-        for kind in [kind for kind in registry if kind.defines is not None]:
+        for kind in registry.defining():
             for resource in (await runtime.client.list(kind)).items:
                 made = wanted.get(f"{kind.kind} {resource.metadata.name}")
                 if made is not None:

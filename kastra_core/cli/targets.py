@@ -13,7 +13,16 @@ from kastra_core.errors import NotFoundError, UnknownKindError, UserError
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["Selection", "Target", "namespace_of", "orphaned_kinds", "resolve_kinds", "select", "targets_of"]
+__all__ = [
+    "Selection",
+    "Target",
+    "namespace_of",
+    "orphaned_kinds",
+    "refuse_whole_kinds",
+    "resolve_kinds",
+    "select",
+    "targets_of",
+]
 
 
 class Target(NamedTuple):
@@ -80,6 +89,15 @@ async def _kinds_of_word(runtime: RuntimeManager, word: str) -> list[ResourceKin
                 "`kastra threads delete NAME` deletes one"
             ) from None
         raise
+
+
+def refuse_whole_kinds(targets: Sequence[Target], *, chosen: bool) -> None:
+    """Refuse targets that name a kind and nothing else, unless the resources are ``chosen`` in another way.
+
+    Raises: UserError.
+    """
+    if not chosen and any(target.name is None for target in targets):
+        raise UserError("name resources, or give -l, --field-selector or --all")
 
 
 class _ElsewhereError(NotFoundError):

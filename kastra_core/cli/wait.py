@@ -176,7 +176,7 @@ async def _keys(
     everything: bool,
 ) -> dict[ResourceKey, str]:
     """The resources that are meant, with their names for people."""
-    from kastra_core.cli.targets import select
+    from kastra_core.cli.targets import refuse_whole_kinds, select
 
     out: dict[ResourceKey, str] = {}
     named = [target for target in targets if target.name is not None]
@@ -184,8 +184,7 @@ async def _keys(
         where = target.namespace or namespace or runtime.config.namespace
         out[target.kind.key(where, target.name or "")] = kind_name(target.kind, target.name or "")
     if len(named) < len(targets):
-        if not (selector or field_selector or everything):
-            raise UserError("name resources, or give -l, --field-selector or --all")
+        refuse_whole_kinds(targets, chosen=bool(selector or field_selector or everything))
         found, _ = await select(
             runtime, targets, namespace=namespace, selector=selector, field_selector=field_selector, hints=False
         )
