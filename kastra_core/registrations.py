@@ -11,7 +11,7 @@ from kastra_core.api.kind import MAIN_GROUP, ResourceKind
 from kastra_core.api.lazy import Lazy
 
 if TYPE_CHECKING:  # every command imports this module, hardly any needs those
-    from kastra_core.protocols.migrator import Migrator
+    from kastra_core.protocols.migrator import Exporter, Migrator
     from kastra_core.protocols.runner import OperationHandler
     from kastra_core.protocols.store_admin import StoreAdmin
 
@@ -82,6 +82,11 @@ class MigratorRegistration:
     name: str
     factory: Lazy[Callable[[], Migrator]]
     description: str = ""
+    """What it reads, in a line: "Acme agents (acme.yaml)"."""
+    exporter: Lazy[Callable[[], Exporter]] | None = None
+    """Writes the format too: ``kastra export --to NAME``."""
+    api_versions: tuple[str, ...] = ()
+    """apiVersions of stored objects that it brings up to date: ``kastra store migrate``."""
 
 
 @attrs.frozen(kw_only=True)

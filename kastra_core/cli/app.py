@@ -33,6 +33,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "graph": "Draw a workflow, or another resource that has a picture.",
         "wait": "Wait for a condition of resources.",
         "export": "Write resources as manifests that can be applied.",
+        "migrate": "Turn old and foreign configurations into resources.",
     },
     "Runs": {
         "run": "Run an agent, a tool or another executable resource.",

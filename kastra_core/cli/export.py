@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,12 @@ import click
 
 from kastra_core.api.meta import JsonObject, Resource
 from kastra_core.cli.common import (
+    CliState,
     KubectlCommand,
     all_namespaces_option,
     current,
     emit,
+    filename_options,
     namespace_option,
     output_option,
     selector_options,
@@ -20,6 +23,7 @@ from kastra_core.cli.common import (
 from kastra_core.cli.completion import complete_resources
 from kastra_core.cli.printing import render_data
 from kastra_core.cli.targets import namespace_of, orphaned_kinds, select, targets_of
+from kastra_core.errors import PluginLoadError, UserError
 from kastra_core.resources import EVERYTHING
 
 if TYPE_CHECKING:
@@ -52,12 +56,16 @@ def clean_manifest(resource: Resource) -> JsonObject:
 @namespace_option
 @all_namespaces_option
 @selector_options
+@filename_options()
+@click.option(
+    "--to", "target", default="", metavar="NAME", help="Write another system's format (kastra migrate --list)."
+)
 @output_option("yaml", "json", default="yaml")
 @click.option(
     "--output-dir",
     type=click.Path(path_type=Path, file_okay=False),
     metavar="DIR",
-    help="A file per resource, NAMESPACE/KIND-NAME.yaml, instead of stdout.",
+    help="A file per resource, NAMESPACE/KIND-NAME.yaml, instead of stdout; with --to as that format has it.",
 )
 def command(
     what: tuple[str, ...],
@@ -65,16 +73,97 @@ def command(
     all_namespaces: bool,
     selector: str | None,
     field_selector: str | None,
+    filenames: tuple[str, ...],
+    recursive: bool,
+    target: str,
     output: str,
     output_dir: Path | None,
 ) -> None:
     """Write resources as manifests that can be applied.
 
     Without arguments all kinds but runs and events. What the runtime sets (uid, resourceVersion, status ...) is left
-    out, and so are resources that another one owns: their owner makes them anew.
+    out, and so are resources that another one owns: their owner makes them anew. With -f the manifests of files are
+    written, and the store is not asked.
+
+    \b
+    Examples:
+      kastra export agents -n shop > agents.yaml
+      kastra export --to agentspec --output-dir out
+      kastra export -f agents/ --to agentspec -o json
     """
     state = current()
+    if filenames:
+        if what or selector or field_selector or all_namespaces:
+            raise click.UsageError("-f takes all resources of the files: leave out what selects in the store")
+        manifests = _of_files(state, filenames, recursive, namespace)
+    else:
+        manifests = _of_store(state, what, namespace, all_namespaces, selector, field_selector)
+    if target:
+        _convert(state, target, manifests, output, output_dir)
+        return
+    if output_dir is not None:
+        _write(output_dir, manifests, output)
+        state.note(f"{len(manifests)} files in {output_dir}")
+        return
+    if not manifests:
+        click.echo("No resources found", err=True)
+    elif output == "json":
+        emit(render_data({"apiVersion": "v1", "kind": "List", "items": manifests}, "json"))
+    else:
+        from kastra_core.manifests import dump
 
+        emit(dump(manifests))
+
+
+def _of_files(state: CliState, filenames: Sequence[str], recursive: bool, namespace: str | None) -> list[JsonObject]:
+    from kastra_core import manifests
+    from kastra_core.cli.offline import decode_offline
+
+    documents = manifests.read_sources(list(filenames), recursive=recursive)
+    return [clean_manifest(decoded.resource) for decoded in decode_offline(state, documents, namespace)]
+
+
+def _convert(
+    state: CliState, target: str, manifests: Sequence[JsonObject], output: str, output_dir: Path | None
+) -> None:
+    """Write another system's format; what has no place there is told on stderr."""
+    from kastra_core.api.lazy import load
+
+    records = {record.name: (plugin, record) for plugin, record in state.plugins.records("kastra_migrators")}
+    able = sorted(name for name, (_, record) in records.items() if record.exporter is not None)
+    if target not in able:
+        why = "reads its format and does not write it" if target in records else "is not installed"
+        raise UserError(f"the format {target!r} {why}; those that can be written: {', '.join(able) or 'none'}")
+    plugin, record = records[target]
+    try:
+        exporter = load(record.exporter)()
+    except Exception as error:
+        stage = f"the import of its exporter {target!r}"
+        raise PluginLoadError(plugin, stage, f"{type(error).__name__}: {error}") from error
+    result = exporter.export(manifests, format=output)
+    for row in result.rows:
+        if row.outcome in ("dropped", "manual"):
+            state.note(f"{row.file} {row.key}: {row.outcome}: {row.reason}")
+    if output_dir is None:
+        if len(result.files) > 1 and output == "json":
+            raise UserError(f"{len(result.files)} files come of it; name a directory for them: --output-dir DIR")
+        emit("---\n".join(text if text.endswith("\n") else f"{text}\n" for text in result.files.values()))
+        return
+    for path, text in result.files.items():
+        file = output_dir / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    state.note(f"{len(result.files)} files in {output_dir}")
+
+
+def _of_store(
+    state: CliState,
+    what: tuple[str, ...],
+    namespace: str | None,
+    all_namespaces: bool,
+    selector: str | None,
+    field_selector: str | None,
+) -> list[JsonObject]:
     async def read(runtime: RuntimeManager) -> list[Resource]:
         targets = await targets_of(runtime, what) if what else await _everything(runtime)
         found, missing = await select(
@@ -95,20 +184,7 @@ def command(
             and (resource.metadata.name in named or not any(o.controller for o in resource.metadata.owner_references))
         ]
 
-    resources = state.read(read)
-    manifests = [portable_manifest(resource) for resource in resources]
-    if output_dir is not None:
-        _write(output_dir, manifests, output)
-        state.note(f"{len(manifests)} files in {output_dir}")
-        return
-    if not manifests:
-        click.echo("No resources found", err=True)
-    elif output == "json":
-        emit(render_data({"apiVersion": "v1", "kind": "List", "items": manifests}, "json"))
-    else:
-        from kastra_core.manifests import dump
-
-        emit(dump(manifests))
+    return [portable_manifest(resource) for resource in state.read(read)]
 
 
 async def _everything(runtime: RuntimeManager) -> list[Target]:

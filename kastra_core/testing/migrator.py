@@ -12,44 +12,112 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
+import attrs
 import orjson
 import pytest
 
 from kastra_core.api.registry import KindRegistry
-from kastra_core.decoding import decode
 from kastra_core.errors import ManifestError
-from kastra_core.protocols.migrator import MigrationResult, Migrator, SourceDocument
+from kastra_core.includes import decode_documents
+from kastra_core.manifests import dump, parse
+from kastra_core.migration import MemorySource
+from kastra_core.protocols.migrator import MigrationResult, MigrationRow, Migrator, SourceDocument
 
-__all__ = ["MigratorConformance", "keys_of", "uncovered_keys"]
+__all__ = ["MigratorConformance", "idle_rows", "keys_of", "uncovered_keys"]
 
 _OUTCOMES = ("mapped", "defaulted", "dropped", "manual")
 _PART = re.compile(r"[^.\[\]]+")
+_MOST_CHANGES = 80
+"""Leaves that are changed one by one in :func:`idle_rows`."""
 
 
 def keys_of(data: Any, path: str = "") -> Iterator[str]:
     """Paths of all leaves of a document: ``agents.chef.tools[0]``; an empty object or list is a leaf."""
-    below: Iterator[tuple[str, Any]] = iter(())
+    for at, _ in _leaves(data, ()):
+        yield _shown(at)
+
+
+def _leaves(data: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    below: list[tuple[Any, Any]] = []
     if isinstance(data, Mapping):
-        below = ((f"{path}.{key}" if path else str(key), item) for key, item in data.items())
+        below = list(data.items())
     elif isinstance(data, list):
-        below = ((f"{path}[{index}]", item) for index, item in enumerate(data))
-    found = False
-    for at, item in below:
-        found = True
-        yield from keys_of(item, at)
-    if not found and path:
-        yield path
+        below = list(enumerate(data))
+    for key, item in below:
+        yield from _leaves(item, (*path, key))
+    if not below and path:
+        yield path, data
+
+
+def _shown(path: Sequence[str | int]) -> str:
+    out = ""
+    for part in path:
+        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
+    return out
 
 
 def uncovered_keys(document: SourceDocument, result: MigrationResult) -> list[str]:
     """Leaves of a document for which no row speaks; a row speaks for its key and all below it."""
-    told = {tuple(_PART.findall(row.key)) for row in result.rows}
+    told = {
+        tuple(_PART.findall(row.key))
+        for row in result.rows
+        if row.file == document.file and row.document == document.index
+    }
     missing = []
     for key in keys_of(document.data):
         parts = tuple(_PART.findall(key))
         if not any(parts[:count] in told for count in range(1, len(parts) + 1)):
             missing.append(key)
     return missing
+
+
+def idle_rows(
+    migrator: Migrator, documents: Sequence[SourceDocument], others: Sequence[SourceDocument] = ()
+) -> list[MigrationRow]:
+    """Rows that say mapped although another value at their key makes no difference.
+
+    Each key with such a row whose value is a text, a number or a boolean is given another value, one after the other.
+    A refusal of that value is a difference.
+    """
+    first = migrator.migrate(MemorySource(documents, others))
+    idle = []
+    for at, document in enumerate(documents):
+        leaves = {_shown(path): (path, value) for path, value in _leaves(document.data, ())}
+        told = {
+            row.key: row
+            for row in first.rows
+            if row.outcome == "mapped" and (row.file, row.document) == (document.file, document.index)
+        }
+        keys = [key for key in told if key in leaves and isinstance(leaves[key][1], (str, int, float))]
+        for key in keys[:: max(1, len(keys) // _MOST_CHANGES)]:
+            path, value = leaves[key]
+            changed = attrs.evolve(document, data=_with(document.data, path, _another(value)))
+            try:
+                second = migrator.migrate(MemorySource([*documents[:at], changed, *documents[at + 1 :]], others))
+            except ManifestError:
+                continue
+            if _made(second) == _made(first):
+                idle.append(told[key])
+    return idle
+
+
+def _made(result: MigrationResult) -> tuple[Any, ...]:
+    return (list(result.resources), dict(result.files), result.config, dict(result.names))
+
+
+def _another(value: Any) -> Any:
+    if isinstance(value, bool):
+        return not value
+    return value + 1 if isinstance(value, (int, float)) else f"{value}x"
+
+
+def _with(data: Any, path: Sequence[str | int], value: Any) -> Any:
+    out = copy.deepcopy(data)
+    place = out
+    for part in path[:-1]:
+        place = place[part]
+    place[path[-1]] = value
+    return out
 
 
 class _Imports(MetaPathFinder):
@@ -64,7 +132,7 @@ class _Imports(MetaPathFinder):
 
 
 class MigratorConformance:
-    """Override the fixtures ``migrator`` and ``documents``, and ``foreign``, ``broken`` where there are such.
+    """Override the fixtures ``migrator`` and ``documents``; ``others``, ``foreign``, ``broken`` where there are such.
 
     Example:
         class TestAcmeMigrator(MigratorConformance):
@@ -74,8 +142,7 @@ class MigratorConformance:
 
             @pytest.fixture
             def documents(self):
-                text = "acme: 1"
-                return [SourceDocument(file="acme.yaml", text=text, data={"acme": 1}, lines={"acme": 1})]
+                return read_text("acme: 1", "acme.yaml")
     """
 
     @pytest.fixture
@@ -88,18 +155,25 @@ class MigratorConformance:
         raise NotImplementedError("override the fixture 'documents'")
 
     @pytest.fixture
+    def others(self) -> Sequence[SourceDocument]:
+        """Files around them that are not migrated themselves (Python, included files)."""
+        return ()
+
+    @pytest.fixture
     def foreign(self) -> Sequence[SourceDocument]:
         """Documents of other formats."""
         return (
             SourceDocument(file="empty.yaml", text=""),
             SourceDocument(file="prose.txt", text="Once upon a time: there was [", data=None),
+            SourceDocument(file="code.py", text="print(1)\n", data=None),
             SourceDocument(file="list.json", text="[1, 2]", data=[1, 2]),
             SourceDocument(file="number.json", text="5", data=5),
+            SourceDocument(file="compose.yaml", text="services: {}", data={"services": {"web": {"image": "nginx"}}}),
         )
 
     @pytest.fixture
     def broken(self) -> Sequence[SourceDocument]:
-        """Documents of the migrator's format with errors in them."""
+        """Documents of the migrator's format with errors in them, each wrong by itself."""
         return ()
 
     @pytest.fixture
@@ -109,6 +183,11 @@ class MigratorConformance:
         from kastra_core.runtime import registry_of
 
         return registry_of(PluginManager())
+
+    @pytest.fixture
+    def source(self, documents: Sequence[SourceDocument], others: Sequence[SourceDocument]) -> MemorySource:
+        assert documents, "give at least one document"
+        return MemorySource(documents, others)
 
     def test_it_is_a_migrator(self, migrator: Migrator) -> None:
         assert isinstance(migrator, Migrator)
@@ -124,55 +203,64 @@ class MigratorConformance:
     def test_its_own_documents_are_told_from_others(
         self, migrator: Migrator, documents: Sequence[SourceDocument], foreign: Sequence[SourceDocument]
     ) -> None:
-        assert documents, "give at least one document"
         least = min(migrator.detect(document) for document in documents)
         assert least > 0
         assert all(migrator.detect(document) < least for document in foreign)
 
-    def test_the_same_document_gives_the_same_result_and_is_not_changed(
-        self, migrator: Migrator, documents: Sequence[SourceDocument]
+    def test_the_same_documents_give_the_same_result_and_are_not_changed(
+        self, migrator: Migrator, source: MemorySource
     ) -> None:
-        for document in documents:
-            before = copy.deepcopy(document.data)
-            first = migrator.migrate(document)
-            assert migrator.migrate(document) == first
-            assert document.data == before
+        before = copy.deepcopy([document.data for document in source.documents])
+        first = migrator.migrate(source)
+        assert migrator.migrate(source) == first
+        assert [document.data for document in source.documents] == before
 
-    def test_every_key_of_the_source_has_a_row(self, migrator: Migrator, documents: Sequence[SourceDocument]) -> None:
-        for document in documents:
-            assert uncovered_keys(document, migrator.migrate(document)) == []
+    def test_every_key_of_the_source_has_a_row(self, migrator: Migrator, source: MemorySource) -> None:
+        result = migrator.migrate(source)
+        for document in source.documents:
+            assert uncovered_keys(document, result) == []
 
-    def test_rows_say_where_and_why(self, migrator: Migrator, documents: Sequence[SourceDocument]) -> None:
-        for document in documents:
-            for row in migrator.migrate(document).rows:
-                assert row.file == document.file
-                assert row.line >= 0
-                assert row.outcome in _OUTCOMES
-                assert row.key or row.outcome == "defaulted"
-                assert row.target or row.outcome != "mapped", f"{row.key}: mapped, but where to?"
-                assert row.reason or row.outcome == "mapped", f"{row.key}: {row.outcome}, but why?"
+    def test_rows_say_where_and_why(self, migrator: Migrator, source: MemorySource) -> None:
+        files = {document.file for document in source.documents}
+        for row in migrator.migrate(source).rows:
+            assert row.file
+            assert row.line >= (1 if row.file in files and row.outcome == "mapped" else 0)
+            assert row.outcome in _OUTCOMES
+            assert row.key or row.outcome in ("defaulted", "manual")
+            assert row.target or row.outcome != "mapped", f"{row.key}: mapped, but where to?"
+            assert row.reason or row.outcome == "mapped", f"{row.key}: {row.outcome}, but why?"
 
-    def test_the_output_can_be_decoded_and_has_no_twins(
-        self, migrator: Migrator, documents: Sequence[SourceDocument], registry: KindRegistry
+    def test_what_is_called_mapped_makes_a_difference(
+        self, migrator: Migrator, documents: Sequence[SourceDocument], others: Sequence[SourceDocument]
     ) -> None:
-        for document in documents:
-            result = migrator.migrate(document)
-            assert result.resources, f"{document.file} became nothing"
-            keys = [decode(registry, manifest).resource.key for manifest in result.resources]
-            assert len(keys) == len(set(keys))
-            assert orjson.loads(orjson.dumps(list(result.resources))) == list(result.resources)
+        assert [f"{row.file}:{row.line} {row.key}" for row in idle_rows(migrator, documents, others)] == []
 
-    def test_a_broken_document_gives_all_its_problems(
-        self, migrator: Migrator, broken: Sequence[SourceDocument]
+    def test_the_output_could_be_applied_and_has_no_twins(
+        self, migrator: Migrator, source: MemorySource, registry: KindRegistry
+    ) -> None:
+        result = migrator.migrate(source)
+        assert result.resources, "the documents became nothing"
+        assert orjson.loads(orjson.dumps(list(result.resources))) == list(result.resources)
+        decode_documents(registry, parse(dump(result.resources)), unknown_fields="strict")
+
+    def test_offered_files_are_python_that_compiles_or_text(self, migrator: Migrator, source: MemorySource) -> None:
+        for path, text in migrator.migrate(source).files.items():
+            assert not path.startswith(("/", "..")), path
+            if path.endswith(".py"):
+                compile(text, path, "exec")
+
+    def test_a_broken_document_gives_its_problems_with_their_file(
+        self, migrator: Migrator, broken: Sequence[SourceDocument], others: Sequence[SourceDocument]
     ) -> None:
         for document in broken:
+            assert migrator.detect(document) > 0, f"{document.file} is not recognised, so nobody says what is wrong"
             with pytest.raises(ManifestError) as caught:
-                migrator.migrate(document)
+                migrator.migrate(MemorySource([document], others))
             assert caught.value.problems
-            assert all(problem.file in ("", document.file) for problem in caught.value.problems)
+            assert all(problem.file for problem in caught.value.problems)
 
     def test_nothing_that_a_document_names_is_imported_run_or_fetched(
-        self, migrator: Migrator, documents: Sequence[SourceDocument], monkeypatch: pytest.MonkeyPatch
+        self, migrator: Migrator, source: MemorySource, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         def refuse(*args: Any, **kwargs: Any) -> NoReturn:
             raise AssertionError(f"a migrator must not reach out: {args} {kwargs}")
@@ -183,10 +271,9 @@ class MigratorConformance:
         watcher = _Imports()
         monkeypatch.setattr(sys, "meta_path", [watcher, *sys.meta_path])
         own = type(migrator).__module__.partition(".")[0]
-        for document in documents:
-            watcher.names.clear()
+        for document in source.documents:
             migrator.detect(document)
-            migrator.migrate(document)
-            words = set(re.findall(r"\w+", document.text))
-            roots = {name.partition(".")[0] for name in watcher.names} - {own, "kastra_core"} - sys.stdlib_module_names
-            assert not roots & words, f"{document.file}: imported {sorted(roots & words)}"
+        migrator.migrate(source)
+        words = set(re.findall(r"\w+", " ".join(document.text for document in source.documents)))
+        roots = {name.partition(".")[0] for name in watcher.names} - {own, "kastra_core"} - sys.stdlib_module_names
+        assert not roots & words, f"imported {sorted(roots & words)}"

@@ -14,9 +14,10 @@ from kastra_core.api.kind import PrinterColumn, ResourceKind
 from kastra_core.api.meta import JsonObject, Resource
 from kastra_core.api.references import Reference, parse_reference
 from kastra_core.api.registry import KindRegistry
-from kastra_core.protocols.migrator import MigrationResult, MigrationRow, SourceDocument
+from kastra_core.migration import MemorySource, Report, read_text
+from kastra_core.protocols.migrator import MigrationResult, MigrationSource, SourceDocument
 from kastra_core.testing.kind import KindConformance, documented_fields
-from kastra_core.testing.migrator import MigratorConformance, keys_of, uncovered_keys
+from kastra_core.testing.migrator import MigratorConformance, idle_rows, keys_of, uncovered_keys
 from kastra_core.testing.plugin import PluginConformance, forbidden_imports
 
 
@@ -76,21 +77,18 @@ class LoudMigrator:
     def detect(self, document: SourceDocument) -> float:
         return 0.9 if isinstance(document.data, dict) and "shout" in document.data else 0.0
 
-    def migrate(self, document: SourceDocument) -> MigrationResult:
-        rows = [
-            MigrationRow(file=document.file, line=1, key=f"shout.{name}", outcome="mapped", target=f"Greeting {name}")
-            for name in document.data["shout"]
-        ]
-        rows.append(MigrationRow(file=document.file, line=3, key="module", outcome="dropped", reason="not needed"))
-        made = [{**greeting(text=text), "metadata": {"name": name}} for name, text in document.data["shout"].items()]
-        return MigrationResult(resources=made, rows=rows)
+    def migrate(self, source: MigrationSource) -> MigrationResult:
+        report = Report(source)
+        for document in source.documents:
+            root = report.read(document)
+            for name, node in root["shout"].fields():
+                draft = report.draft("Greeting", name, api_version="acme.example/v1")
+                node.to(draft, "spec.text", node.text())
+            root["module"].dropped("not needed")
+        return report.result()
 
 
-DOCUMENT = SourceDocument(
-    file="a.yaml",
-    text="shout: {a: x, b: y}\nmodule: antigravity.fly\n",
-    data={"shout": {"a": "x", "b": "y"}, "module": "antigravity.fly"},
-)
+DOCUMENT = read_text("shout:\n  a: x\n  b: y\nmodule: antigravity.fly\n", "a.yaml")[0]
 
 
 class TestAMigrator(MigratorConformance):
@@ -101,6 +99,10 @@ class TestAMigrator(MigratorConformance):
     @pytest.fixture
     def documents(self) -> Sequence[SourceDocument]:
         return [DOCUMENT]
+
+    @pytest.fixture
+    def broken(self) -> Sequence[SourceDocument]:
+        return read_text("shout: {a: [1]}", "broken.yaml")
 
     @pytest.fixture
     def registry(self) -> KindRegistry:
@@ -153,22 +155,38 @@ def test_fields_without_texts_are_found_in_nested_classes() -> None:
 def test_keys_without_a_row_are_found() -> None:
     document = attrs.evolve(DOCUMENT, data={**DOCUMENT.data, "list": [{"x": 1}], "empty": {}})
     assert list(keys_of(document.data)) == ["shout.a", "shout.b", "module", "list[0].x", "empty"]
-    assert uncovered_keys(document, LoudMigrator().migrate(document)) == ["list[0].x", "empty"]
+    result = LoudMigrator().migrate(MemorySource([DOCUMENT]))
+    assert uncovered_keys(document, result) == ["list[0].x", "empty"]
+
+
+class IdleMigrator(LoudMigrator):
+    """Says mapped of what it throws away."""
+
+    def migrate(self, source: MigrationSource) -> MigrationResult:
+        result = super().migrate(source)
+        return attrs.evolve(
+            result, rows=[attrs.evolve(row, outcome="mapped", target="Greeting default/a") for row in result.rows]
+        )
+
+
+def test_a_row_that_says_mapped_of_what_makes_no_difference_is_caught() -> None:
+    assert idle_rows(LoudMigrator(), [DOCUMENT]) == []
+    assert [row.key for row in idle_rows(IdleMigrator(), [DOCUMENT])] == ["module"]
 
 
 class ImportingMigrator(LoudMigrator):
-    def migrate(self, document: SourceDocument) -> MigrationResult:
+    def migrate(self, source: MigrationSource) -> MigrationResult:
         __import__("kastra_conformance_probe")
-        return super().migrate(document)
+        return super().migrate(source)
 
 
 class FetchingMigrator(LoudMigrator):
-    def migrate(self, document: SourceDocument) -> MigrationResult:
+    def migrate(self, source: MigrationSource) -> MigrationResult:
         import socket
 
         with socket.socket() as connection:
             connection.connect(("127.0.0.1", 9))
-        return super().migrate(document)
+        return super().migrate(source)
 
 
 def test_a_migrator_that_imports_what_a_document_names_is_caught(
@@ -181,7 +199,7 @@ def test_a_migrator_that_imports_what_a_document_names_is_caught(
     check = suite.test_nothing_that_a_document_names_is_imported_run_or_fetched
     try:
         with pytest.raises(AssertionError, match="kastra_conformance_probe"):
-            check(ImportingMigrator(), [document], monkeypatch)
+            check(ImportingMigrator(), MemorySource([document]), monkeypatch)
     finally:
         sys.modules.pop("kastra_conformance_probe", None)
 
@@ -189,7 +207,7 @@ def test_a_migrator_that_imports_what_a_document_names_is_caught(
 def test_a_migrator_that_reaches_out_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     check = TestAMigrator().test_nothing_that_a_document_names_is_imported_run_or_fetched
     with pytest.raises(AssertionError, match="must not reach out"):
-        check(FetchingMigrator(), [DOCUMENT], monkeypatch)
+        check(FetchingMigrator(), MemorySource([DOCUMENT]), monkeypatch)
 
 
 @pytest.mark.parametrize(

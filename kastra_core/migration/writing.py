@@ -1,0 +1,228 @@
+"""A migration as a project: a file per resource, stubs of functions, settings, and the report."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kastra_core.api.meta import JsonObject
+from kastra_core.errors import Problem, ValidationError
+from kastra_core.manifests import dump
+from kastra_core.migration.engine import Migration
+from kastra_core.protocols.migrator import MigrationRow
+
+__all__ = ["CONFIG", "REPORT", "markdown", "plan", "report_json", "variables", "write"]
+
+CONFIG = ".kastra/config.yaml"
+REPORT = "MIGRATION.md"
+_TITLES = {
+    "manual": "To do by hand",
+    "dropped": "Dropped",
+    "defaulted": "Chosen, as the source does not say it",
+    "mapped": "Mapped",
+}
+
+
+def plan(migration: Migration) -> dict[str, str]:
+    """Return what to write: relative path -> text. The directory is then a project of its own: ``kastra apply -f .``"""
+    out: dict[str, str] = {}
+    for manifest, path in zip(migration.resources, paths(migration.resources), strict=True):
+        out[path] = f"{_head(manifest, migration.rows)}{dump([manifest])}"
+    out |= {path: text for path, text in migration.files.items() if path not in out}
+    if migration.config:
+        out[CONFIG] = dump([migration.config])
+    if out:
+        out[REPORT] = markdown(migration)
+    return out
+
+
+def paths(resources: Sequence[JsonObject]) -> list[str]:
+    """A path for each resource: "agent-greeter.yaml"; those of a second namespace begin with it."""
+    out: list[str] = []
+    for manifest in resources:
+        metadata = manifest["metadata"]
+        plain = f"{manifest['kind'].lower()}-{metadata['name']}.yaml"
+        path = plain
+        if path in out and metadata.get("namespace"):
+            path = f"{metadata['namespace']}.{plain}"
+        if path in out:
+            path = f"{manifest['apiVersion'].replace('/', '.')}.{plain}"
+        out.append(path)
+    return out
+
+
+def _head(manifest: JsonObject, rows: Sequence[MigrationRow]) -> str:
+    """Comments: where it is from, what is to be done."""
+    metadata = manifest["metadata"]
+    label = f"{manifest['kind']} {metadata.get('namespace') or 'default'}/{metadata['name']}"
+    own = [row for row in rows if row.target == label or row.target.startswith(f"{label} ")]
+    files = list(dict.fromkeys(row.file for row in own if row.file))
+    lines = [f"# Migrated from {', '.join(files)}."] if files else []
+    for row in own:
+        if row.outcome == "manual":
+            field = row.target.removeprefix(label).strip()
+            place = f"{row.file}:{row.line}" if row.line else row.file
+            line = f"# To do{f' ({field})' if field else ''}: {row.reason} [{place}]"
+            if line not in lines:
+                lines.append(line)
+    return "".join(f"{' '.join(line.split())}\n" for line in lines)
+
+
+def variables(resources: Sequence[JsonObject], config: Mapping[str, Any]) -> list[str]:
+    """Names of the environment variables that resources and settings refer to as secrets, sorted."""
+    found: set[str] = set()
+
+    def look(value: Any) -> None:
+        if isinstance(value, Mapping):
+            inner = value.get("valueFrom")
+            if isinstance(inner, Mapping) and isinstance(inner.get("env"), str):
+                found.add(inner["env"])
+            for item in value.values():
+                look(item)
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                look(item)
+
+    look([*resources, config])
+    return sorted(found)
+
+
+def report_json(migration: Migration, written: Sequence[str] = ()) -> JsonObject:
+    """The whole report for programs."""
+    return {
+        "files": [
+            {"file": one.file, "migrator": one.migrator, "confidence": one.confidence, "documents": one.documents}
+            for one in migration.detected
+        ],
+        "resources": [
+            {
+                "apiVersion": manifest["apiVersion"],
+                "kind": manifest["kind"],
+                "namespace": manifest["metadata"].get("namespace", ""),
+                "name": manifest["metadata"]["name"],
+                "path": path,
+            }
+            for manifest, path in zip(migration.resources, paths(migration.resources), strict=True)
+        ],
+        "summary": {outcome: migration.count(outcome) for outcome in ("mapped", "defaulted", "dropped", "manual")},
+        "rows": [
+            {
+                "file": row.file,
+                "document": row.document,
+                "line": row.line,
+                "key": row.key,
+                "outcome": row.outcome,
+                "reason": row.reason,
+                "target": row.target,
+            }
+            for row in migration.rows
+        ],
+        "names": dict(migration.names),
+        "variables": variables(migration.resources, migration.config),
+        "refused": [
+            {"file": one.file, "line": one.line, "key": one.path, "message": one.message, "hint": one.hint}
+            for one in migration.refused
+        ],
+        "ignored": list(migration.ignored),
+        "notes": list(migration.notes),
+        "written": list(written),
+    }
+
+
+def markdown(migration: Migration) -> str:
+    """The whole report for people, as Markdown."""
+    detected = [[one.file, one.migrator, str(one.documents)] for one in migration.detected]
+    out = ["# Migration\n", _table(["file", "format", "documents"], detected)]
+    if migration.refused:
+        out += ["## Refused\n", *(f"- {_plain(str(problem))}" for problem in migration.refused), ""]
+    if migration.resources:
+        rows = [
+            [manifest["kind"], manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"], path]
+            for manifest, path in zip(migration.resources, paths(migration.resources), strict=True)
+        ]
+        out += ["## Resources\n", _table(["kind", "namespace", "name", "file"], rows)]
+    if names := variables(migration.resources, migration.config):
+        out += ["## Environment variables to set\n", *(f"- `{name}`" for name in names), ""]
+    if migration.names:
+        out += ["## Names that changed\n", _table(["was", "is"], [[k, v] for k, v in migration.names.items()])]
+    for outcome, title in _TITLES.items():
+        rows = [
+            [f"{row.file}:{row.line}" if row.line else row.file, row.key, row.target, row.reason]
+            for row in migration.rows
+            if row.outcome == outcome
+        ]
+        if rows:
+            out += [f"## {title}\n", _table(["place", "key", "target", "why"], rows)]
+    if migration.ignored:
+        out += ["## Files of no known format\n", *(f"- {file}" for file in migration.ignored), ""]
+    if migration.notes:
+        out += ["## Notes\n", *(f"- {_plain(note)}" for note in migration.notes), ""]
+    return "\n".join(out).rstrip("\n") + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    lines += [f"| {' | '.join(_plain(cell) for cell in row)} |" for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def write(files: Mapping[str, str], directory: str, *, force: bool = False) -> list[str]:
+    """Write files below a directory, each whole or not at all. Return the paths that changed.
+
+    Raises:
+        ValidationError: a file is there with another content and ``force`` is False, or cannot be written; nothing has
+            been written when it is the former.
+    """
+    base = Path(directory)
+    problems, changed = [], []
+    for path, text in files.items():
+        target = base / path
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            problems.append(Problem("the path leads out of the directory", file=path))
+            continue
+        try:
+            held = target.read_text(encoding="utf-8") if target.exists() else None
+        except (OSError, UnicodeDecodeError):
+            held = ""
+        if held == text:
+            continue
+        changed.append(path)
+        if held is not None and not force:
+            hint = "another directory (-o DIR), or --force to replace it"
+            problems.append(Problem("the file is there and says something else", file=str(target), hint=hint))
+    if problems:
+        raise ValidationError(problems)
+    for path in changed:
+        target = base / path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _replace(target, files[path])
+        except OSError as error:
+            told = f"the file cannot be written: {error.strerror or error}"
+            raise ValidationError([Problem(told, file=str(target))]) from error
+    return changed
+
+
+def _replace(target: Path, text: str) -> None:
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(name).chmod(0o666 & ~_umask())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
