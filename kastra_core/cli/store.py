@@ -182,7 +182,7 @@ def backup(target: Path | None, output: str) -> None:
     admin = _admin(state)
     path = target or Path()
     if path.is_dir():
-        path = path / f"{_name_of(state.url)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.backup"
+        path = path / _backup_name(state)
     path = path.absolute()
     if path.exists() or path.is_symlink():
         raise UserError(f"{path} exists and is not overwritten; name another file")
@@ -192,6 +192,21 @@ def backup(target: Path | None, output: str) -> None:
         lambda report: _show(report, backup_page, output),
         stopped="no backup was made",
     )
+
+
+def _backup_name(state: CliState) -> str:
+    return f"{_name_of(state.url)}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.backup"
+
+
+def _fresh_backup_path(state: CliState) -> Path:
+    """Beside a store on a file, else in the current directory; a name that is not taken."""
+    file = file_of(state.url)
+    folder = (file.parent if file is not None else Path()).absolute()
+    name, path, number = _backup_name(state), folder / _backup_name(state), 1
+    while path.exists() or path.is_symlink():
+        number += 1
+        path = folder / name.replace(".backup", f"-{number}.backup")
+    return path
 
 
 def _name_of(url: str) -> str:
@@ -284,21 +299,29 @@ def _status_of_backup(state: CliState, source: Path) -> StoreStatus | None:
 @_yes_option
 @_data_option
 def migrate(schema: int | None, dry_run: bool, with_backup: bool, yes: bool, output: str) -> None:
-    """Bring the store to another schema, up or down.
+    """Bring schema and objects up to date, or down.
 
     All steps are taken or none, and none while workers use the store. A file of an older schema is brought up when it
     is opened, a store on a server by this command alone; it also brings a store down for an older program. Asks when a
     step gives something up; without a terminal --yes is wanted then.
+
+    Objects whose apiVersion is an old one (mastra/v1, mastra.ai/v1alpha1) are rewritten in one commit by the plugins
+    that know it, once the schema is the newest, and keep their uid; --to leaves them as they are.
     """
     state = current()
     admin = _admin(state)
     plan = wait_for("trying", lambda: admin.migrate(schema, dry_run=True, backup=False))
+    if not plan.steps and schema is None:
+        _migrate_objects(state, admin, plan, dry_run=dry_run, with_backup=with_backup, output=output)
+        return
     if dry_run or not plan.steps:
         done = "nothing was changed (dry run)" if plan.steps else f"the store has schema {plan.before} already"
         if output:
             emit(render_data(as_json(plan), output))
         else:
             emit((f"{steps_table(plan)}\n" if plan.steps else "") + f"{done}\n")
+        if plan.steps and schema is None:
+            state.note("objects of old versions are looked at when the schema is the newest")
         return
     now = _status_of(admin)
     if isinstance(now, StoreStatus) and now.workers:
@@ -313,6 +336,44 @@ def migrate(schema: int | None, dry_run: bool, with_backup: bool, yes: bool, out
         lambda report: _show_migration(state, report, output),
         stopped=_stopped(state, "all steps were taken or none"),
     )
+    if schema is None:
+        _migrate_objects(state, admin, None, dry_run=False, with_backup=with_backup, output=output)
+
+
+def _migrate_objects(
+    state: CliState,
+    admin: StoreAdmin,
+    plan: MigrationReport | None,
+    *,
+    dry_run: bool,
+    with_backup: bool,
+    output: str,
+) -> None:
+    """Rewrite objects of old versions.
+
+    Args:
+        plan: what is said of the schema, which is the newest already; None: a report of it was shown.
+    """
+    from kastra_core.cli.store_objects import migrate_objects, objects_page
+
+    report = migrate_objects(state, dry_run=True)
+    kept: Path | None = None
+    if report.found and not dry_run and not report.refused and with_backup:
+        kept = _fresh_backup_path(state)
+        wait_for("backing up", lambda: admin.backup(kept))
+    if report.found and not dry_run:
+        report = migrate_objects(state, dry_run=False)
+    if output:
+        if plan is not None or report.found:
+            data = as_json(plan) if plan is not None else {}
+            emit(render_data({**data, "objects": as_json(report), "backup": str(kept) if kept else None}, output))
+        return
+    page = objects_page(report)
+    if plan is not None and not report.found:
+        page += f"the store has schema {plan.before} already\n"
+    if report.found:
+        page += "nothing was changed (dry run)\n" if dry_run else f"Backup: {kept}\n" if kept else ""
+    emit(page)
 
 
 def _show_migration(state: CliState, report: MigrationReport, output: str) -> None:

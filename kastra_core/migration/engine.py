@@ -6,7 +6,7 @@ Migrators are pure, so a file that one refuses can be left out and the rest migr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
@@ -15,14 +15,25 @@ from kastra_core.api.registry import KindRegistry
 from kastra_core.errors import Problem, ValidationError
 from kastra_core.includes import decode_documents
 from kastra_core.manifests import dump, parse
-from kastra_core.migration.reading import FileSource
-from kastra_core.protocols.migrator import MigrationResult, MigrationRow, Migrator, SourceDocument
+from kastra_core.protocols.migrator import MigrationResult, MigrationRow, MigrationSource, Migrator, SourceDocument
 
-__all__ = ["AUTO", "Detection", "Migration", "detect", "migrate", "problems_of_result"]
+__all__ = ["AUTO", "Detection", "Migration", "Sources", "detect", "migrate", "problems_of_result"]
 
 AUTO = "auto"
 _LEAST = 0.2
 """Confidence below which a document is of no format."""
+
+
+class Sources(Protocol):
+    """Files and their documents: a :class:`~kastra_core.migration.FileSource`, or what is like one."""
+
+    files: list[str]
+    given: set[str]
+    problems: dict[str, tuple[Problem, ...]]
+
+    def documents_of(self, file: str) -> Sequence[SourceDocument]: ...
+
+    def of(self, documents: Sequence[SourceDocument]) -> MigrationSource: ...
 
 
 @attrs.frozen(kw_only=True)
@@ -80,7 +91,7 @@ def detect(document: SourceDocument, migrators: Mapping[str, Migrator]) -> list[
 
 
 def migrate(
-    source: FileSource,
+    source: Sources,
     migrators: Mapping[str, Migrator],
     registry: KindRegistry,
     *,
@@ -115,7 +126,7 @@ def problems_of_result(
 
 class _Engine:
     def __init__(
-        self, source: FileSource, migrators: Mapping[str, Migrator], registry: KindRegistry, chosen: str, namespace: str
+        self, source: Sources, migrators: Mapping[str, Migrator], registry: KindRegistry, chosen: str, namespace: str
     ) -> None:
         self.source, self.migrators, self.registry = source, migrators, registry
         self.chosen, self.namespace = chosen, namespace

@@ -31,6 +31,8 @@ _PASSED_OVER = frozenset(
 )
 """Directories that hold no configuration of anybody's own."""
 _MOST_FILES = 10_000
+_HELM = re.compile(r"\{\{-?\s*(?:\.Values|\.Release|\.Chart|include|if|range|with|toYaml|define|template)\b")
+_HELM_HINT = "this is a template of Helm; render it first: helm template"
 _COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _TRAILING = re.compile(r'"(?:[^"\\\n]|\\.)*"|,(?=\s*[}\]])', re.DOTALL)
 
@@ -94,7 +96,14 @@ def read_text(raw: str | bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> l
                 line, column = source.place(found.offset)
                 first = f"{source.place(found.first)[0]}" if found.first >= 0 else ""
                 problems.append(
-                    Problem(found.message, found.path, hint=found.hint + first, file=file, line=line, column=column)
+                    Problem(
+                        found.message,
+                        found.path,
+                        hint=_HELM_HINT if _HELM.search(text) else found.hint + first,
+                        file=file,
+                        line=line,
+                        column=column,
+                    )
                 )
             if data is not None and not builder.findings:
                 out.append(_document(source, data, node, 0, len(out)))
@@ -141,8 +150,8 @@ def _syntax(error: Exception, text: str, source: Source, is_json: bool) -> Probl
     hint = found.hint
     if found.first >= 0:
         hint += str(source.place(found.first)[0])
-    elif re.search(r"\{\{-?\s*(?:\.|include|if|range|with|toYaml|define)", text):
-        hint = "this is a template of Helm; render it first: helm template"
+    elif _HELM.search(text):
+        hint = _HELM_HINT
     return Problem(found.message, hint=hint, file=source.file, line=line, column=column)
 
 

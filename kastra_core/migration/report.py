@@ -236,16 +236,18 @@ class Node:
         return value
 
     def mapped(self, target: str | Draft, reason: str = "", *, whole: bool = True) -> None:
-        """Say where it went, when that is no single field."""
+        """Say where it went, when that is no single field. Nothing for a key that is not there."""
         told = target.target() if isinstance(target, Draft) else target
-        self._report.cover(self, "mapped", reason, told, whole=whole)
+        if self.present:
+            self._report.cover(self, "mapped", reason, told, whole=whole)
 
     def dropped(self, reason: str, target: str = "") -> None:
-        """Say why nothing is made of it and all below it that has no row."""
-        self._report.cover(self, "dropped", reason, target)
+        """Say why nothing is made of it and all below it that has no row. Nothing for a key that is not there."""
+        if self.present:
+            self._report.cover(self, "dropped", reason, target)
 
     def manual(self, reason: str, target: str | Draft = "") -> None:
-        """Say what somebody has to do by hand."""
+        """Say what somebody has to do by hand; also for a key that is not there and should be."""
         told = target.target() if isinstance(target, Draft) else target
         self._report.cover(self, "manual", reason, told)
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 __all__ = ["escape_braces", "rewrite"]
 
-# "${name" is refused in templates where a step bears the name, as another system's spelling.
-_SPECIAL = re.compile(r"\$?\{\{|\$(?=\{[A-Za-z])")
+# "{{" begins an expression, and "${" is refused in templates as another system's spelling.
+_SPECIAL = re.compile(r"[{$]{2,}")
 
 
 def escape_braces(text: str) -> str:
@@ -36,8 +36,8 @@ def rewrite(text: str, pattern: str | re.Pattern[str], translate: Callable[[re.M
         if expression is None:
             continue
         before = escape_braces(text[at : found.start()])
-        if before.endswith("$"):
-            before = f'{before[:-1]}{{{{ "$" }}}}'
+        if before.endswith(("$", "{")):
+            before = f'{before[:-1]}{{{{ "{before[-1]}" }}}}'
         out += [before, f"{{{{ {expression} }}}}"]
         at = found.end()
     return "".join([*out, escape_braces(text[at:])])
