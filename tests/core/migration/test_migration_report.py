@@ -173,7 +173,7 @@ def test_a_secret_becomes_a_reference_and_is_nowhere_in_the_result() -> None:
     "token",
     [
         "sk-abcdefghijklmnopqrstuvwx", "sk-ant-api03-abcdefghijklmnop", "ghp_abcdefghijklmnopqrstuvwxyz0123456789",
-@pytest.mark.parametrize("text", ["task-oriented", "Bearer ${TOKEN}", "https://example.com/a@b", "risk-free"])
+        "AKIAIOSFODNN7EXAMPLE", "xoxb-1234567890-abcdef", "https://ann:hunter2@example.com/x", "tvly-abcdefghijklmnop",
         "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "Bearer abcdefghijklmnopqrstuvwxyz",
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NSJ9.c2lnbmF0dXJl",
     ],
