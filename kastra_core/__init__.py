@@ -38,7 +38,15 @@ if TYPE_CHECKING:
     from kastra_core.model_spec import ModelSpec, chosen_model
     from kastra_core.plugins import PluginManager
     from kastra_core.protocols.controller import Request, Result
-    from kastra_core.protocols.migrator import MigrationResult, MigrationRow, Migrator, SourceDocument
+    from kastra_core.protocols.migrator import (
+        Exporter,
+        ExportResult,
+        MigrationResult,
+        MigrationRow,
+        MigrationSource,
+        Migrator,
+        SourceDocument,
+    )
     from kastra_core.protocols.model import ModelProvider
     from kastra_core.protocols.runner import OperationContext, RunContext, Runner
     from kastra_core.protocols.store import Store
@@ -72,6 +80,8 @@ _HOMES = {
     "ConflictError": "errors",
     "ControllerRegistration": "registrations",
     "EventBus": "events",
+    "ExportResult": "protocols.migrator",
+    "Exporter": "protocols.migrator",
     "FieldSelector": "api.selectors",
     "GroupVersionKind": "api.kind",
     "KastraError": "errors",
@@ -81,6 +91,7 @@ _HOMES = {
     "MemoryStore": "memory_store",
     "MigrationResult": "protocols.migrator",
     "MigrationRow": "protocols.migrator",
+    "MigrationSource": "protocols.migrator",
     "Migrator": "protocols.migrator",
     "MigratorRegistration": "registrations",
     "ModelError": "errors",
@@ -136,6 +147,8 @@ __all__ = [
     "ConflictError",
     "ControllerRegistration",
     "EventBus",
+    "ExportResult",
+    "Exporter",
     "FieldSelector",
     "GroupVersionKind",
     "KastraError",
@@ -145,6 +158,7 @@ __all__ = [
     "MemoryStore",
     "MigrationResult",
     "MigrationRow",
+    "MigrationSource",
     "Migrator",
     "MigratorRegistration",
     "ModelError",

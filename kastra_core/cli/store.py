@@ -354,9 +354,13 @@ def _migrate_objects(
     Args:
         plan: what is said of the schema, which is the newest already; None: a report of it was shown.
     """
-    from kastra_core.cli.store_objects import migrate_objects, objects_page
+    from kastra_core.cli.store_objects import ObjectsReport, migrate_objects, objects_page
 
-    report = migrate_objects(state, dry_run=True)
+    try:
+        report = migrate_objects(state, dry_run=True)
+    except StoreError as error:  # the schema is looked after, even where nothing else works
+        state.note(f"objects of old versions were not looked for: {_told(error)}")
+        report = ObjectsReport(found=0, dry_run=dry_run)
     kept: Path | None = None
     if report.found and not dry_run and not report.refused and with_backup:
         kept = _fresh_backup_path(state)
