@@ -1,0 +1,1 @@
+"""Reads the YAML files of docker-agent (cagent) for ``kastra migrate``."""
