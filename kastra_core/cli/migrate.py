@@ -225,11 +225,14 @@ def _table(migration: Migration) -> str:
 def _rows(outcome: str, rows: Sequence[MigrationRow]) -> str:
     if not rows:
         return ""
-    lines = []
-    for row in rows[:_MOST_ROWS]:
-        place = f"{row.file}:{row.line}" if row.line else row.file
+    lines, file = [], ""
+    for row in sorted(rows[:_MOST_ROWS], key=lambda row: (row.file, row.line)):
+        if row.file != file:
+            file = row.file
+            lines.append(f"  {file}\n")
+        place = f"{row.line}: " if row.line else ""
         what = f"{row.key}: " if row.key else ""
-        lines.append(f"  {place}: {what}{row.reason}\n")
+        lines.append(f"    {place}{what}{row.reason}\n")
     if len(rows) > _MOST_ROWS:
         lines.append(f"  ... and {len(rows) - _MOST_ROWS} more (--report markdown has all)\n")
     return f"{_TITLES[outcome]}\n{''.join(lines)}"

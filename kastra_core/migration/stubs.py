@@ -105,7 +105,7 @@ def _parameters(schema: Mapping[str, Any] | None) -> str:
     if not isinstance(properties, Mapping) or not all(_is_name(name) for name in properties):
         return "**arguments: Any"
     required = schema.get("required") if schema is not None else ()
-    needed = set(required) if isinstance(required, (list, tuple)) else set()
+    needed = {one for one in required if isinstance(one, str)} if isinstance(required, (list, tuple)) else set()
     first = [f"{name}: {_type(item)}" for name, item in properties.items() if name in needed]
     rest = [f"{name}: {_optional(item)} = None" for name, item in properties.items() if name not in needed]
     return ", ".join(["*", *first, *rest]) if first or rest else ""

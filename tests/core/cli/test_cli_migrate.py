@@ -62,8 +62,9 @@ def test_the_summary_says_what_became_of_each_file_and_what_to_do(shop: Kastra) 
     lines = out.splitlines()
     assert lines[0].split() == ["FILE", "FORMAT", "MAPPED", "CHOSEN", "DROPPED", "BY", "HAND"]
     assert lines[1].split() == ["workshop.yaml", "workshop", "5", "1", "2", "2"]
-    assert "  workshop.yaml:9: machines.press.code: write the function" in lines
-    assert "  workshop.yaml:8: machines.bolt.weird: not known to this format; nothing is made of it" in lines
+    assert lines[lines.index("To do by hand:") + 1] == "  workshop.yaml"
+    assert "    9: machines.press.code: write the function" in lines
+    assert "    8: machines.bolt.weird: not known to this format; nothing is made of it" in lines
     assert "  Widget/Big Anvil   big-anvil" in lines
     assert "3 resources (3 Widget)" in lines
     assert "Next: cd out && kastra apply -f ." in lines
