@@ -132,6 +132,8 @@ class _Engine:
         self.chosen, self.namespace = chosen, namespace
         self.refused: dict[str, list[Problem]] = {}
         self.ignored: list[str] = []
+        self.unknown: set[str] = set()
+        """Refused files that nobody knows; what a migrator reads along is none of them after all."""
         self.detected: list[Detection] = []
         self.groups: dict[str, list[SourceDocument]] = {}
         """Migrator -> its documents."""
@@ -186,6 +188,7 @@ class _Engine:
         what = "the file is empty" if not documents else "no installed migrator knows this format"
         names = ", ".join(self.migrators) or "none"
         hint = f"installed: {names}; `--from NAME` chooses one, another may come with a plugin"
+        self.unknown.add(file)
         self._refuse([Problem(what, hint=hint)], [file])
 
     # ------------------------------------------------------------------------------------------ running one
@@ -297,7 +300,12 @@ class _Engine:
             files=files,
             config=config,
             detected=self.detected,
-            refused=[problem for problems in self.refused.values() for problem in problems],
+            refused=[
+                problem
+                for file, problems in self.refused.items()
+                if not (file in self.unknown and file in used)
+                for problem in problems
+            ],
             ignored=[file for file in self.ignored if file not in used],
             notes=notes,
         )

@@ -173,6 +173,14 @@ def test_files_of_a_directory_that_nobody_knows_are_listed_and_no_error(shop: Ka
     assert "Files of no known format:\n  ./compose.yaml\n" in done.out
 
 
+def test_a_given_file_that_a_migrator_reads_along_is_not_unknown(shop: Kastra, project: Path) -> None:
+    (project / "main.yaml").write_text("workshop: w\ninclude: [more.yaml]\n", encoding="utf-8")
+    (project / "more.yaml").write_text("machines: {saw: {size: 3}}\n", encoding="utf-8")
+    done = shop("migrate", "main.yaml", "more.yaml", "--dry-run")
+    assert (done.code, "1 resource (1 Widget)" in done.out) == (0, True), done.out
+    assert shop("migrate", "more.yaml", "--dry-run").code == 1
+
+
 def test_a_format_may_be_chosen_and_an_unknown_one_is_told(shop: Kastra) -> None:
     done = shop("migrate", "workshop.yaml", "--from", "workshp")
     assert (done.code, done.err) == (1, "error: there is no migrator 'workshp'; did you mean 'workshop'?\n")
