@@ -15,6 +15,7 @@ from kastra_core.api.registry import KindRegistry
 from kastra_core.errors import Problem, ValidationError
 from kastra_core.includes import decode_documents
 from kastra_core.manifests import dump, parse
+from kastra_core.migration.reading import HELM
 from kastra_core.protocols.migrator import MigrationResult, MigrationRow, MigrationSource, Migrator, SourceDocument
 
 __all__ = ["AUTO", "Detection", "Migration", "Sources", "detect", "migrate", "problems_of_result"]
@@ -132,6 +133,8 @@ class _Engine:
         self.chosen, self.namespace = chosen, namespace
         self.refused: dict[str, list[Problem]] = {}
         self.ignored: list[str] = []
+        self.charts: list[str] = []
+        """Templates of charts in directories."""
         self.unknown: set[str] = set()
         """Refused files that nobody knows; what a migrator reads along is none of them after all."""
         self.detected: list[Detection] = []
@@ -153,8 +156,13 @@ class _Engine:
         for file in self.source.files:
             documents = self.source.documents_of(file)
             if file in self.source.problems:
-                if file in self.source.given or not file.endswith(".py"):
-                    self._refuse(self.source.problems[file], [file])
+                problems = self.source.problems[file]
+                if file in self.source.given:
+                    self._refuse(problems, [file])
+                elif problems[0].message == HELM:
+                    self.charts.append(file)
+                elif not file.endswith(".py"):
+                    self._refuse(problems, [file])
                 continue
             known: dict[str, Detection] = {}
             for document in documents:
@@ -284,6 +292,11 @@ class _Engine:
         files: dict[str, str] = {}
         config: JsonObject = {}
         notes: list[str] = []
+        if self.charts:
+            some = (
+                f"{self.charts[0]} and {len(self.charts) - 1} more are" if self.charts[1:] else f"{self.charts[0]} is"
+            )
+            notes.append(f"{some} left out: templates of Helm; render them first (helm template)")
         for name, result in results.items():
             for manifest in result.resources:
                 resources.setdefault(_key(manifest, self.namespace), manifest)

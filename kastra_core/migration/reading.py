@@ -31,8 +31,11 @@ _PASSED_OVER = frozenset(
 )
 """Directories that hold no configuration of anybody's own."""
 _MOST_FILES = 10_000
-_HELM = re.compile(r"\{\{-?\s*(?:\.Values|\.Release|\.Chart|include|if|range|with|toYaml|define|template)\b")
-_HELM_HINT = "this is a template of Helm; render it first: helm template"
+_HELM = re.compile(
+    r"\{\{-?\s*(?:\.(?:Values|Release|Chart|Capabilities)|/\*|(?:include|if|range|with|toYaml|define|template|end)\b)"
+)
+HELM = "this is a template of Helm, which is no YAML"
+"""What is said of a chart's templates."""
 _COMMENT = re.compile(r'"(?:[^"\\\n]|\\.)*"|//[^\n]*|/\*.*?\*/', re.DOTALL)
 _TRAILING = re.compile(r'"(?:[^"\\\n]|\\.)*"|,(?=\s*[}\]])', re.DOTALL)
 
@@ -99,7 +102,7 @@ def read_text(raw: str | bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> l
                     Problem(
                         found.message,
                         found.path,
-                        hint=_HELM_HINT if _HELM.search(text) else found.hint + first,
+                        hint=found.hint + first,
                         file=file,
                         line=line,
                         column=column,
@@ -109,6 +112,9 @@ def read_text(raw: str | bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> l
                 out.append(_document(source, data, node, 0, len(out)))
     except (yaml.YAMLError, UnicodeEncodeError, RecursionError) as error:
         problems.append(_syntax(error, plain, source, is_json))
+    if problems and (helm := _HELM.search(text)):
+        line, column = source.place(helm.start())
+        problems = [Problem(HELM, hint="render it first: helm template", file=file, line=line, column=column)]
     if problems:
         raise ManifestError(problems)
     return out
@@ -150,8 +156,6 @@ def _syntax(error: Exception, text: str, source: Source, is_json: bool) -> Probl
     hint = found.hint
     if found.first >= 0:
         hint += str(source.place(found.first)[0])
-    elif _HELM.search(text):
-        hint = _HELM_HINT
     return Problem(found.message, hint=hint, file=source.file, line=line, column=column)
 
 
