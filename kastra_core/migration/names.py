@@ -78,6 +78,7 @@ class Names:
         """"Kind/source name" -> resource name, where it had to change."""
         self._given: dict[tuple[str, str, str], str] = {}
         self._taken: dict[tuple[str, str, str], str] = {}
+        self._sources: set[tuple[str, str]] = set()
 
     def give(self, kind: str, source: str, *, scope: str = "", namespace: str = "") -> str:
         """Return the resource name for a name of the source.
@@ -103,5 +104,7 @@ class Names:
         self._given[key] = name
         if name != source:
             label = f"{kind}/{source}"
-            self.changed[f"{label} ({scope})" if scope and label in self.changed else label] = name
+            several = (kind, source) in self._sources or label in self.changed
+            self.changed[f"{label} ({scope})" if scope and several else label] = name
+        self._sources.add((kind, source))
         return name

@@ -6,7 +6,7 @@ All objects are written in one commit, each on the condition that it is still as
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
 
 import attrs
@@ -96,22 +96,29 @@ async def plan_stored(
     old = {_label(one): one for one in stored if one.api_version in versions and not _is_served(registry, one)}
     if not old:
         return StoredPlan(found=0, rewrites=(), migration=None, refused=())
-    documents = {
-        label: read_text(dump([_manifest(one)]), label) for label, one in old.items() if versions[one.api_version]
-    }
+    # Definitions go along: what they define is known to a migrator by them alone.
+    along = {_label(one): one for one in stored if _label(one) not in old and _defines(registry, one)}
+    documents = {label: read_text(dump([_manifest(one)]), label) for label, one in {**along, **old}.items()}
     result = migrate(_Objects(documents), {name: one for name, (one, _) in migrators.items()}, registry)
-    rewrites, refused = _rewrites(result, registry, old, {one.key: one for one in stored})
+    passed = {one.key for one in along.values()}
+    rewrites, refused = _rewrites(result, registry, old, {one.key: one for one in stored}, passed)
     return StoredPlan(found=len(old), rewrites=rewrites, migration=result, refused=[*result.refused, *refused])
 
 
 def _rewrites(
-    result: Migration, registry: KindRegistry, old: Mapping[str, Resource], stored: Mapping[ResourceKey, Resource]
+    result: Migration,
+    registry: KindRegistry,
+    old: Mapping[str, Resource],
+    stored: Mapping[ResourceKey, Resource],
+    passed: Container[ResourceKey],
 ) -> tuple[list[Rewrite], list[Problem]]:
     by_name = {(one.kind, one.metadata.namespace, one.metadata.name): one for one in old.values()}
     out: list[Rewrite] = []
     refused: list[Problem] = []
     for decoded in decode_manifests(registry, result.resources):
         wanted = decoded.resource
+        if wanted.key in passed:
+            continue
         held = by_name.pop((wanted.kind, wanted.metadata.namespace, wanted.metadata.name), None)
         there = stored.get(wanted.key)
         if held is None and there is not None:
@@ -165,6 +172,11 @@ def _owner(owner: OwnerReference) -> OwnerReference:
 def _is_served(registry: KindRegistry, resource: Resource) -> bool:
     kind: ResourceKind | None = registry.get(resource.group, resource.kind)
     return kind is not None and kind.version == resource.version
+
+
+def _defines(registry: KindRegistry, resource: Resource) -> bool:
+    kind = registry.get(resource.group, resource.kind)
+    return kind is not None and kind.defines is not None
 
 
 def _manifest(resource: Resource) -> JsonObject:

@@ -233,7 +233,7 @@ def test_a_name_that_is_taken_gets_its_scope_in_front() -> None:
     assert names.give("Agent", "Writer", scope="two") == "writer-2"
     assert names.give("Tool", "writer") == "writer"
     assert names.give("Agent", "客服") == dns_name("客服", "Agent")
-    assert names.changed["Agent/writer"] == "two-writer"
+    assert names.changed["Agent/writer (two)"] == "two-writer"
 
 
 # ------------------------------------------------------------------------------------------ templates, models, stubs
