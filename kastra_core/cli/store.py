@@ -354,7 +354,7 @@ def _migrate_objects(
     Args:
         plan: what is said of the schema, which is the newest already; None: a report of it was shown.
     """
-    from kastra_core.cli.store_objects import ObjectsReport, migrate_objects, objects_page
+    from kastra_core.cli.store_objects import ObjectsReport, migrate_objects, objects_page, offer_files
 
     try:
         report = migrate_objects(state, dry_run=True)
@@ -367,6 +367,7 @@ def _migrate_objects(
         wait_for("backing up", lambda: admin.backup(kept))
     if report.found and not dry_run:
         report = migrate_objects(state, dry_run=False)
+        offer_files(state, report)
     if output:
         if plan is not None or report.found:
             data = as_json(plan) if plan is not None else {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from kastra_core.protocols.store import Operation
     from kastra_core.runtime import RuntimeManager
 
-__all__ = ["ObjectsReport", "migrate_objects", "objects_page"]
+__all__ = ["ObjectsReport", "functions_of", "migrate_objects", "objects_page", "offer_files"]
 
 
 @attrs.frozen(kw_only=True)
@@ -33,6 +35,8 @@ class ObjectsReport:
     rows: tuple[dict[str, Any], ...] = ()
     """What was dropped, chosen, or is to be done by hand."""
     refused: tuple[str, ...] = ()
+    files: Mapping[str, str] = attrs.field(factory=dict)
+    """Stubs of functions that somebody has to write: path -> text."""
     dry_run: bool = False
 
 
@@ -90,8 +94,26 @@ def _report(plan: StoredPlan, dry_run: bool) -> ObjectsReport:
             if row.outcome != "mapped"
         ),
         refused=tuple(str(problem) for problem in plan.refused),
+        files=dict(plan.migration.files) if plan.migration is not None else {},
         dry_run=dry_run,
     )
+
+
+def offer_files(state: CliState, report: ObjectsReport) -> None:
+    """Write stubs into the project where nothing is in their place, and tell of them."""
+    for path, text in report.files.items():
+        target = (state.config.project or Path()) / path
+        module = target.stem
+        if target.exists():
+            state.note(f"{target} is there and stays as it is; its functions: {', '.join(functions_of(text))}")
+            continue
+        target.write_text(text, encoding="utf-8")
+        state.note(f"write the functions in {target}, then: kastra config set tools.python.allow {module}")
+
+
+def functions_of(text: str) -> list[str]:
+    """Names of the functions of a module of stubs."""
+    return [line[4:].partition("(")[0] for line in text.splitlines() if line.startswith("def ")]
 
 
 def objects_page(report: ObjectsReport) -> str:

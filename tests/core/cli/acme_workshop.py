@@ -18,6 +18,8 @@ from kastra_core.protocols.migrator import (
 from kastra_core.registrations import MigratorRegistration
 
 API_VERSION = "acme.example/v1"
+CODED = 77
+"""Length of old widgets that had code of their own."""
 
 
 @hookimpl
@@ -104,4 +106,6 @@ class OldWidgets:
             if not isinstance(root["spec"]["length"].value, int):
                 root["spec"]["length"].problem("expected a number of millimetres")
             root["spec"]["length"].to(draft, "spec.size")
+            if root["spec"]["length"].value == CODED:
+                draft.set("spec.note", report.stubs.add(name, origin="the old widget"))
         return report.result()

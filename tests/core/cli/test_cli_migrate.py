@@ -263,6 +263,20 @@ def test_objects_of_old_versions_are_rewritten_and_stay_who_they_are(shop: Kastr
     assert shop("store", "check").code == 0
 
 
+def test_stubs_of_rewritten_objects_are_put_into_the_project_and_never_over_something(
+    shop: Kastra, project: Path
+) -> None:
+    put_old(project, ("acme.example/v0", "coded", 77))
+    assert "migrated_tools.py" not in shop("store", "migrate", "--dry-run").err
+    done = shop("store", "migrate")
+    assert "then: kastra config set tools.python.allow migrated_tools" in done.err
+    assert "def coded(" in (project / "migrated_tools.py").read_text(encoding="utf-8")
+    (project / "migrated_tools.py").write_text("# mine\n", encoding="utf-8")
+    put_old(project, ("acme/v0", "again", 77))
+    assert "is there and stays as it is; its functions: again" in shop("store", "migrate").err
+    assert (project / "migrated_tools.py").read_text(encoding="utf-8") == "# mine\n"
+
+
 def test_nothing_is_rewritten_when_one_object_cannot_be(shop: Kastra, project: Path) -> None:
     put_old(project, ("acme.example/v0", "good", 4), ("acme.example/v0", "bad", "wide"))
     done = shop("store", "migrate")
