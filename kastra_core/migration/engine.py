@@ -193,7 +193,7 @@ class _Engine:
         if file not in self.source.given:
             self.ignored.append(file)
             return
-        what = "the file is empty" if not documents else "no installed migrator knows this format"
+        what = "the file is empty" if not documents else f"no installed migrator knows this format{_said(documents)}"
         names = ", ".join(self.migrators) or "none"
         hint = f"installed: {names}; `--from NAME` chooses one, another may come with a plugin"
         self.unknown.add(file)
@@ -322,6 +322,13 @@ class _Engine:
             ignored=[file for file in self.ignored if file not in used],
             notes=notes,
         )
+
+
+def _said(documents: Sequence[SourceDocument]) -> str:
+    """What the first document calls itself, in brackets."""
+    data = documents[0].data
+    words = [str(data[key]) for key in ("apiVersion", "kind") if isinstance(data, Mapping) and data.get(key)]
+    return f" ({' '.join(words)[:100]})" if words else ""
 
 
 def _key(manifest: Mapping[str, Any], namespace: str) -> tuple[str, str, str]:

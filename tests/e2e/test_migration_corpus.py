@@ -29,8 +29,8 @@ SYSTEMS = (
     "ms-agent-framework",
     "open-agent-spec",
 )
-NOT_CONFIGURATION = ("gamedesign.yaml", "config.json", "cli-usage/inputs")
-"""Inputs of runs and settings of a command line."""
+NOT_CONFIGURATION = ("gamedesign.yaml", "config.json", "cli-usage/inputs", "a01-secret.yaml")
+"""Inputs of runs, settings of a command line, a Secret that means something only beside the model that names it."""
 BROKEN = ("invalid", "missing_", "Bad", "multiple_sources")
 """What the systems' own tests call wrong, by the names of the files."""
 

@@ -58,7 +58,7 @@ def test_json_numbers_and_escapes_are_json_s() -> None:
         ('{"a": 1 "b": 2}', "x.json", "x.json:1:"),
         ("a: 1\na: 2\n", "x.yaml", "appears twice"),
         ("a: !!python/object/apply:os.system [x]\n", "x.yaml", "data never runs code"),
-        ("a: {{ .Values.x }}\nb: {{ include \"y\" . }}\n", "x.yaml", "x.yaml:1:4: this is a template of Helm, which is no YAML; render it first"),
+        ("a: {{ .Values.x }}\nb: {{ include \"y\" . }}\n", "x.yaml", "x.yaml:1:4: this is a template of Helm"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_read_is_told_with_its_place(text: str, file: str, told: str) -> None:

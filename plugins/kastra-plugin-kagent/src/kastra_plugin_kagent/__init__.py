@@ -1,0 +1,1 @@
+"""Kastra migrators for agents that live on Kubernetes: manifests of kagent, ARK and KAOS become resources."""
