@@ -192,6 +192,8 @@ def _shown(
 
 
 def _table(migration: Migration) -> str:
+    from kastra_core.migration.secret_texts import one_line
+
     parts = []
     per_file: dict[str, Counter[str]] = {}
     for row in migration.rows:
@@ -202,37 +204,39 @@ def _table(migration: Migration) -> str:
     for file in dict.fromkeys([*formats, *per_file]):
         counts = per_file.get(file, Counter())
         if file in refused and not counts:
-            lines.append([file, formats.get(file, ""), "refused", "", "", ""])
+            lines.append([one_line(file), formats.get(file, ""), "refused", "", "", ""])
             continue
         told = [str(counts[outcome]) for outcome in ("mapped", "defaulted", "dropped", "manual")]
-        lines.append([file, formats.get(file, "(read along)"), *told])
+        lines.append([one_line(file), formats.get(file, "(read along)"), *told])
     if len(lines) > 1:
         parts.append(format_table(lines, limit=terminal_width(), keep=1))
     if migration.refused:
-        parts.append("Refused:\n" + "".join(f"  {problem}\n" for problem in migration.refused))
+        parts.append("Refused:\n" + "".join(f"  {one_line(str(problem))}\n" for problem in migration.refused))
     parts.extend(_rows(outcome, [row for row in migration.rows if row.outcome == outcome]) for outcome in _TITLES)
     if migration.names:
-        pairs = [[f"  {was}", is_] for was, is_ in migration.names.items()]
+        pairs = [[f"  {one_line(was)}", is_] for was, is_ in migration.names.items()]
         parts.append("Names that changed:\n" + format_table(pairs, limit=terminal_width()))
     if migration.ignored:
         some = migration.ignored[:_MOST_ROWS]
         more = f"  ... and {len(migration.ignored) - len(some)} more\n" if len(migration.ignored) > len(some) else ""
-        parts.append("Files of no known format:\n" + "".join(f"  {file}\n" for file in some) + more)
-    parts += [f"note: {note}\n" for note in migration.notes]
+        parts.append("Files of no known format:\n" + "".join(f"  {one_line(file)}\n" for file in some) + more)
+    parts += [f"note: {one_line(note)}\n" for note in migration.notes]
     return "\n".join(part for part in parts if part)
 
 
 def _rows(outcome: str, rows: Sequence[MigrationRow]) -> str:
+    from kastra_core.migration.secret_texts import one_line
+
     if not rows:
         return ""
     lines, file = [], ""
     for row in sorted(rows[:_MOST_ROWS], key=lambda row: (row.file, row.line)):
         if row.file != file:
             file = row.file
-            lines.append(f"  {file}\n")
+            lines.append(f"  {one_line(file)}\n")
         place = f"{row.line}: " if row.line else ""
-        what = f"{row.key}: " if row.key else ""
-        lines.append(f"    {place}{what}{row.reason}\n")
+        what = f"{one_line(row.key)}: " if row.key else ""
+        lines.append(f"    {place}{what}{one_line(row.reason)}\n")
     if len(rows) > _MOST_ROWS:
         lines.append(f"  ... and {len(rows) - _MOST_ROWS} more (--report markdown has all)\n")
     return f"{_TITLES[outcome]}\n{''.join(lines)}"
@@ -247,7 +251,7 @@ def _done(
     blocked: bool,
     to_stdout: bool,
 ) -> str:
-    from kastra_core.migration.writing import CONFIG, variables
+    from kastra_core.migration.writing import CONFIG, modules, variables
 
     count = len(migration.resources)
     kinds = Counter(str(manifest["kind"]) for manifest in migration.resources)
@@ -270,5 +274,9 @@ def _done(
             lines.append(f"Write the functions in {stubs}; until then a call of one fails and says so.")
         if CONFIG in written:
             lines.append(f"Settings are in {directory}/{CONFIG}; they hold in that directory.")
+        allowed = migration.config.get("tools", {}).get("python", {}).get("allow", [])
+        if own := [module for module in modules(migration.resources) if module not in allowed]:
+            every = ", ".join([*allowed, *own])
+            lines.append(f"Allow the modules of your code: kastra config set tools.python.allow '[{every}]'")
         lines.append(f"Next: cd {directory} && kastra apply -f .")
     return "\n".join(lines) + "\n"

@@ -108,7 +108,9 @@ def offer_files(state: CliState, report: ObjectsReport) -> None:
             state.note(f"{target} is there and stays as it is; its functions: {', '.join(functions_of(text))}")
             continue
         target.write_text(text, encoding="utf-8")
-        state.note(f"write the functions in {target}, then: kastra config set tools.python.allow {module}")
+        every = [*state.config.tools.python.allow, module]
+        shown = f"'[{', '.join(every)}]'" if every[1:] else module  # the command replaces the list
+        state.note(f"write the functions in {target}, then: kastra config set tools.python.allow {shown}")
 
 
 def functions_of(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from kastra_core.errors import Problem, ValidationError
 from kastra_core.includes import decode_documents
 from kastra_core.manifests import dump, parse
 from kastra_core.migration.reading import HELM
+from kastra_core.migration.secret_texts import hide_tokens
 from kastra_core.protocols.migrator import MigrationResult, MigrationRow, MigrationSource, Migrator, SourceDocument
 
 __all__ = ["AUTO", "Detection", "Migration", "Sources", "detect", "migrate", "problems_of_result"]
@@ -30,6 +31,7 @@ class Sources(Protocol):
 
     files: list[str]
     given: set[str]
+    left_out: list[str]
     problems: dict[str, tuple[Problem, ...]]
 
     def documents_of(self, file: str) -> Sequence[SourceDocument]: ...
@@ -235,13 +237,13 @@ class _Engine:
     def _refuse(self, problems: Sequence[Problem], files: Sequence[str]) -> None:
         for problem in problems:
             file = problem.file if problem.file in files else files[0] if files else problem.file
-            told = problem if problem.file else problem.at(file=file)
+            told = _without_tokens(problem if problem.file else problem.at(file=file))
             kept = self.refused.setdefault(file, [])
             if told not in kept:
                 kept.append(told)
         for file in files:
             if file not in self.refused:
-                self.refused[file] = list(problems[:1])
+                self.refused[file] = [_without_tokens(one) for one in problems[:1]]
 
     # ------------------------------------------------------------------------------------------ the result
 
@@ -293,10 +295,10 @@ class _Engine:
         config: JsonObject = {}
         notes: list[str] = []
         if self.charts:
-            some = (
-                f"{self.charts[0]} and {len(self.charts) - 1} more are" if self.charts[1:] else f"{self.charts[0]} is"
-            )
-            notes.append(f"{some} left out: templates of Helm; render them first (helm template)")
+            notes.append(f"{_some(self.charts)} left out: templates of Helm; render them first (helm template)")
+        if links := self.source.left_out:
+            why = "links that lead out of the directory or nowhere; give by name what they lead to"
+            notes.append(f"{_some(links)} left out: {why}")
         for name, result in results.items():
             for manifest in result.resources:
                 resources.setdefault(_key(manifest, self.namespace), manifest)
@@ -329,6 +331,14 @@ def _said(documents: Sequence[SourceDocument]) -> str:
     data = documents[0].data
     words = [str(data[key]) for key in ("apiVersion", "kind") if isinstance(data, Mapping) and data.get(key)]
     return f" ({' '.join(words)[:100]})" if words else ""
+
+
+def _without_tokens(one: Problem) -> Problem:
+    return one.at(message=hide_tokens(one.message), path=hide_tokens(one.path), hint=hide_tokens(one.hint))
+
+
+def _some(files: Sequence[str]) -> str:
+    return f"{files[0]} and {len(files) - 1} more are" if files[1:] else f"{files[0]} is"
 
 
 def _key(manifest: Mapping[str, Any], namespace: str) -> tuple[str, str, str]:

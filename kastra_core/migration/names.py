@@ -6,6 +6,8 @@ import hashlib
 import re
 import unicodedata
 
+from kastra_core.migration.secret_texts import hide_tokens
+
 __all__ = ["Names", "dns_name", "env_name", "identifier"]
 
 _LONGEST = 63
@@ -23,6 +25,7 @@ def dns_name(text: str, kind: str = "resource") -> str:
     """
     if re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", text):
         return text
+    text = hide_tokens(text)
     plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     words = re.sub(r"[^a-z0-9]+", "-", _WORD_BREAK.sub("-", plain).lower()).strip("-")
     lost = any(ord(char) > 127 and char.isalnum() and not _has_ascii(char) for char in text)
@@ -45,7 +48,7 @@ def env_name(*parts: str) -> str:
     >>> env_name("github", "api-key")
     'GITHUB_API_KEY'
     """
-    plain = "_".join(parts)
+    plain = "_".join(hide_tokens(part) for part in parts)
     plain = unicodedata.normalize("NFKD", _WORD_BREAK.sub("_", plain)).encode("ascii", "ignore").decode()
     out = re.sub(r"[^A-Z0-9]+", "_", plain.upper()).strip("_")
     return out if out[:1].isalpha() else f"SECRET_{out}".rstrip("_")
@@ -59,6 +62,7 @@ def identifier(text: str, default: str = "value") -> str:
     """
     import keyword
 
+    text = hide_tokens(text)
     plain = unicodedata.normalize("NFKD", _WORD_BREAK.sub("_", text)).encode("ascii", "ignore").decode()
     out = re.sub(r"[^a-z0-9]+", "_", plain.lower()).strip("_")
     if not out:
@@ -103,7 +107,7 @@ class Names:
         self._taken[kind, namespace, name] = source
         self._given[key] = name
         if name != source:
-            label = f"{kind}/{source}"
+            label = f"{kind}/{hide_tokens(source)}"
             several = (kind, source) in self._sources or label in self.changed
             self.changed[f"{label} ({scope})" if scope and several else label] = name
         self._sources.add((kind, source))

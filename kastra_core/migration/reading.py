@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,8 +18,8 @@ from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from kastra_core.errors import ManifestError, Problem, nearest
 from kastra_core.manifests import DEFAULT_LIMITS, Limits
-from kastra_core.manifests.composer import Builder, compose_one, new_parser
-from kastra_core.manifests.json_values import JsonTroubleError, read_values, without_pairs
+from kastra_core.manifests.composer import Builder, Finding, compose_one, new_parser
+from kastra_core.manifests.json_values import JsonTroubleError, lone_surrogate, read_values, without_pairs
 from kastra_core.manifests.source import Source, decode
 from kastra_core.manifests.syntax import explain, explain_json
 from kastra_core.protocols.migrator import SourceDocument
@@ -79,13 +80,20 @@ def read_text(raw: str | bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> l
     is_json = text.lstrip()[:1] in ("{", "[") or file.endswith((".json", ".jsonc"))
     plain = _without_comments(text) if is_json else text
     if is_json:
+        lone = lone_surrogate(plain)
+        if lone is not None:
+            line, column = source.place(lone)
+            told, hint = "a lone surrogate (\\ud800 to \\udfff) is no character", "write the character itself"
+            raise ManifestError([Problem(told, hint=hint, file=file, line=line, column=column)])
         try:
+            values = read_values(plain)
+        except (json.JSONDecodeError, JsonTroubleError, RecursionError):
+            values = []  # YAML takes more, and knows the place of what is wrong
+        if values and all(_is_shallow(value, limits.depth) for value, _, _ in values):
             return [
                 _document(source, value, _root(plain[start:end], limits), start, index)
-                for index, (value, start, end) in enumerate(read_values(plain))
+                for index, (value, start, end) in enumerate(values)
             ]
-        except (json.JSONDecodeError, JsonTroubleError, RecursionError):
-            pass  # YAML takes more, and knows the place of what is wrong
     out: list[SourceDocument] = []
     problems: list[Problem] = []
     builder = _Lenient(limits.depth, limits.nodes)
@@ -95,19 +103,7 @@ def read_text(raw: str | bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> l
             node = parser.get_node()
             builder.findings.clear()
             data = builder.document(node)
-            for found in builder.findings:
-                line, column = source.place(found.offset)
-                first = f"{source.place(found.first)[0]}" if found.first >= 0 else ""
-                problems.append(
-                    Problem(
-                        found.message,
-                        found.path,
-                        hint=found.hint + first,
-                        file=file,
-                        line=line,
-                        column=column,
-                    )
-                )
+            problems.extend(_found(found, source) for found in builder.findings)
             if data is not None and not builder.findings:
                 out.append(_document(source, data, node, 0, len(out)))
     except (yaml.YAMLError, UnicodeEncodeError, RecursionError) as error:
@@ -118,6 +114,22 @@ def read_text(raw: str | bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> l
     if problems:
         raise ManifestError(problems)
     return out
+
+
+def _is_shallow(value: Any, depth: int) -> bool:
+    """Whether lists and objects are within each other at most ``depth`` times."""
+    level = [value]
+    for _ in range(depth + 1):
+        level = [
+            item
+            for one in level
+            if isinstance(one, (dict, list))
+            for item in (one.values() if isinstance(one, dict) else one)
+            if isinstance(item, (dict, list))
+        ]
+        if not level:
+            return True
+    return False
 
 
 def _root(text: str, limits: Limits) -> Any:
@@ -152,11 +164,16 @@ def _syntax(error: Exception, text: str, source: Source, is_json: bool) -> Probl
             found = explain_json(trouble)
         except (ValueError, RecursionError):
             pass
-    line, column = source.place(found.offset)
-    hint = found.hint
+    return _found(found, source)
+
+
+def _found(found: Finding, source: Source) -> Problem:
+    message, hint = found.message, found.hint
     if found.first >= 0:
-        hint += str(source.place(found.first)[0])
-    return Problem(found.message, hint=hint, file=source.file, line=line, column=column)
+        first = source.place(found.first)[0]
+        message, hint = (message, f"{hint}{first}") if hint.endswith("line ") else (f"{message}{first}", hint)
+    line, column = source.place(found.offset)
+    return Problem(message, found.path, hint=hint, file=source.file, line=line, column=column)
 
 
 def _lines(node: Any, base: int, out: dict[str, int]) -> None:
@@ -228,6 +245,8 @@ class FileSource:
         """All that were given or found, in order."""
         self.given: set[str] = set()
         """Those that were given by name."""
+        self.left_out: list[str] = []
+        """Links below directories that were not followed, as they lead out or nowhere."""
         self._read: dict[str, tuple[SourceDocument, ...]] = {}
         self._real: dict[str, str] = {}
         self._roots: dict[str, str] = {}
@@ -235,7 +254,7 @@ class FileSource:
         missing = []
         for path in paths:
             if os.path.isdir(path):  # noqa: PTH112 - keeps the path as the user gave it
-                for file in _walk(path):
+                for file in self._walk(path):
                     self._add(file, os.path.realpath(path))
             elif os.path.exists(path):  # noqa: PTH110
                 self.given.add(self._add(path, _project_of(path)))
@@ -245,6 +264,26 @@ class FileSource:
                 missing.append(Problem("no such file or directory", file=path, hint=hint))
         if missing:
             raise ManifestError(missing)
+
+    def _walk(self, directory: str) -> Iterator[str]:
+        root, count = os.path.realpath(directory), 0
+        for folder, below, files in os.walk(directory):
+            below[:] = sorted(name for name in below if name not in _PASSED_OVER)
+            wanted = sorted(name for name in files if name.endswith(_SUFFIXES))
+            for name in (*below, *wanted):
+                path = os.path.join(folder, name)  # noqa: PTH118
+                if os.path.islink(path):  # noqa: PTH114
+                    real = os.path.realpath(path)
+                    if not (os.path.exists(real) and _is_below(real, root)):  # noqa: PTH110
+                        self.left_out.append(path)
+                        continue
+                if name in below:
+                    continue
+                count += 1
+                if count > _MOST_FILES:
+                    told = f"the directory holds more than {_MOST_FILES} files"
+                    raise ManifestError([Problem(told, file=directory, hint="give the part that is to be migrated")])
+                yield path
 
     def _add(self, file: str, root: str) -> str:
         known = self._real.setdefault(os.path.realpath(file), file)
@@ -261,7 +300,8 @@ class FileSource:
         """The documents of one of ``files``; none where it cannot be read (see ``problems``)."""
         if file not in self._read:
             try:
-                self._read[file] = tuple(read_text(Path(file).read_bytes(), file, self.limits))
+                raw = _bytes_of(file, self.limits.document_bytes, pipes=file in self.given)
+                self._read[file] = tuple(read_text(raw, file, self.limits))
             except ManifestError as error:
                 self._read[file], self.problems[file] = (), error.problems
             except OSError as error:
@@ -275,12 +315,14 @@ class FileSource:
 
     def inside(self, path: str, of: SourceDocument, beside: bool) -> str:
         """The path of a file as rows name it. Raises: ManifestError when it leads out or is not there."""
+        if "\0" in path:
+            raise ManifestError([Problem(f"{path!r} is no path", file=of.file, line=of.line)])
         here = os.path.dirname(of.file)  # noqa: PTH120
         full = os.path.normpath(os.path.join(here, path))  # noqa: PTH118
         real, root = os.path.realpath(full), self._roots.get(of.file, os.path.realpath(here or "."))
         bound = os.path.dirname(root) if beside else root  # noqa: PTH120
         if os.path.isabs(path) or not _is_below(real, bound):  # noqa: PTH117
-            told = f"{path!r} leads out of {root if not beside else bound}"
+            told = f"{path!r} leads out of what was given"
             hint = "give `kastra migrate` the directory that holds all of it"
             raise ManifestError([Problem(told, file=of.file, line=of.line, hint=hint)])
         known = self._real.get(real)
@@ -311,13 +353,10 @@ class _Part:
         return documents
 
     def find(self, pattern: str, of: SourceDocument, *, beside: bool = False) -> Sequence[str]:
-        import glob
-
-        here = os.path.dirname(of.file) or "."  # noqa: PTH120
+        here = Path(os.path.dirname(of.file) or ".")  # noqa: PTH120
         out = []
-        for found in glob.iglob(pattern, root_dir=here, recursive=True):  # noqa: PTH207 - keeps relative paths
-            if not os.path.isfile(os.path.join(here, found)):  # noqa: PTH113, PTH118
-                continue
+        for path in _matches(here, pattern):
+            found = str(path.relative_to(here))
             try:
                 self._files.inside(found, of, beside)
             except ManifestError:
@@ -328,17 +367,41 @@ class _Part:
         return sorted(out)
 
 
-def _walk(directory: str) -> Iterator[str]:
-    count = 0
-    for folder, below, files in os.walk(directory):
-        below[:] = sorted(name for name in below if name not in _PASSED_OVER)
-        for name in sorted(files):
-            if name.endswith(_SUFFIXES):
-                count += 1
-                if count > _MOST_FILES:
-                    told = f"the directory holds more than {_MOST_FILES} files"
-                    raise ManifestError([Problem(told, file=directory, hint="give the part that is to be migrated")])
-                yield os.path.join(folder, name)  # noqa: PTH118
+def _matches(here: Path, pattern: str) -> Iterator[Path]:
+    """Files; unlike ``glob.glob`` it follows no link for ``**``, which could lead through the whole disk."""
+    parts = pattern.split("/")
+    may_be_hidden = any(part.startswith(".") and part not in (".", "..") for part in parts)
+    try:
+        for path in here.glob(f"{pattern}/*" if parts[-1] == "**" else pattern):
+            hidden = any(part.startswith(".") and part != ".." for part in path.relative_to(here).parts)
+            if path.is_file() and (may_be_hidden or not hidden):
+                yield path
+    except (ValueError, NotImplementedError):
+        return  # no pattern, or one that leads elsewhere
+
+
+def _bytes_of(file: str, limit: int, *, pipes: bool) -> bytes:
+    """What a file holds; of a pipe only when it was given by name, as a shell's <(command) is.
+
+    Raises:
+        ManifestError: it is no file, or too large.
+    """
+    status = Path(file).stat()
+    if stat.S_ISREG(status.st_mode):
+        size = status.st_size
+    elif pipes and stat.S_ISFIFO(status.st_mode):
+        size = 0
+    else:
+        raise ManifestError([Problem("this is no file (a device, a pipe or a socket)", file=file, hint="name a file")])
+    raw = b""
+    if size <= limit:
+        with Path(file).open("rb") as stream:
+            raw = stream.read(limit + 1)
+    if max(size, len(raw)) > limit:
+        shown = f"{size / 1048576:.1f} MiB, " if size else ""
+        told = f"the file has {shown}more than {limit / 1048576:.1f} MiB"
+        raise ManifestError([Problem(told, file=file, hint="split it")])
+    return raw
 
 
 def _project_of(file: str) -> str:

@@ -11,6 +11,8 @@ import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+import attrs
+
 from kastra_core.api.meta import JsonObject
 from kastra_core.errors import ManifestError, Problem
 from kastra_core.migration.names import Names, env_name
@@ -383,7 +385,7 @@ class Report:
             ManifestError: with every problem that was told.
         """
         if self.problems:
-            raise ManifestError(self.problems)
+            raise ManifestError([self._clean_problem(one) for one in self.problems])
         for key, root in self._roots.items():
             self._cover_rest(root, self._covered[key])
         resources = [self._without_tokens(draft) for draft in self.drafts]
@@ -397,7 +399,7 @@ class Report:
         return MigrationResult(
             resources=resources,
             rows=[self._clean(row) for row in rows],
-            names=dict(self.names.changed),
+            names={self._scrub(was): name for was, name in self.names.changed.items()},
             files=files,
             config=_mapped_texts(config, self._scrub),
         )
@@ -445,20 +447,29 @@ class Report:
         return hide_tokens(text) if looks_like_token(text) else text
 
     def _clean(self, row: MigrationRow) -> MigrationRow:
-        import attrs
-
-        reason, key = self._scrub(row.reason), self._scrub(row.key)
+        reason = self._scrub(row.reason)
         if len(reason) > _LINE_LIMIT * 4:
             reason = reason[: _LINE_LIMIT * 4] + " ..."
-        return attrs.evolve(row, reason=" ".join(reason.split()), key=key)
+        key, target = self._scrub(row.key), self._scrub(row.target)
+        return attrs.evolve(row, reason=" ".join(reason.split()), key=key, target=target)
+
+    def _clean_problem(self, one: Problem) -> Problem:
+        return one.at(message=self._scrub(one.message), path=self._scrub(one.path), hint=self._scrub(one.hint))
 
 
 def _mapped_texts(value: Any, change: Callable[[str, str], str], path: str = "") -> Any:
-    """A copy with each text changed."""
+    """A copy with each text changed, and each key."""
     if isinstance(value, str):
         return change(value, path)
     if isinstance(value, Mapping):
-        return {key: _mapped_texts(item, change, f"{path}.{key}" if path else key) for key, item in value.items()}
+        out: dict[str, Any] = {}
+        for key, item in value.items():
+            name = plain = change(key, path)
+            number = 1
+            while name != key and (name in out or name in value):
+                name = f"{plain}_{(number := number + 1)}"
+            out[name] = _mapped_texts(item, change, f"{path}.{name}" if path else name)
+        return out
     if isinstance(value, (list, tuple)):
         return [_mapped_texts(item, change, f"{path}[{at}]") for at, item in enumerate(value)]
     return value

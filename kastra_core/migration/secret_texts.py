@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["env_reference", "hide_tokens", "is_secret_key", "looks_like_token"]
+__all__ = ["env_reference", "hide_tokens", "is_secret_key", "looks_like_token", "one_line"]
 
 _REFERENCES = re.compile(
     r"""\$\{\{?\s*(?:env[.:]|secrets\.)?([A-Za-z_][A-Za-z0-9_]*)\s*\}?\}   # ${X} ${env.X} ${env:X} ${{ secrets.X }}
@@ -70,3 +70,18 @@ def looks_like_token(text: str) -> bool:
 def hide_tokens(text: str) -> str:
     """Return the text with REMOVED in place of every token."""
     return _TOKENS.sub("REMOVED", text)
+
+
+def one_line(text: str) -> str:
+    """Return a text for a line of a terminal, a comment or a docstring: without breaks, what is invisible escaped.
+
+    >>> one_line("a\\n  b\\x1b[31m")
+    'a b\\\\x1b[31m'
+    """
+    plain = " ".join(text.split())
+    if plain.isprintable():
+        return plain
+    # A joiner is part of many emoji.
+    return "".join(
+        char if char.isprintable() or char == "\u200d" else char.encode("unicode_escape").decode() for char in plain
+    )

@@ -72,6 +72,7 @@ class _Objects:
         self._documents = documents
         self.files = list(documents)
         self.given = set(documents)
+        self.left_out: list[str] = []
         self.problems: dict[str, tuple[Problem, ...]] = {}
 
     def documents_of(self, file: str) -> Sequence[SourceDocument]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import keyword
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
 from kastra_core.migration.names import identifier
+from kastra_core.migration.secret_texts import one_line
 
 __all__ = ["STUB_MODULE", "Stubs"]
 
@@ -86,9 +88,9 @@ def _module(stubs: Mapping[str, _Stub]) -> str:
 
 
 def _function(stub: _Stub) -> str:
-    text = " ".join(stub.description.split()) or f"Stand in for {stub.function}."
+    text = one_line(stub.description) or f"Stand in for {stub.function}."
     doc = text.replace("\\", "\\\\").replace('"', "'")
-    origin = " ".join(stub.origin.split()).replace("\\", "\\\\").replace('"', "'")
+    origin = one_line(stub.origin).replace("\\", "\\\\").replace('"', "'")
     lines = [f"def {stub.function}({_parameters(stub.schema)}) -> Any:", f'    """{doc}']
     if origin:
         lines += ["", f"    Made from {origin}."]
@@ -112,7 +114,9 @@ def _parameters(schema: Mapping[str, Any] | None) -> str:
 
 
 def _is_name(name: str) -> bool:
-    return name.isidentifier() and not keyword.iskeyword(name) and not name.startswith("_")
+    # Python takes other spellings of a name, such as its ligatures, for the same one.
+    same = unicodedata.normalize("NFKC", name) == name
+    return name.isidentifier() and same and not keyword.iskeyword(name) and not name.startswith("_")
 
 
 def _type(schema: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,12 +13,14 @@ from kastra_core.api.meta import JsonObject
 from kastra_core.errors import Problem, ValidationError
 from kastra_core.manifests import dump
 from kastra_core.migration.engine import Migration
+from kastra_core.migration.secret_texts import one_line
 from kastra_core.protocols.migrator import MigrationRow
 
-__all__ = ["CONFIG", "REPORT", "markdown", "plan", "report_json", "variables", "write"]
+__all__ = ["CONFIG", "REPORT", "markdown", "modules", "plan", "report_json", "variables", "write"]
 
 CONFIG = ".kastra/config.yaml"
 REPORT = "MIGRATION.md"
+_FUNCTION = re.compile(r"([A-Za-z_][\w.]*):[A-Za-z_][\w.]*")
 _TITLES = {
     "manual": "To do by hand",
     "dropped": "Dropped",
@@ -68,7 +71,7 @@ def _head(manifest: JsonObject, rows: Sequence[MigrationRow]) -> str:
             line = f"# To do{f' ({field})' if field else ''}: {row.reason} [{place}]"
             if line not in lines:
                 lines.append(line)
-    return "".join(f"{' '.join(line.split())}\n" for line in lines)
+    return "".join(f"{one_line(line)}\n" for line in lines)
 
 
 def variables(resources: Sequence[JsonObject], config: Mapping[str, Any]) -> list[str]:
@@ -90,9 +93,28 @@ def variables(resources: Sequence[JsonObject], config: Mapping[str, Any]) -> lis
     return sorted(found)
 
 
+def modules(resources: Sequence[JsonObject]) -> list[str]:
+    """Python modules that resources name as ``function: module:function``, sorted."""
+    found: set[str] = set()
+
+    def look(value: Any) -> None:
+        if isinstance(value, Mapping):
+            named = value.get("function")
+            if isinstance(named, str) and (told := _FUNCTION.fullmatch(named)):
+                found.add(told[1])
+            for item in value.values():
+                look(item)
+        elif isinstance(value, (list, tuple)):
+            for item in value:
+                look(item)
+
+    look(list(resources))
+    return sorted(found)
+
+
 def report_json(migration: Migration, written: Sequence[str] = ()) -> JsonObject:
     """The whole report for programs."""
-    return {
+    report = {
         "files": [
             {"file": one.file, "migrator": one.migrator, "confidence": one.confidence, "documents": one.documents}
             for one in migration.detected
@@ -130,6 +152,16 @@ def report_json(migration: Migration, written: Sequence[str] = ()) -> JsonObject
         "notes": list(migration.notes),
         "written": list(written),
     }
+    return _encodable(report)  # type: ignore[no-any-return]
+
+
+def _encodable(value: Any) -> Any:
+    """A copy in which names of files that are no UTF-8 are written with escapes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_encodable(key): _encodable(item) for key, item in value.items()}
+    return [_encodable(item) for item in value] if isinstance(value, list) else value
 
 
 def markdown(migration: Migration) -> str:
@@ -170,7 +202,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _plain(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return one_line(text).replace("|", "\\|")
 
 
 def write(files: Mapping[str, str], directory: str, *, force: bool = False) -> list[str]:
@@ -187,11 +219,14 @@ def write(files: Mapping[str, str], directory: str, *, force: bool = False) -> l
         if Path(path).is_absolute() or ".." in Path(path).parts:
             problems.append(Problem("the path leads out of the directory", file=path))
             continue
+        if trouble := _in_the_way(base, path):
+            problems.append(trouble)
+            continue
         try:
-            held = target.read_text(encoding="utf-8") if target.exists() else None
-        except (OSError, UnicodeDecodeError):
-            held = ""
-        if held == text:
+            held = target.read_bytes() if target.exists() else None
+        except OSError:
+            held = b""
+        if held == _encoded(text):
             continue
         changed.append(path)
         if held is not None and not force:
@@ -210,11 +245,31 @@ def write(files: Mapping[str, str], directory: str, *, force: bool = False) -> l
     return changed
 
 
+def _in_the_way(base: Path, path: str) -> Problem | None:
+    """What makes writing impossible, so that nothing is written rather than a half."""
+    hint = "another directory (-o DIR)"
+    target = base / path
+    if target.is_dir():
+        return Problem("there is a directory of that name", file=str(target), hint=hint)
+    above = next((one for one in target.parents if os.path.lexists(one)), Path())
+    if not above.is_dir():
+        return Problem("this is no directory", file=str(above), hint=hint)
+    if not os.access(above, os.W_OK | os.X_OK):
+        return Problem("nothing may be written here", file=str(above), hint=hint)
+    if target.exists() and not target.is_file():
+        return Problem("this is no file (a device, a pipe or a socket)", file=str(target), hint=hint)
+    return None
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "backslashreplace")
+
+
 def _replace(target: Path, text: str) -> None:
     handle, name = tempfile.mkstemp(dir=target.parent, prefix=".", suffix=".part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(_encoded(text))
         Path(name).chmod(0o666 & ~_umask())
         Path(name).replace(target)
     except BaseException:

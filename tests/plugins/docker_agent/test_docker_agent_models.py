@@ -94,6 +94,12 @@ def test_a_provider_of_the_file_gives_address_and_key_unless_the_model_has_its_o
             "thinking",
             {"type": "enabled", "budget_tokens": 1024},
         ),
+        (
+            "{provider: google, model: gemini-2.5-flash, thinking_budget: 0}",
+            "thinking",
+            {"type": "enabled", "budget_tokens": 0},
+        ),
+        ("{provider: google, model: gemini-3-pro, thinking_budget: none}", "reasoning_effort", "low"),
     ],
 )
 def test_a_budget_for_thinking_becomes_the_parameter_of_its_provider(model: str, key: str, value: object) -> None:

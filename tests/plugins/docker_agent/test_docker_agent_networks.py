@@ -41,9 +41,31 @@ def test_an_agent_with_sub_agents_routes_with_its_model_and_instructions() -> No
         "root": {
             "description": "Leads",
             "agents": ["root", {"name": "web_search", "ref": "web-search"}],
-            "router": {"model": {"provider": "openai", "name": "x"}, "instructions": "Lead.\n", "fallback": "root"},
+            "router": {
+                "model": {"provider": "openai", "name": "x"},
+                "instructions": "Lead.\n\nThe member root is you, with your tools. It has the last word: when other "
+                "members have answered, choose root with done true, to answer the user from what they found.\n",
+                "fallback": "root",
+            },
         }
     }
+
+
+def chosen(text: str) -> dict[str, str]:
+    return {row.key: row.target for row in migrated(text).rows if row.outcome == "defaulted"}
+
+
+def test_it_is_told_that_turns_have_a_limit_here_where_an_agent_may_need_many() -> None:
+    tools = "toolsets: [{type: think}]"
+    assert "agents.root.max_iterations" not in chosen("agents: {root: {model: openai/x, instruction: x}}\n")
+    assert "agents.root.max_iterations" not in chosen(
+        f"agents: {{root: {{model: openai/x, instruction: x, max_iterations: 50, {tools}}}}}\n"
+    )
+    alone = chosen(f"agents: {{root: {{model: openai/x, instruction: x, {tools}}}}}\n")
+    assert alone["agents.root.max_iterations"] == "Agent default/root spec.limits"
+    team = "agents: {root: {model: openai/x, instruction: x, sub_agents: [a]}, a: {model: openai/x}}\n"
+    (reason,) = [row.reason for row in migrated(team).rows if row.key == "agents.root.max_iterations"]
+    assert "spec.router.maxSteps" in reason
 
 
 def test_a_sub_agent_with_a_team_is_a_network_in_the_network() -> None:
@@ -62,7 +84,9 @@ def test_teams_that_lead_back_to_each_other_make_no_circle() -> None:
     assert problems_of_result(result.resources, registry()) == ()
     assert networks(result)["root"]["agents"] == ["root", "a"]
     reasons = [row.reason for row in result.rows if row.key == "agents.root.sub_agents[0]"]
-    assert reasons == ["a member; without its own team, which leads back here"]
+    assert reasons == [
+        "a member; the router is told that root has the last word; without its own team, which leads back here"
+    ]
 
 
 def test_handoffs_make_one_network_whose_router_knows_the_ways() -> None:

@@ -260,3 +260,35 @@ def test_background_agents_become_tools_of_their_agent() -> None:
     )
     agent = next(one for one in result.resources if one["kind"] == "Agent")
     assert agent["spec"]["tools"] == [{"name": "b", "ref": "agents/b", "description": "Helps"}]
+
+
+def test_a_server_is_one_thing_to_do() -> None:
+    result = with_toolsets(
+        "      - {type: mcp, command: docker, args: [mcp, gateway, run, --servers=search]}\n"
+        "      - {type: mcp, ref: docker:time}\n"
+        "      - {type: memory, path: facts.db}\n"
+    )
+    todo = [row.key for row in result.rows if row.outcome == "manual"]
+    assert todo == [f"agents.root.toolsets[{at}].type" for at in range(3)]
+    assert seen_by(result)[:2] == ["search", "time"]
+    assert "run --servers=search" in result.files["migrated_tools.py"]
+    (reason,) = [row.reason for row in result.rows if row.key == "agents.root.toolsets[2].type"]
+    assert "in facts.db" in reason
+
+
+def test_a_secret_in_the_arguments_of_a_server_is_told_of() -> None:
+    result = with_toolsets(
+        "      - {type: mcp, command: notes, args: [--token, ghp_0123456789abcdef0123456789abcdef0123]}\n"
+    )
+    assert "ghp_" not in result.files["migrated_tools.py"]
+    (row,) = [row for row in result.rows if row.key == "agents.root.toolsets[0].args"]
+    assert (row.outcome, "environment variable" in row.reason) == ("manual", True)
+
+
+def test_denied_arguments_are_one_row() -> None:
+    result = with_toolsets("      - type: shell\n", "permissions: {deny: ['shell:cmd=rm *', 'shell:cmd=sudo *']}\n")
+    told = outcomes(result)
+    assert told["permissions.deny"] == "manual"
+    assert "permissions.deny[0]" not in told
+    mixed = outcomes(with_toolsets("      - type: shell\n", "permissions: {deny: ['shell:cmd=rm *', shell]}\n"))
+    assert (mixed["permissions.deny[0]"], mixed["permissions.deny[1]"]) == ("manual", "mapped")

@@ -105,6 +105,26 @@ extras: dict[str, st.SearchStrategy[Any]] = {
 }
 
 
+def mend(steps: list[dict[str, Any]], numbers: list[int]) -> None:
+    """Let steps lead to steps that are there, mostly to later ones, or to the end."""
+    present = [step.get("id") or step.get("name") for step in steps]
+    picked = iter(numbers * 50)
+
+    def mended(value: Any, at: int) -> Any:
+        if isinstance(value, str) and value in IDS:
+            number = next(picked)
+            later = present[at + 1 :] if number % 7 else present
+            return later[number % len(later)] if later and number % 5 else "END"
+        if isinstance(value, dict):
+            return {key: inner if key == "if" else mended(inner, at) for key, inner in value.items()}
+        return [mended(inner, at) for inner in value] if isinstance(value, list) else value
+
+    for at, step in enumerate(steps):
+        for key in ("next", "transitions", "onTrue", "onFalse"):
+            if key in step:
+                step[key] = mended(step[key], at)
+
+
 @st.composite
 def steps(draw: st.DrawFn, depth: int = 1) -> Any:
     waits = draw(st.booleans())
@@ -120,7 +140,11 @@ def steps(draw: st.DrawFn, depth: int = 1) -> Any:
             fields["dependsOn"] = draw(after)
         if depth and draw(st.integers(0, 6)) == 0:
             fields = {"type": "parallel", "steps": draw(steps(depth=0))}
+        if waits and draw(st.integers(0, 9)) and "dependsOn" in fields:
+            fields["dependsOn"] = [step.get("id") or step.get("name") for step in out][-draw(st.integers(1, 3)) :]
         out.append({"id" if draw(st.booleans()) else "name": f"{name}" if depth else f"{name}0", **fields})
+    if draw(st.integers(0, 9)):
+        mend(out, draw(st.lists(st.integers(0, 99), min_size=1, max_size=12)))
     if draw(st.integers(0, 4)) == 0:
         return {str(step.pop("id", None) or step.pop("name")): step for step in out}
     return out

@@ -28,7 +28,7 @@ class Builtin:
 
 
 _SEARCH = _takes(query="what to look for")
-_PROVIDER = "Gemini does it on its side: write a body that asks a service of yours"
+_PROVIDER = "Gemini does it on its side, so write a body that asks a service of yours"
 
 BUILTINS: Mapping[str, Builtin] = {
     "google_search": Builtin("Searches the web with Google.", _SEARCH, _PROVIDER),

@@ -12,7 +12,7 @@ from kastra_plugin_docker_agent.schemas import mended
 from kastra_plugin_docker_agent.seat import Seat
 from kastra_plugin_docker_agent.toolsets import add_builtin, add_rag, add_toolset
 
-__all__ = ["fill_agent", "write_budget"]
+__all__ = ["fill_agent", "tell_turns", "write_budget"]
 
 _DROPPED: Mapping[str, str] = {
     "name": "the key is the agent's name",
@@ -105,6 +105,25 @@ def _limits(kit: Kit, seat: Seat) -> None:
             continue
         write_budget(budget, draft)
         mapped(item, draft.target("spec.limits"), "of each run of the agent; agents do not share it")
+
+
+def tell_turns(root: Node, entry: Seat, head: Draft, *, tools: bool) -> None:
+    """The row for turns without limit, which is what docker-agent allows where a file says nothing.
+
+    Args:
+        entry: the agent that is asked first.
+        head: what people run.
+        tools: an agent has some; without them and without team there is one turn.
+    """
+    silent = {name: node for name, node in root["agents"].fields() if not node["max_iterations"].present}
+    team = head.kind == "Network"
+    if not silent or not (tools or team):
+        return
+    told = "docker-agent sets no limit; here an agent stops after 25 turns unless spec.limits.maxSteps says more"
+    if team:
+        told += ", and a network after 10 members unless spec.router.maxSteps does"
+    node = silent.get(entry.name) or next(iter(silent.values()))
+    node["max_iterations"].defaulted(told, (entry.draft if entry.name in silent else head).target("spec.limits"))
 
 
 def write_budget(budget: Node, draft: Draft) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 
 from kastra_core.migration import Draft, Node, Report
 from kastra_core.serde import type_word
-from kastra_plugin_docker_agent.agents import fill_agent, write_budget
+from kastra_plugin_docker_agent.agents import fill_agent, tell_turns, write_budget
 from kastra_plugin_docker_agent.kit import Kit
 from kastra_plugin_docker_agent.models import Models
 from kastra_plugin_docker_agent.networks import Teams
@@ -59,7 +59,9 @@ def migrate_document(report: Report, toolbox: Toolbox, root: Node, scope: str) -
             seat.node.mapped(seat.draft, "an agent that says nothing")
     networks = Teams(kit, seats).make()
     entry = seats.get("root") or next(iter(seats.values()))
-    permissions.close(entry.draft.target("spec.tools"), tools=any(seat.tools for seat in seats.values()))
+    tools = any(seat.tools for seat in seats.values())
+    permissions.close(entry.draft.target("spec.tools"), tools=tools)
+    tell_turns(root, entry, networks.get(entry.name, entry.draft), tools=tools)
     models.close()
     _close(root, networks.get(entry.name, entry.draft))
     nulls(root)

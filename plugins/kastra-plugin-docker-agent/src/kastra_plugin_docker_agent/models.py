@@ -168,7 +168,7 @@ class Models:
             self._option(draft, path, name, option)
         self._parallel(draft, path, self._own_or_default(entry, defaults, "parallel_tool_calls"), tools)
         for source in (entry, defaults):
-            self._rest(source)
+            self._rest(source, draft.target(path))
 
     def _own_or_default(self, entry: Node, defaults: Node, key: str) -> Node:
         """What a model says, else what its provider says for all models."""
@@ -218,7 +218,7 @@ class Models:
         self._address(draft, path, own, entry)
         if own["api_type"].text() == "openai_responses":
             told = "the Responses API is not spoken here: see whether the server has /chat/completions too"
-            self._once(own["api_type"], "manual", told)
+            self._once(own["api_type"], "manual", told, draft.target(f"{path}.apiBase"))
         else:
             self._once(own["api_type"], "dropped", "chat completions is what is spoken anyway")
         return provider
@@ -245,7 +245,14 @@ class Models:
         if isinstance(value, str) and value.lstrip("-").isdigit():
             value = int(value)
         place = f"{path}.parameters"
-        if value in (0, "none", ""):
+        if value in (0, "none") and provider == "gemini":
+            if "gemini-3" in str(draft.get(f"{path}.name")):
+                node.to(
+                    draft, f"{place}.reasoning_effort", "low", reason="this model always thinks: as little as it may"
+                )
+            else:
+                node.to(draft, f"{place}.thinking", {"type": "enabled", "budget_tokens": 0}, reason="no thinking")
+        elif value in (0, "none", ""):
             dropped(node, "thinking stays off unless it is asked for")
         elif isinstance(value, str) and value in _EFFORTS:
             node.to(draft, f"{place}.reasoning_effort", reason="passed on to the provider as it is")
@@ -278,26 +285,28 @@ class Models:
         else:
             self._once(node, "dropped", "a model without tools has no use for it")
 
-    def _rest(self, node: Node) -> None:
+    def _rest(self, node: Node, target: str) -> None:
         for key, told in _DROPPED.items():
             self._once(node[key], "dropped", told)
-        self._once(node["task_budget"], "manual", "write spec.limits.maxTokens, which bounds a run, if that is meant")
-        self._once(node["auth"], "manual", "only keys are known here: give the provider one in its variable")
-        self._once(node["cost"], "manual", "prices are settings of the project, not of a resource")
+        self._once(
+            node["task_budget"], "manual", "write spec.limits.maxTokens, which bounds a run, if that is meant", target
+        )
+        self._once(node["auth"], "manual", "only keys are known here: give the provider one in its variable", target)
+        self._once(node["cost"], "manual", "prices are settings of the project, not of a resource", target)
         for rule in node["routing"].items():
             self.also(rule["model"], "a model that requests are routed to")
         told = (
             "requests are not routed between models here: make an agent for each model, and a Network with router.type "
         )
-        self._once(node["routing"], "manual", f"{told}embedding whose members have these examples")
+        self._once(node["routing"], "manual", f"{told}embedding whose members have these examples", target)
 
-    def _once(self, node: Node, outcome: str, reason: str) -> None:
+    def _once(self, node: Node, outcome: str, reason: str, target: str = "") -> None:
         """One row for an entry that several agents use."""
         if not node.present or node.key in self._said:
             return
         self._said.add(node.key)
         if outcome == "manual":
-            manual(node, reason)
+            manual(node, reason, target)
         else:
             dropped(node, reason)
 

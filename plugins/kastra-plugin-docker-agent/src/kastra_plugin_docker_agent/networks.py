@@ -113,6 +113,8 @@ class Teams:
             draft.spec["networks"] = networks
         self.kit.models.put(draft, "spec.router.model", node["model"], tools=False)
         instructions = node["instruction"].text().rstrip("\n")
+        if subs:
+            instructions = f"{instructions}\n\n{_last_word(seat.name)}".strip()
         if peers:
             instructions = f"{instructions}\n\n{self._ways(seat.name, peers)}".strip()
         if instructions:
@@ -139,7 +141,7 @@ class Teams:
 
     def _rows(self, seat: Seat, target: str, circular: list[str]) -> None:
         for item in seat.node["sub_agents"].items():
-            told = "a member"
+            told = f"a member; the router is told that {_shown(seat.name)} has the last word"
             if item.text() in circular:
                 told += "; without its own team, which leads back here"
             self._member_row(seat, item, target, told)
@@ -186,6 +188,15 @@ class Teams:
             dropped(force, "the agent itself")
         else:
             manual(force, "an agent elsewhere: get its file, migrate it too, and make a workflow of both", seat.draft)
+
+
+def _last_word(name: str) -> str:
+    """A team in docker-agent answers through the agent that delegates."""
+    own = _shown(name)
+    return (
+        f"The member {own} is you, with your tools. It has the last word: when other members have answered, "
+        f"choose {own} with done true, to answer the user from what they found."
+    )
 
 
 def _siblings(node: Node, item: Node) -> list[Node]:

@@ -35,17 +35,22 @@ class Permissions:
         if tools and not self.node:
             told = "docker-agent asks the user before a tool changes something; here nobody is asked"
             self.node.defaulted(told, target)
+        deny = self.node["deny"]
+        arguments = [item for item in deny.items() if "=" in item.text()]
+        refuse = "calls with such arguments are refused in docker-agent: let the tool's function refuse them"
+        if len(arguments) > 1 and len(arguments) == len(deny.items()):
+            manual(deny, refuse, target)
         alone = {found[0].key for found in self._denied.values() if len(found) == 1}
-        for item in self.node["deny"].items():
-            if item not in self._whole and "=" in item.text():
-                told = "calls with such arguments are refused in docker-agent: let the tool's function refuse them"
-                manual(item, told)
+        for item in deny.items():
+            if "=" in item.text():
+                if len(arguments) < len(deny.items()) or len(arguments) == 1:
+                    manual(item, refuse, target)
             elif item.key in alone:
                 item.mapped(target, "the agents do not get these tools")
             else:
                 dropped(item, "no tool of the agents is denied by this alone")
         told = "nobody is asked before a tool is called here: let the function ask, or use a workflow's suspend step"
-        manual(self.node["ask"], told)
+        manual(self.node["ask"], told, target)
         dropped(self.node["allow"], "nobody is asked before a tool is called here, so all calls are allowed")
 
 

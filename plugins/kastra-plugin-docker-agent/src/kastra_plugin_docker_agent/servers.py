@@ -89,9 +89,12 @@ def _source_rows(kit: Kit, node: Node, what: str, target: str) -> None:
     """command, args, remote or ref: they are in the text of the stub."""
     if not node:
         return
-    told = f"the function has to call {what}"
+    told = f"the function that calls {what} names it"
     if not node.is_map:
-        manual(node, told, target)
+        if "REMOVED" in what and node.is_list:
+            manual(node, "a secret in the open was left out: keep it in an environment variable", target)
+        else:
+            mapped(node, target, told)
         return
     for key, child in node.fields():
         if key == "headers":
@@ -100,8 +103,12 @@ def _source_rows(kit: Kit, node: Node, what: str, target: str) -> None:
             kit.by_hand(child, "the function has to log in with it", target)
         elif key == "transport_type":
             manual(child, f"the function has to speak {child.text()}", target)
+        elif "REMOVED" in what:
+            manual(child, "a secret in the open was left out: keep it in an environment variable", target)
+        elif key == "url":
+            mapped(child, target, told)
         else:
-            manual(child, told, target)
+            manual(child, f"the function has to call {what} in this way", target)
 
 
 def _add_set(
@@ -212,6 +219,9 @@ def _label(node: Node, server: str, command: str, args: Sequence[object], url: s
         return _host(url) or "mcp-server", False
     program = re.split(r"[/\\]", command)[-1]
     if program in _RUNNERS:
+        served = [str(word).partition("=")[2] for word in args if str(word).startswith("--servers=")]
+        if program == "docker" and served and re.fullmatch(r"[\w.-]+", served[0]):
+            return served[0], False
         for word in map(str, args):
             if word.startswith("-") or word in _RUN_WORDS or "=" in word or "$" in word:
                 continue

@@ -72,7 +72,9 @@ def write_rest(kit: Kit, seat: Seat, node: Node, kind: str, target: str, *, inst
     if node["readonly"].present:
         _readonly(seat, node["readonly"], kind, target)
     for key, child in node.fields():
-        if key in _OTHERS and kind not in _OTHERS[key].split():
+        if key == "path" and child and kind in ("memory", "tasks"):
+            mapped(child, target, "the functions that are to be written name this file")
+        elif key in _OTHERS and kind not in _OTHERS[key].split():
             dropped(child, f"of no use to a toolset of type {kind}")
         elif key in _DROPPED:
             dropped(child, _DROPPED[key])

@@ -81,7 +81,8 @@ def add_builtin(kit: Kit, seat: Seat, node: Node, kind: str, *, said: Node | Non
         )
         if tool is not None and kind == "fetch" and node["timeout"]:
             node["timeout"].to(tool, "spec.timeout", f"{int(node['timeout'].number() or 0)}s")
-    kit.told(seat, said if said is not None else node["type"], made, f"docker-agent's {kind} tools")
+    where = f", which keep their data in {path}" if path and kind in ("memory", "tasks") else ""
+    kit.told(seat, said if said is not None else node["type"], made, f"docker-agent's {kind} tools{where}")
     if kind == "lsp":
         for name in ("command", "args"):
             manual(node[name], "the functions have to ask this language server", seat.draft.target("spec.tools"))

@@ -221,7 +221,8 @@ class Names:
     ) -> Found:
         book, own = self.book, self.item.effective_namespace
         key = (own, name, what, repr(schema))
-        if key not in book.stubs:
+        new = key not in book.stubs
+        if new:
             beside = self.item.name if book.is_taken("Tool", own, dns_name(name, "Tool")) else ""
             tool = book.name_for("Tool", name, own, beside)
             draft = book.draft("Tool", tool, self.item.namespace)
@@ -239,7 +240,10 @@ class Names:
             book.stubs[key] = (found, draft)
         found, draft = book.stubs[key]
         function = draft.spec["python"]["function"]
-        node.manual(f"{what}: write the Python function {function}, which the Tool {found.name} calls", draft)
+        if new or not node:
+            node.manual(f"{what}: write the Python function {function}, which the Tool {found.name} calls", draft)
+        else:
+            node.mapped(draft, f"the Tool {found.name}; another row tells to write its function")
         return found
 
 

@@ -155,9 +155,13 @@ def _hide_secrets(book: Book, node: Node) -> None:
 
 
 def _code_rows(spec: Node, draft: Draft, function: str) -> None:
+    said: list[object] = []
     for key in _CODE:
         part = spec[key]
-        if part:
+        if part and part.value in said:
+            part.dropped("another key of the tool says the same")
+        elif part:
+            said.append(part.value)
             part.manual(f"write the Python function {function} in place of {_what(part)}", draft)
 
 

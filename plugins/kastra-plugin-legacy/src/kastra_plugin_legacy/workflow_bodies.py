@@ -319,24 +319,35 @@ class Maker:
         scope = self.scope(step)
         node = step.ways.cases[0].condition if step.ways.form == "branches" else step.field("condition")
         node = _inner(node) if node is not None else step.field("condition")
+        before = len(step.notes)
         for given in self._given(step):
-            if given.is_map and not put_form(step, given, scope, out):
+            if put_form(step, given, scope, out):
+                continue
+            if has_named_items(given):
+                value: Any = {one.name: one.value for one in arguments(step, given, scope, "input", {})}
+            else:
                 value, leaves = value_of(given, scope)
                 note_leaves(step, leaves, "input")
-                out["input"] = plain_object(value)
-                own += list(value)
-            elif not given.is_map:
-                value, leaves = value_of(given, scope)
-                note_leaves(step, leaves, "input")
-                out["input"] = value
+            out["input"] = plain_object(value)
+            own += list(value) if isinstance(value, dict) else []
         try:
             when = self._when(node, self.scope(step, own=own))
         except UntranslatableError as error:
             out.pop("input", None)
+            del step.notes[before:]
             self._decision(step, node, out, str(error))
             return
-        step.note(node, "mapped", "branch" if step.ways.form == "branches" else "set", _told(node, when))
+        self._note_when(step, node, when, "branch" if step.ways.form == "branches" else "set")
         out["set"] = f"{{{{ {when} }}}}"
+
+    @staticmethod
+    def _note_when(step: Step, node: Node, when: str, field: str, *, tail: bool = False) -> None:
+        plain = isinstance(node.value, bool) or node.value.strip() in ("true", "false")
+        if when in ("true", "false") and not plain:
+            told = f"it is always {when} by what is known of the values: see what it should ask"
+            step.note(node, "manual", field, told, tail=tail)
+        else:
+            step.note(node, "mapped", field, _told(node, when), tail=tail)
 
     def _when(self, node: Node, scope: Scope) -> str:
         if isinstance(node.value, bool):
@@ -387,7 +398,7 @@ class Maker:
             self._decision(step, node, made, str(error))
             step.made.append(made)
             return f"{member('steps', made['id'])}.output == true"
-        step.note(node, "mapped", "branch", _told(node, when), tail=True)
+        self._note_when(step, node, when, "branch", tail=True)
         return when
 
     def _named(self, step: Step, case: Case, scope: Scope) -> str:
@@ -401,7 +412,9 @@ class Maker:
         try:
             if source is None:
                 raise UntranslatableError("it is no single expression")
-            return equals(source, case.word, scope)
+            made = equals(source, case.word, scope)
+            step.note(node, "mapped", "branch", "the step that it names, if it is one of these; else the end", tail=True)
+            return made
         except UntranslatableError as error:
             told = f"{error}: here the flow goes to the first step that the answer of this one names"
             step.note(node, "manual", "branch", told, tail=True)

@@ -91,7 +91,7 @@ class Code:
     def value(self, default: str = "null") -> Code:
         """The value, ``default`` (a literal) where a guard does not hold."""
         if self.absent:
-            return Code(text=default)
+            return NULL if default == "null" else Code(text=default)
         if not self.guards:
             return attrs.evolve(self, probe="")
         text = f"dyn({self.text})" if _is_typed(self) else self.at(_OR)

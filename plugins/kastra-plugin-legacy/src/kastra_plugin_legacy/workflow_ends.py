@@ -83,15 +83,18 @@ def put_output_of_workflow(node: Node, draft: Draft, plan: Plan, end: JsonObject
             given.dropped("outputSchema says what the output is")
         else:
             _put_schema(given, draft, end)
-    elif given.is_text and not has_placeholder(given.value):
-        made = _from_source(given.value, Scope(plan, None, "end"))
-        _put_made(given, made, draft, end)
     else:
-        value, leaves = value_of(given, Scope(plan, None, "end"))
-        end["output"] = value
+        value: Any
+        if given.is_text and not has_placeholder(given.value):
+            made = _from_source(given.value, Scope(plan, None, "end"))
+            value, leaves = made.value, [(given, made)]
+        else:
+            value, leaves = value_of(given, Scope(plan, None, "end"))
+        if value is not None:
+            end["output"] = value
         for leaf, one in leaves:
             _row(leaf, one, draft, "spec.output")
-        if "outputSchema" in end and not _could_fit(value, leaves, end["outputSchema"], len(given.path)):
+        if "outputSchema" in end and value is not None and not _could_fit(value, leaves, end["outputSchema"], len(given.path)):
             del end["outputSchema"]
             schema.dropped("the output that the workflow writes has other types")
 
@@ -138,12 +141,6 @@ def _put_schema(given: Node, draft: Draft, end: JsonObject) -> None:
         return
     end["outputSchema"] = schema
     _schema_rows(given, draft, "spec.outputSchema", left)
-
-
-def _put_made(node: Node, made: Made, draft: Draft, end: JsonObject) -> None:
-    if made.changed:
-        end["output"] = made.value
-    _row(node, made, draft, "spec.output")
 
 
 def _row(node: Node, made: Made, draft: Draft, path: str) -> None:

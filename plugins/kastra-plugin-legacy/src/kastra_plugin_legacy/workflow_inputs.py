@@ -244,7 +244,12 @@ def arguments(
             note_leaves(step, leaves, f"{field}.{key}")
             out.append(Argument(name=plain_key(key), value=value, schema=_known(value, scope)))
         return out
+    seen: set[str] = set()
     for item in node.items():
+        if item["name"].text() in seen:
+            step.note(item, "dropped", "", "another one has the same name")
+            continue
+        seen.add(item["name"].text())
         place = field if inside else f"{field}.{item['name'].text()}"
         out.append(_named(step, item, scope, place, schema, own))
     return out
@@ -268,7 +273,9 @@ def _named(step: Step, item: Node, scope: Scope, field: str, schema: Mapping[str
     step.note(item["name"], "mapped", field, "" if source else "the workflow's input of this name")
     word = type_of(item["type"].value)
     from_input = isinstance(value, str) and "steps" not in value and "data" not in value
-    if own and word and from_input:
+    if own and word and known.get("type") in (word, [word, "null"]):
+        step.note(item["type"], "dropped", "", "the workflow's input says the same")
+    elif own and word and from_input:
         nullable = isinstance(value, str) and " : null }}" in value
         known = {"type": [word, "null"] if nullable else word}
         step.note(item["type"], "mapped", "", "in the inputSchema of the Tool")

@@ -31,12 +31,22 @@ def read_output(step: Step) -> None:
     node = _node(step)
     if not node:
         return
+    if step.kind == "condition":
+        # It gives true or false, and nothing else can be made of that.
+        names = [(item["name"] if item.is_map else item) for item in node.items()]
+        for inner in [one for one in names if one and not one.is_map and not one.is_list]:
+            step.variables[inner.text()], step.variable_nodes[inner.text()] = "", inner
+        for key, inner in node.fields():
+            step.variables[key], step.variable_nodes[key] = "", inner
+        return
     if node.is_list:
         for item in node.items():
             name = item["name"] if item.is_map else item
             if name and not isinstance(name.value, (dict, list)):
                 step.outputs.append(plain_key(name.text()))
         step.outputs = list(dict.fromkeys(step.outputs))
+        if step.outputs:
+            step.shape = {"type": "object", "properties": dict.fromkeys(step.outputs, {}), "additionalProperties": False}
     elif node.is_map:
         if _is_form(node.value):
             name = node["type"].text()
@@ -94,7 +104,10 @@ def put_output(step: Step, out: JsonObject, plan: Plan) -> None:
     node = _node(step)
     if not node or step.kind == "output":
         return
-    if node.is_list:
+    if step.kind == "condition":
+        if not step.variables:
+            step.note(node, "dropped", "", "a condition gives true or false")
+    elif node.is_list:
         _put_list(step, node, out)
     elif node.is_map and _is_form(node.value):
         if step.publishes:
@@ -124,7 +137,7 @@ def _put_list(step: Step, node: Node, out: JsonObject) -> None:
     names = step.outputs
     if not names:
         return
-    several = len(names) > 1 and step.kind != "condition"
+    several = len(names) > 1
     branches = {branch.name for branch in step.branches}
     value: JsonObject = {}
     for name in names:
@@ -152,8 +165,8 @@ def note_variables(step: Step, plan: Plan) -> None:
     for name, node in step.variable_nodes.items():
         if (step, name) in plan.asked:
             how = f"later steps have it as {'data.' + step.publishes if step.publishes else f'steps.{step.id}.output'}"
-            if step.variables[name] == "" and not node.is_text:
-                step.note(node, "dropped", "", f"{how}; what it describes was not checked")
+            if step.variables[name] == "" and (step.kind == "condition" or not node.is_text):
+                step.note(node, "dropped", "", f"{how}; what else stands here was not looked at")
             else:
                 step.note(node, "mapped", "", how)
         else:

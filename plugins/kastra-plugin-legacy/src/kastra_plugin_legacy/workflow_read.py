@@ -121,17 +121,12 @@ def _step(key: str, node: Node, ids: Ids, number: int) -> Step:
 
 
 def _kind(step: Step) -> None:
-    inferred = _inferred(step)
+    inferred = step.kind = _inferred(step)
     given = step.field("type")
     word = given.text().lower() if given and given.is_text else ""
     said = _TYPES.get(word)
-    step.kind = inferred
-    if said is not None and said != inferred and (said in ("output", "condition") or not _has_body(step, inferred)):
+    if said in ("output", "condition") or (said == "function" and inferred in ("unknown", "condition")):
         step.kind = said
-    elif said == "function" and inferred == "tool":
-        step.kind = "function"
-    if said == "parallel" and inferred not in ("parallel", "unknown"):
-        step.kind = inferred
     if not given:
         return
     if step.kind != inferred:
@@ -139,6 +134,8 @@ def _kind(step: Step) -> None:
     elif said is None:
         known = ", ".join(get_args(Kind)[:-1])
         step.note(given, "dropped", "", f"{word!r} is no type of a step ({known}); the other fields say what it does")
+    elif inferred == "unknown":
+        step.note(given, "manual", "", f"the step names no {said}: a Tool that somebody has to write stands for it")
     else:
         step.note(given, "dropped", "", _SAME)
 
@@ -147,11 +144,7 @@ def _inferred(step: Step) -> Kind:
     for kind, fields in _BODIES:
         if any(_is_body(step.field(name)) for name in fields):
             return kind
-    return "agent" if step.field("systemPrompt", "instructions") else "unknown"
-
-
-def _has_body(step: Step, kind: Kind) -> bool:
-    return kind != "unknown" and kind != "condition"
+    return "agent" if step.field("systemPrompt", "instructions", "model") else "unknown"
 
 
 def _is_body(node: Node) -> bool:
@@ -301,7 +294,6 @@ class _Reader:
         if chosen is not None and text not in self.known:
             return self._chosen(node, chosen[1])
         if _COMPUTED.search(text) and text not in self.known:
-            step.note(node, "mapped", "branch", "the step that it names, if it is one of these; else the end", tail=True)
             return Ways(form="names", cases=[], node=node, computed=True)
         target = self._target(node)
         step.note(node, "mapped", "next")
@@ -385,6 +377,11 @@ def _settle(steps: list[Step]) -> None:
         if step.ways.form == "names" and not step.ways.cases:
             apart = [one for one in steps[1:] if one is not step and one not in named]
             candidates = apart or [one for one in steps if one is not step]
+            if not candidates:
+                node = step.ways.node
+                if node is not None:
+                    step.note(node, "dropped", "", "there is no other step that it could name")
+                step.ways = Ways(form="goes", node=node)
             step.ways.cases = [Case(condition=None, target=one, word=one.key) for one in candidates]
     if waiting and not any(step.ways.form != "falls" and list(step.ways.goals()) != [None] for step in steps):
         return

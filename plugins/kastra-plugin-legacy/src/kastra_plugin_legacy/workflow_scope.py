@@ -197,10 +197,6 @@ class Scope:
             return _below(member("input", rest[0]), rest[1:], (), None)
         if rest and rest[0] in self.plan.known and rest[0] not in self.plan.properties:
             return self._of_steps(rest)
-        if rest and rest[0] in self.plan.setters and rest[0] not in self.plan.properties:
-            found = self._variable(str(rest[0]), rest[1:])
-            if found is not None:
-                return found
         return self._workflow_input(rest)
 
     def _workflow_input(self, rest: Path) -> Code:
@@ -266,7 +262,7 @@ class Scope:
             return self._of_parallel(target, sight, inner, guards)
         if inner and inner[0] in target.variables and not target.outputs:
             value = self._extracted(sight, target, str(inner[0]))
-            return _below(value, inner[1:], guards, None)
+            return _below(value, inner[1:], guards, {"type": "boolean"} if target.kind == "condition" else None)
         if target.outputs:
             if inner and inner[0] not in target.outputs:
                 if plural or len(target.outputs) != 1:
@@ -274,7 +270,6 @@ class Scope:
                 inner = (target.outputs[0], *inner)
             return _below(sight.base, inner, guards, target.shape, probed=len(inner) > 1)
         if target.kind == "condition":
-            target.value_wanted = True
             if inner and inner[0] in ("value", "condition") and len(inner) == 1:
                 inner = ()
             if inner:
@@ -309,19 +304,22 @@ class Scope:
                 continue
         if not seen:
             return None
-        for sight in seen:
-            self.plan.asked.add((sight.step, name))
         if len(seen) == 1:
             (only,) = seen
-            return _below(self._extracted(only, only.step, name), rest, (only.guard,) if only.guard else (), None)
+            schema = {"type": "boolean"} if only.step.kind == "condition" else None
+            return _below(self._extracted(only, only.step, name), rest, (only.guard,) if only.guard else (), schema)
         if all(sight.step.shared == name and not _reshapes(sight.step, name) for sight in seen):
             for sight in seen:
+                self.plan.asked.add((sight.step, name))
                 self.plan.publish(sight.step)
             guard = () if self._one_ran(seen) else (probe_of("data", name),)
             return _below(member("data", name), rest, guard, None)
+        # The last one that was carried out; what comes before one that always was does not matter.
+        always = max((at for at, sight in enumerate(seen) if not sight.guard), default=0)
         text = "null"
-        for sight in seen:
-            value = _below(self._extracted(sight, sight.step, name), rest, (), None).text
+        for sight in seen[always:]:
+            schema = {"type": "boolean"} if sight.step.kind == "condition" else None
+            value = _below(self._extracted(sight, sight.step, name), rest, (), schema).text
             text = f"{sight.guard} ? {value} : ({text})" if sight.guard else value
         return Code(text=f"({text})")
 
@@ -350,6 +348,7 @@ class Scope:
             UntranslatableError: the step is never over before this.
         """
         assert target.block is not None
+        target.value_wanted = True
         theirs = [*target.block.chain()][::-1]
         theirs_steps = [inner for _, inner in theirs[:-1]] + [target]
         if self.step is None:

@@ -71,6 +71,8 @@ def expression(source: str, scope: Scope, default: str = "null") -> Code:
         UntranslatableError
     """
     code, tree = _code(source, scope)
+    if code.absent:
+        raise UntranslatableError("it is never there")
     made = code.value(default)
     if scope.opaque and made.types is not None:
         made = Code(text=f"dyn({made.text})")

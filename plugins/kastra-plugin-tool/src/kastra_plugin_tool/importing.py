@@ -32,7 +32,7 @@ def find_function(target: str, policy: ToolPolicy) -> Callable[..., Any]:
     """
     module_name, _, attribute = target.partition(":")
     if not policy.allows_module(module_name):
-        raise _not_allowed(module_name, f"the module {module_name!r} is not allowed for tools")
+        raise _not_allowed(module_name, f"the module {module_name!r} is not allowed for tools", policy)
     module = _import(module_name, policy)
     found: Any = module
     parts = attribute.split(".")
@@ -50,15 +50,17 @@ def find_function(target: str, policy: ToolPolicy) -> Callable[..., Any]:
     _check_callable(found, target)
     home = getattr(inspect.unwrap(found), "__module__", None) or ""
     if not policy.allows_module(home):
-        raise _not_allowed(home, f"{target} comes from the module {home!r}, which is not allowed for tools")
+        raise _not_allowed(home, f"{target} comes from the module {home!r}, which is not allowed for tools", policy)
     return found  # type: ignore[no-any-return]
 
 
-def _not_allowed(module: str, message: str) -> TerminalError:
+def _not_allowed(module: str, message: str, policy: ToolPolicy) -> TerminalError:
+    # The command replaces the list, so what is allowed already is named too.
+    every = f"'[{', '.join([*policy.python_allow, module])}]'" if policy.python_allow else module
     return TerminalError(
         message,
         reason="ModuleNotAllowed",
-        remedy=f"if you trust it: kastra config set tools.python.allow {module}",
+        remedy=f"if you trust it: kastra config set tools.python.allow {every}",
     )
 
 
