@@ -25,7 +25,9 @@ REFUSED = 1
 _DEFAULT = "migrated"
 _TITLES = {"manual": "To do by hand:", "dropped": "Dropped:", "defaulted": "Chosen:"}
 _MOST_ROWS = 40
-"""Rows of an outcome that the table shows; the report file has all."""
+"""Lines of an outcome that the table shows; the report file has all rows."""
+_MOST_KEYS = 3
+"""Keys that a line names."""
 
 
 def load_migrators(state: CliState, chosen: str = "auto") -> dict[str, Migrator]:
@@ -225,20 +227,25 @@ def _table(migration: Migration) -> str:
 
 
 def _rows(outcome: str, rows: Sequence[MigrationRow]) -> str:
+    """The rows of an outcome by file; those that say the same are one line."""
     from kastra_core.migration.secret_texts import one_line
 
     if not rows:
         return ""
+    groups: dict[tuple[str, str], list[MigrationRow]] = {}
+    for row in sorted(rows, key=lambda row: (row.file, row.line)):
+        groups.setdefault((row.file, row.reason), []).append(row)
     lines, file = [], ""
-    for row in sorted(rows[:_MOST_ROWS], key=lambda row: (row.file, row.line)):
-        if row.file != file:
-            file = row.file
+    for (place, reason), same in list(groups.items())[:_MOST_ROWS]:
+        if place != file:
+            file = place
             lines.append(f"  {one_line(file)}\n")
-        place = f"{row.line}: " if row.line else ""
-        what = f"{one_line(row.key)}: " if row.key else ""
-        lines.append(f"    {place}{what}{one_line(row.reason)}\n")
-    if len(rows) > _MOST_ROWS:
-        lines.append(f"  ... and {len(rows) - _MOST_ROWS} more (--report markdown has all)\n")
+        numbers = ", ".join(dict.fromkeys(str(row.line) for row in same[:_MOST_KEYS] if row.line))
+        keys = ", ".join(one_line(row.key) for row in same[:_MOST_KEYS] if row.key)
+        more = f" and {len(same) - _MOST_KEYS} more" if len(same) > _MOST_KEYS else ""
+        lines.append(f"    {numbers + ': ' if numbers else ''}{keys + more + ': ' if keys else ''}{one_line(reason)}\n")
+    if len(groups) > _MOST_ROWS:
+        lines.append(f"  ... and {len(groups) - _MOST_ROWS} more (--report markdown has all)\n")
     return f"{_TITLES[outcome]}\n{''.join(lines)}"
 
 
