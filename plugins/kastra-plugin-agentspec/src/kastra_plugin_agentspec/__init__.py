@@ -1,0 +1,3 @@
+"""Open Agent Spec for Kastra: agents and flows become resources, resources become agents and flows."""
+
+__all__: list[str] = []
