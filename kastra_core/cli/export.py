@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["clean_manifest", "command", "portable_manifest"]
 
+_MOST_FIELDS = 3
+"""Fields that a note names."""
 _RUNTIME_FIELDS = (
     "uid",
     "resourceVersion",
@@ -141,9 +143,13 @@ def _convert(
         stage = f"the import of its exporter {target!r}"
         raise PluginLoadError(plugin, stage, f"{type(error).__name__}: {error}") from error
     result = exporter.export(manifests, format=output)
+    groups: dict[tuple[str, str], list[str]] = {}
     for row in result.rows:
         if row.outcome in ("dropped", "manual"):
-            state.note(f"{row.file} {row.key}: {row.outcome}: {row.reason}")
+            groups.setdefault((row.outcome, row.reason), []).append(f"{row.file} {row.key}".strip())
+    for (outcome, reason), fields in groups.items():
+        more = f" and {len(fields) - _MOST_FIELDS} more" if len(fields) > _MOST_FIELDS else ""
+        state.note(f"{', '.join(fields[:_MOST_FIELDS])}{more}: {outcome}: {reason}")
     if output_dir is None:
         if len(result.files) > 1 and output == "json":
             raise UserError(f"{len(result.files)} files come of it; name a directory for them: --output-dir DIR")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import click
 from kastra_core.cli.common import CliState, KubectlCommand, current, emit, namespace_option
 from kastra_core.cli.printing import render_data
 from kastra_core.cli.tables import format_table, terminal_width
-from kastra_core.errors import PluginLoadError, UserError, nearest
+from kastra_core.errors import ManifestError, PluginLoadError, UserError, ValidationError, nearest
 
 if TYPE_CHECKING:
     from kastra_core.migration.engine import Migration
@@ -124,7 +125,13 @@ def command(
         return
     if not paths:
         raise click.UsageError("name a file or a directory, or ask for --list")
-    migration = _migrate(state, paths, chosen, namespace)
+    directory = directory or "."
+    try:
+        migration = _migrate(state, paths, chosen, namespace)
+    except ManifestError as error:
+        if report == "json":
+            emit(_shown(_nothing(error), report, (), directory, dry_run=dry_run, blocked=True, to_stdout=False))
+        raise
     from kastra_core.migration.writing import plan, write
 
     files = plan(migration)
@@ -132,7 +139,12 @@ def command(
     blocked = bool(migration.refused) and not keep_going
     written: list[str] = []
     if not (dry_run or blocked or to_stdout):
-        write(files, directory, force=force)
+        try:
+            write(files, directory, force=force)
+        except ValidationError:
+            # What became of the keys is worth knowing all the same.
+            emit(_shown(migration, report, (), directory, dry_run=dry_run, blocked=True, to_stdout=False))
+            raise
         written = list(files)
     if to_stdout and not blocked:
         from kastra_core.manifests import dump
@@ -159,6 +171,15 @@ def _migrate(state: CliState, paths: Sequence[str], chosen: str, namespace: str 
         raise UserError(f"{', '.join(paths)}: no YAML, JSON or Python file is there")
     space = namespace or state.config.namespace
     return migrate(source, migrators, registry_of(state.plugins), chosen=chosen, namespace=space)
+
+
+def _nothing(error: ManifestError) -> Migration:
+    """What came of files that could not even be found."""
+    from kastra_core.migration.engine import Migration
+
+    return Migration(
+        resources=(), rows=(), names={}, files={}, config={}, detected=(), refused=error.problems, ignored=()
+    )
 
 
 def _listing(state: CliState) -> str:
@@ -269,7 +290,7 @@ def _done(
         told += f", {refused} {'file' if refused == 1 else 'files'} refused"
     lines = [f"\n{told}"]
     if blocked:
-        lines.append("Nothing was written; --keep-going writes the rest.")
+        lines.append(f"Nothing was written{'; --keep-going writes the rest' if refused else ''}.")
     elif dry_run:
         lines.append("Nothing was written (dry run).")
     elif written:
@@ -285,5 +306,5 @@ def _done(
         if own := [module for module in modules(migration.resources) if module not in allowed]:
             every = ", ".join([*allowed, *own])
             lines.append(f"Allow the modules of your code: kastra config set tools.python.allow '[{every}]'")
-        lines.append(f"Next: cd {directory} && kastra apply -f .")
+        lines.append(f"Next: cd {shlex.quote(directory)} && kastra apply -f .")
     return "\n".join(lines) + "\n"

@@ -330,7 +330,7 @@ def _said(documents: Sequence[SourceDocument]) -> str:
     """What the first document calls itself, in brackets."""
     data = documents[0].data
     words = [str(data[key]) for key in ("apiVersion", "kind") if isinstance(data, Mapping) and data.get(key)]
-    return f" ({' '.join(words)[:100]})" if words else ""
+    return f" ({hide_tokens(' '.join(words))[:100]})" if words else ""
 
 
 def _without_tokens(one: Problem) -> Problem:

@@ -49,7 +49,8 @@ def key_path(parts: Iterable[str | int]) -> str:
     """
     out = ""
     for part in parts:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
+        name = part or '""'
+        out += f"[{part}]" if isinstance(part, int) else f".{name}" if out else str(name)
     return out
 
 

@@ -8,6 +8,7 @@ out, and what is wrong with the source is raised with its place.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,15 @@ from kastra_core.api.meta import JsonObject
 from kastra_core.errors import ManifestError, Problem
 from kastra_core.migration.names import Names, env_name
 from kastra_core.migration.reading import key_path
-from kastra_core.migration.secret_texts import env_reference, hide_tokens, looks_like_token
+from kastra_core.migration.secret_texts import (
+    REMOVED,
+    env_reference,
+    hide_tokens,
+    is_secret_key,
+    looks_like_token,
+    open_secrets,
+    tokens_pattern,
+)
 from kastra_core.migration.stubs import Stubs
 from kastra_core.protocols.migrator import MigrationResult, MigrationRow, MigrationSource, Outcome, SourceDocument
 from kastra_core.serde import type_word
@@ -196,11 +205,14 @@ class Node:
         return self.value if isinstance(self.value, types) else self._wrong(word, default)
 
     def _wrong(self, word: str, default: Any) -> Any:
-        self.problem(f"expected {word}, found {type_word(self.value)}")
+        is_secret = self.is_text and is_secret_key(self.name)
+        self.problem(f"expected {word}, found {'a string' if is_secret else type_word(self.value)}")
         return default
 
     def problem(self, message: str, hint: str = "") -> None:
-        """Say that the source is invalid here: nothing is made of its file."""
+        """Say that the source is invalid here: nothing is made of its file. What a secret is, is not repeated."""
+        if self.is_text and is_secret_key(self.name):
+            self._report.hide(self.value)
         told = Problem(message, self.key, hint=hint, file=self.document.file, line=self.line)
         if told not in self._report.problems:
             self._report.problems.append(told)
@@ -304,6 +316,8 @@ class Report:
         self._roots: dict[tuple[str, int], Node] = {}
         self._covered: dict[tuple[str, int], set[tuple[str | int, ...]]] = {}
         self._hidden: set[str] = set()
+        self._tokens: re.Pattern[str] | None = None
+        """Parts of the tokens of the source, as names made of them have them."""
 
     def read(self, document: SourceDocument) -> Node:
         """The root of a document; from now on each of its keys gets a row. The same each time."""
@@ -384,10 +398,16 @@ class Report:
         Raises:
             ManifestError: with every problem that was told.
         """
+        known = {(one.file, one.index): one for one in self.source.documents}
+        known |= {key: root.document for key, root in self._roots.items()}
+        self._tokens = tokens_pattern((one.text, one.data) for one in known.values())
         if self.problems:
             raise ManifestError([self._clean_problem(one) for one in self.problems])
         for key, root in self._roots.items():
             self._cover_rest(root, self._covered[key])
+        for draft in self.drafts:
+            for secret in open_secrets(draft.manifest):
+                self.hide(secret)
         resources = [self._without_tokens(draft) for draft in self.drafts]
         order = {key: at for at, key in enumerate(self._roots)}
         rows = sorted(self._rows, key=lambda row: (order.get((row.file, row.document), len(order)), row.line, row.key))
@@ -443,8 +463,9 @@ class Report:
     def _scrub(self, text: str, path: str = "") -> str:
         for secret in sorted(self._hidden, key=len, reverse=True):
             if secret in text:
-                text = text.replace(secret, "REMOVED")
-        return hide_tokens(text) if looks_like_token(text) else text
+                text = text.replace(secret, REMOVED)
+        text = hide_tokens(text) if looks_like_token(text) else text
+        return self._tokens.sub(REMOVED, text) if self._tokens else text
 
     def _clean(self, row: MigrationRow) -> MigrationRow:
         reason = self._scrub(row.reason)

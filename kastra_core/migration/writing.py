@@ -220,7 +220,7 @@ def write(files: Mapping[str, str], directory: str, *, force: bool = False) -> l
             problems.append(Problem("the path leads out of the directory", file=path))
             continue
         if trouble := _in_the_way(base, path):
-            problems.append(trouble)
+            problems += [trouble] if trouble not in problems else []
             continue
         try:
             held = target.read_bytes() if target.exists() else None

@@ -20,7 +20,7 @@ from kastra_core.api.registry import KindRegistry
 from kastra_core.errors import ManifestError
 from kastra_core.includes import decode_documents
 from kastra_core.manifests import dump, parse
-from kastra_core.migration import MemorySource
+from kastra_core.migration import MemorySource, key_path
 from kastra_core.protocols.migrator import MigrationResult, MigrationRow, Migrator, SourceDocument
 
 __all__ = ["MigratorConformance", "idle_rows", "keys_of", "uncovered_keys"]
@@ -34,7 +34,7 @@ _MOST_CHANGES = 80
 def keys_of(data: Any, path: str = "") -> Iterator[str]:
     """Paths of all leaves of a document: ``agents.chef.tools[0]``; an empty object or list is a leaf."""
     for at, _ in _leaves(data, ()):
-        yield _shown(at)
+        yield key_path(at)
 
 
 def _leaves(data: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
@@ -47,13 +47,6 @@ def _leaves(data: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str 
         yield from _leaves(item, (*path, key))
     if not below and path:
         yield path, data
-
-
-def _shown(path: Sequence[str | int]) -> str:
-    out = ""
-    for part in path:
-        out += f"[{part}]" if isinstance(part, int) else f".{part}" if out else part
-    return out
 
 
 def uncovered_keys(document: SourceDocument, result: MigrationResult) -> list[str]:
@@ -82,7 +75,7 @@ def idle_rows(
     first = migrator.migrate(MemorySource(documents, others))
     idle = []
     for at, document in enumerate(documents):
-        leaves = {_shown(path): (path, value) for path, value in _leaves(document.data, ())}
+        leaves = {key_path(path): (path, value) for path, value in _leaves(document.data, ())}
         told = {
             row.key: row
             for row in first.rows

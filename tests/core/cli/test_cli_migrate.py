@@ -203,7 +203,7 @@ def test_resources_of_files_and_of_the_store_are_exported_to_a_format(shop: Kast
     shop("migrate", "workshop.yaml", "-o", "out")
     done = shop("export", "-f", "out", "--to", "workshop")
     assert parse(f"kind: x\n{done.out}")[0].data["machines"]["bolt"] == {"size": 2}
-    assert "Widget bolt spec.note: dropped: no notes there" in done.err
+    assert "Widget bolt spec.note, Widget press spec.note: dropped: no notes there" in done.err
     shop("apply", "-f", "out", "--wait=false")
     assert shop("export", "widgets", "--to", "workshop", "--output-dir", "ws").code == 0
     assert "bolt" in (project / "ws" / "workshop.yaml").read_text(encoding="utf-8")
