@@ -233,7 +233,7 @@ def test_a_team_is_a_network_with_the_lead_as_router_and_fallback(migrate: Migra
 def test_agents_of_one_name_in_two_directories_get_names_of_their_own(migrate: Migrate) -> None:
     done = migrate({"one/a.yaml": "name: root\ninstruction: A.\n", "two/b.yaml": "name: root\ninstruction: B.\n"})
     assert done.names("Agent") == ["root", "two-root"]
-    assert done.result.names == {"Agent/root": "two-root"}
+    assert done.result.names == {"Agent/root (two)": "two-root"}
 
 
 def test_a_file_that_others_name_is_migrated_once(migrate: Migrate) -> None:
@@ -300,3 +300,11 @@ def test_references_may_be_plain_paths_and_windows_paths(migrate: Migrate) -> No
         **{"parts/b": "name: b\ninstruction: B.\n", "parts/c": "name: c\ninstruction: C.\n"},
     )
     assert done.spec("Network", "a")["agents"] == ["a", "b", "c"]
+
+
+def test_it_is_told_once_that_turns_have_another_limit_here(migrate: Migrate) -> None:
+    tools = "tools: [{name: google_search}]\n"
+    done = _one(migrate, f"{tools}sub_agents: [{{config_path: b.yaml}}]\n", b=f"name: b\ninstruction: B.\n{tools}")
+    (row,) = [row for row in done.result.rows if row.key == "tools" and row.outcome == "defaulted"]
+    assert "25 turns" in row.reason
+    assert "defaulted" not in _one(migrate, "").outcomes("tools")

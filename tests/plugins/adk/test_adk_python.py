@@ -58,7 +58,7 @@ def test_an_agent_of_python_is_an_agent_as_far_as_it_stands_there(migrate: Migra
     assert spec["model"] == {"provider": "gemini", "name": "gemini-2.5-pro"}
     assert spec["instructions"] == "Write in verse."
     assert spec["tools"] == [{"name": "count"}, {"name": "google_search", "ref": "google-search"}]
-    assert {row.outcome for row in done.rows("writer.tools")} == {"manual"}
+    assert {row.outcome for row in done.rows("writer.tools")} == {"manual", "defaulted"}
     assert spec["output"]["schema"] == {
         "type": "object",
         "properties": {

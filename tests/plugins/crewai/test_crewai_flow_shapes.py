@@ -367,6 +367,7 @@ def test_a_flow_that_talks_gets_a_router_and_a_talker() -> None:
     assert resource(result, "Agent", "sample-converse")["instructions"] == "Be kind."
     cases = workflow(result)["steps"][1]["branch"]["cases"]
     assert [case["next"] for case in cases] == ["handle_order", "converse_turn", "end_conversation"]
+    assert row(result, "state")[0] == "defaulted"  # nobody keeps what was said
 
 
 def test_a_flow_that_only_talks_has_one_step() -> None:

@@ -186,7 +186,8 @@ def test_tools_by_name_become_one_stub_each(moved: Any) -> None:
     assert found.spec("Agent", "a")["tools"] == ["serper-dev-tool", "look-up"]
     assert found.spec("Tool", "serper-dev-tool")["inputSchema"]["required"] == ["search_query"]
     assert found.spec("Tool", "look-up")["python"] == {"function": "migrated_tools:look_up"}
-    assert found.outcome("a.tools[1]") == {"manual"}
+    assert found.outcome("a.tools[0]") == found.outcome("a.tools[1]") == {"manual"}
+    assert found.outcome("b.tools[0]") == {"mapped"}  # its function is told of once
     assert "def look_up(" in found.result.files["migrated_tools.py"]
     assert found.result.config == {"tools": {"python": {"allow": ["migrated_tools"]}}}
 

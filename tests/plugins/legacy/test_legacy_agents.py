@@ -195,3 +195,11 @@ def test_an_agent_without_fields_is_refused(problems: Any) -> None:
     (problem,) = problems(HEAD + "spec: {}")
     assert problem.path == "spec"
     assert problem.line == 4
+
+
+def test_a_function_that_two_agents_call_is_to_be_written_once(migrate: Any) -> None:
+    use = "spec: {instructions: x, tools: [{name: tasks, type: function, functions: [add]}]}\n"
+    migrated = migrate(HEAD + use + "---\n" + HEAD.replace("helper", "second") + use)
+    rows = [row for row in migrated.result.rows if row.key == "spec.tools[0].functions[0]"]
+    assert [row.outcome for row in rows] == ["manual", "mapped"]
+    assert len([one for one in migrated.result.resources if one["kind"] == "Tool"]) == 1

@@ -37,6 +37,13 @@ def test_the_path_of_a_file_becomes_a_function_to_write(migrate: Any) -> None:
     assert "pod.yaml:8, ./w.js" in migrated.result.files["migrated_tools.py"]
 
 
+def test_what_two_keys_say_is_to_be_done_once(migrate: Any) -> None:
+    _, migrated = tool(migrate, "execute: ./w.js\nsource: ./w.js")
+    assert (migrated.row("spec.execute").outcome, migrated.row("spec.source").outcome) == ("manual", "dropped")
+    _, migrated = tool(migrate, "execute: ./w.js\nsource: ./other.js")
+    assert migrated.row("spec.source").outcome == "manual"
+
+
 @pytest.mark.parametrize("key", ["execute", "function", "source"])
 def test_inline_javascript_names_the_place_of_the_function_and_its_arguments(migrate: Any, key: str) -> None:
     code = f"{key}: |\n  async function w(params) {{\n    const {{ city, days = 3 }} = params;\n    return city;\n  }}"

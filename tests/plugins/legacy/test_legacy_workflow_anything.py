@@ -68,7 +68,12 @@ data = st.recursive(
 named = st.lists(
     st.fixed_dictionaries(
         {"name": st.sampled_from(["n", "v", "type"])},
-        optional={"source": texts, "type": st.sampled_from(["string", "object", "int", "weird"]), "value": data, "required": st.booleans()},
+        optional={
+            "source": texts,
+            "type": st.sampled_from(["string", "object", "int", "weird"]),
+            "value": data,
+            "required": st.booleans(),
+        },
     ),
     max_size=2,
 )
@@ -77,14 +82,34 @@ bodies: list[dict[str, st.SearchStrategy[Any]]] = [
     {"agent": st.one_of(names, st.fixed_dictionaries({"name": names, "input": data}))},
     {"agentId": names},
     {"tool": st.one_of(names, st.just("ns/t"), st.just("./x.js"))},
-    {"type": st.just("function"), "function": st.one_of(st.just("(input, context) => input.x + context.a"), st.just("name"), st.just({"name": "f", "code": "return input"}))},
+    {
+        "type": st.just("function"),
+        "function": st.one_of(
+            st.just("(input, context) => input.x + context.a"),
+            st.just("name"),
+            st.just({"name": "f", "code": "return input"}),
+        ),
+    },
     {"type": st.just("condition"), "condition": conditions},
     {"condition": conditions, "transitions": st.fixed_dictionaries({"true": names, "false": names})},
     {"condition": conditions, "onTrue": names, "onFalse": names},
     {"type": st.just("output")},
     {"workflow": names},
     {"network": names},
-    {"config": st.fixed_dictionaries({}, optional={"agent": names, "tool": names, "function": names, "systemPrompt": texts, "model": st.just({"provider": "openai", "name": "m"}), "inputs": named, "outputs": named})},
+    {
+        "config": st.fixed_dictionaries(
+            {},
+            optional={
+                "agent": names,
+                "tool": names,
+                "function": names,
+                "systemPrompt": texts,
+                "model": st.just({"provider": "openai", "name": "m"}),
+                "inputs": named,
+                "outputs": named,
+            },
+        )
+    },
     {},
 ]
 extras: dict[str, st.SearchStrategy[Any]] = {
@@ -92,10 +117,12 @@ extras: dict[str, st.SearchStrategy[Any]] = {
     "description": texts,
     "type": st.sampled_from(["agent", "tool", "parallel", "condition", "strange"]),
     "input": st.one_of(data, named),
-    "output": st.one_of(data, named, st.just({"v": "text"}), st.just({"w": "k"}), st.just({"type": "thing", "description": "d"})),
+    "output": st.one_of(
+        data, named, st.just({"v": "text"}), st.just({"w": "k"}), st.just({"type": "thing", "description": "d"})
+    ),
     "timeout": st.sampled_from([0, 10, 1500, "2s", "x", -1]),
     "retries": st.sampled_from([0, 2, "3", -1, True]),
-    "retryDelayMs": st.sampled_from([100, 0, "1s"]),
+    "retryDelayMs": st.sampled_from([100, 0, "2s"]),
     "next": st.one_of(
         names,
         st.lists(names, max_size=3),
@@ -128,7 +155,7 @@ def mend(steps: list[dict[str, Any]], numbers: list[int]) -> None:
 @st.composite
 def steps(draw: st.DrawFn, depth: int = 1) -> Any:
     waits = draw(st.booleans())
-    out = []
+    out: list[dict[str, Any]] = []
     for name in draw(st.lists(names, min_size=1, max_size=5, unique=draw(st.sampled_from([True, True, False])))):
         body = draw(st.sampled_from(bodies))
         fields = {key: draw(value) for key, value in body.items()}
@@ -150,7 +177,16 @@ def steps(draw: st.DrawFn, depth: int = 1) -> Any:
     return out
 
 
-fields = st.sampled_from(["string", "int", "object", {"type": "string", "default": "x"}, {"type": "list"}, {"type": "boolean", "required": True}])
+fields = st.sampled_from(
+    [
+        "string",
+        "int",
+        "object",
+        {"type": "string", "default": "x"},
+        {"type": "list"},
+        {"type": "boolean", "required": True},
+    ]
+)
 workflows = st.fixed_dictionaries(
     {"steps": steps()},
     optional={
@@ -158,11 +194,24 @@ workflows = st.fixed_dictionaries(
         "name": texts,
         "input": st.one_of(
             st.dictionaries(st.sampled_from(["x", "n", "s", "a"]), fields, max_size=3),
-            st.just({"type": "object", "properties": {"x": {"type": "string"}, "s": {"type": "number"}}, "additionalProperties": False}),
+            st.just(
+                {
+                    "type": "object",
+                    "properties": {"x": {"type": "string"}, "s": {"type": "number"}},
+                    "additionalProperties": False,
+                }
+            ),
             named,
         ),
-        "output": st.one_of(texts, named, st.just({"type": "object", "properties": {"v": {"type": "string"}}}), st.just({"v": "{{a.output}}"})),
-        "outputSchema": st.sampled_from([{"type": "object", "properties": {"v": {"type": "string"}}}, {"type": "object", "required": ["n"]}]),
+        "output": st.one_of(
+            texts,
+            named,
+            st.just({"type": "object", "properties": {"v": {"type": "string"}}}),
+            st.just({"v": "{{a.output}}"}),
+        ),
+        "outputSchema": st.sampled_from(
+            [{"type": "object", "properties": {"v": {"type": "string"}}}, {"type": "object", "required": ["n"]}]
+        ),
         "timeout": st.sampled_from([600, 0, "5m"]),
         "maxRuntime": st.sampled_from([300, "5m"]),
         "retryPolicy": st.just({"maxRetries": 2, "retryInterval": 30}),
@@ -178,18 +227,26 @@ def migrated(spec: JsonObject, **around: Any) -> MigrationResult:
     return result
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=80,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
 @given(workflows)
-def test_a_workflow_is_migrated_to_one_that_applies_or_refused_with_a_place(registry: KindRegistry, spec: JsonObject) -> None:
+def test_a_workflow_is_migrated_to_one_that_applies_or_refused_with_a_place(
+    registry: KindRegistry, spec: JsonObject
+) -> None:
     try:
         result = migrated(spec)
     except ManifestError as error:
-        assert all(problem.path and problem.line for problem in error.problems), str(error)
-        return
-    assert problems_of_result(result.resources, registry) == (), dump(result.resources)
+        placeless = [problem for problem in error.problems if not (problem.path and problem.line)]
+    else:
+        placeless = []
+        assert problems_of_result(result.resources, registry) == (), dump(result.resources)
+    assert placeless == []
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(workflows)
 def test_the_same_workflow_gives_the_same_result(spec: JsonObject) -> None:
     try:
@@ -199,7 +256,23 @@ def test_the_same_workflow_gives_the_same_result(spec: JsonObject) -> None:
     assert migrated(spec) == first
 
 
-@pytest.mark.parametrize("spec", [None, [], 5, "x", {}, {"steps": None}, {"steps": "x"}, {"steps": []}, {"steps": {}}, {"steps": [None]}, {"steps": ["a"]}, {"steps": [{}, 5]}])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        None,
+        [],
+        5,
+        "x",
+        {},
+        {"steps": None},
+        {"steps": "x"},
+        {"steps": []},
+        {"steps": {}},
+        {"steps": [None]},
+        {"steps": ["a"]},
+        {"steps": [{}, 5]},
+    ],
+)
 def test_what_is_no_workflow_is_refused(spec: Any) -> None:
     with pytest.raises(ManifestError) as caught:
         migrated(spec)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kastra_core.migration import Draft
+from kastra_plugin_legacy.workflow_expressions import condition, expression
 from kastra_plugin_legacy.workflow_js import (
     UNDEFINED,
     Arrow,
@@ -30,7 +32,7 @@ from kastra_plugin_legacy.workflow_js import (
 )
 from kastra_plugin_legacy.workflow_model import Block
 from kastra_plugin_legacy.workflow_scope import Plan, Scope
-from kastra_plugin_legacy.workflow_text import condition, expression, template
+from kastra_plugin_legacy.workflow_text import template
 from kastra_plugin_workflow.expressions import ExpressionError, compile_expression, compile_template
 
 NAMES = {"workflow", "steps", "data", "state"}
@@ -144,7 +146,10 @@ def test_what_has_no_equivalent_stays_as_text_and_is_told(text: str) -> None:
 
 
 def test_blocks_of_handlebars_become_conditional_pieces_without_their_lines() -> None:
-    text = "Hi {{name}}.\n{{#if vip}}\nWelcome back, {{name}}!\n{{else if old}}\nAgain.\n{{else}}\nNew.\n{{/if}}\nBye {{#unless x}}now{{/unless}}"
+    text = (
+        "Hi {{name}}.\n{{#if vip}}\nWelcome back, {{name}}!\n{{else if old}}\nAgain.\n{{else}}\nNew.\n{{/if}}\n"
+        "Bye {{#unless x}}now{{/unless}}"
+    )
     made = template(text, scope())
     render = compile_template(made.value, NAMES).render
     assert made.problems == ()
@@ -363,7 +368,7 @@ def js(source: str, given: Mapping[str, Any]) -> Any:
     return evaluate(parse_js(source), names)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(expressions, st.lists(inputs, min_size=1, max_size=4))
 def test_a_condition_is_true_for_what_javascript_takes_as_true(source: str, given: list[dict[str, Any]]) -> None:
     try:
@@ -371,6 +376,7 @@ def test_a_condition_is_true_for_what_javascript_takes_as_true(source: str, give
     except UntranslatableError:
         return
     compiled = compile_expression(cel, NAMES)
+    wrong: list[Any] = []
     for one in given:
         try:
             expected = truthy(js(source, one))
@@ -379,16 +385,14 @@ def test_a_condition_is_true_for_what_javascript_takes_as_true(source: str, give
         try:
             found = compiled.evaluate_condition({"workflow": {"input": one}})
         except ExpressionError as error:
-            assert "field" in str(error) or "takes" in str(error) or "type" in str(error) or "overload" in str(error), (
-                cel,
-                one,
-            )
-            assert reads_too_far(source, one), (cel, one, str(error))
+            if not reads_too_far(source, one):
+                wrong.append((cel, one, str(error)))
             continue
         assert found is expected, (cel, one)
+    assert wrong == []
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(expressions, st.lists(inputs, min_size=1, max_size=4))
 def test_a_value_is_that_of_javascript(source: str, given: list[dict[str, Any]]) -> None:
     try:
@@ -407,7 +411,7 @@ def test_a_value_is_that_of_javascript(source: str, given: list[dict[str, Any]])
             # A field that is missing is told; conditions ask before.
             assert expected is None or reads_too_far(source, one), (cel, one)
             continue
-        assert found == expected and isinstance(found, bool) is isinstance(expected, bool), (cel, one)
+        assert (found, isinstance(found, bool)) == (expected, isinstance(expected, bool)), (cel, one)
 
 
 def reads_too_far(source: str, given: Mapping[str, Any]) -> bool:
@@ -421,25 +425,22 @@ def reads_too_far(source: str, given: Mapping[str, Any]) -> bool:
                 return True
         except (Thrown, Different):
             return True
-        for field in ("target", "operand", "left", "right", "condition", "yes", "no"):
-            if hasattr(tree, field):
-                todo.append(getattr(tree, field))
+        fields = ("target", "operand", "left", "right", "condition", "yes", "no")
+        todo += [getattr(tree, field) for field in fields if hasattr(tree, field)]
         todo += [*getattr(tree, "items", ()), *getattr(tree, "arguments", ())]
     return False
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(st.text(alphabet="ab.[]'\"(){}$!&|=<>?:,+-*/ 01`\\\n#ifelse", max_size=40))
 def test_no_text_breaks_the_translator_and_what_comes_out_compiles(text: str) -> None:
-    try:
+    with suppress(UntranslatableError):
         compile_expression(condition(text, scope()), NAMES)
-    except UntranslatableError:
-        pass
     made = template(text, scope())
     compile_template(made.value, NAMES)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(
         st.sampled_from(

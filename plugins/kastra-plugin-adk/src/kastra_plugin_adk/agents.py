@@ -96,6 +96,7 @@ class AgentMaker:
     def __init__(self, project: Project, shelf: ToolShelf) -> None:
         self._project, self._shelf = project, shelf
         self._models = Models(project)
+        self._turns_told = False
 
     def fill(self, unit: Unit) -> None:
         draft, node = unit.main, unit.node
@@ -108,6 +109,7 @@ class AgentMaker:
         self._instructions(unit, draft)
         if tools:
             draft.spec["tools"] = tools
+            self._tell_turns(node, draft)
         self._output(unit, draft)
         self._contents(unit, draft)
         self._rest(unit, draft)
@@ -115,6 +117,13 @@ class AgentMaker:
         say_unknown(node, AGENT_FIELDS)
         if unit.team is not None:
             self._team(unit, unit.team, draft)
+
+    def _tell_turns(self, node: Node, draft: Draft) -> None:
+        """One row for all agents that may need many turns: the formats have no field for their number."""
+        if not self._turns_told:
+            told = "ADK stops a run after 500 calls of models; here an agent stops after 25 turns"
+            field(node, "tools").defaulted(f"{told} unless spec.limits.maxSteps says more", draft.target("spec.limits"))
+        self._turns_told = True
 
     # ------------------------------------------------------------------------------------------ instructions
 

@@ -11,7 +11,7 @@ import attrs
 from kastra_core.api.meta import JsonObject
 from kastra_core.migration.report import Draft
 from kastra_plugin_crewai import outcomes
-from kastra_plugin_crewai.llms import put_model
+from kastra_plugin_crewai.llms import NO_MODEL, put_model
 from kastra_plugin_crewai.model import AgentPart, Code, CrewReport, Field, ToolPart
 from kastra_plugin_crewai.texts import plain
 from kastra_plugin_crewai.tools import SET_SCHEMA, build_tool
@@ -109,7 +109,7 @@ def _put_all(report: CrewReport, agent: AgentPart, draft: Draft, in_crew: bool) 
         named = put_model(report, model, draft)
     else:
         named = False
-        agent.node["llm"].defaulted("no model: the configuration's defaultModel answers", draft)
+        agent.node["llm"].defaulted(NO_MODEL, draft)
     _put_limits(agent, draft, done)
     most = agent.fields.get("max_tokens")
     if named and most is not None and put_number(most, draft, "spec.model.parameters.maxTokens"):

@@ -65,6 +65,11 @@ class _Conversation:
             methods.setdefault(name, method)
         schema: JsonObject = {"type": "object", "properties": dict(_PROPERTIES), "required": ["current_user_message"]}
         self.draft.spec["inputSchema"] = schema
+        if not self.flow.node["state"]:
+            self.flow.node["state"].defaulted(
+                "CrewAI keeps what was said; a workflow does not: hand it over as messages with each run",
+                self.draft.target("spec.inputSchema.properties.messages"),
+            )
         self._rest()
         return attrs.evolve(self.flow, methods=methods)
 

@@ -13,7 +13,13 @@ from kastra_core.migration.report import Draft, Node
 from kastra_core.migration.secret_texts import env_reference
 from kastra_plugin_crewai.model import Code, CrewReport, Field
 
-__all__ = ["MODEL_CLASSES", "put_model"]
+__all__ = ["MODEL_CLASSES", "NO_MODEL", "put_model"]
+
+NO_MODEL = (
+    "no model: CrewAI takes that of $OPENAI_MODEL_NAME, else a small one of OpenAI; here the configuration's "
+    "defaultModel answers"
+)
+"""Reason where an agent names none."""
 
 MODEL_PROVIDERS = {
     "AzureChatOpenAI": "azure",
@@ -118,7 +124,7 @@ def put_model(report: CrewReport, field: Field, draft: Draft, path: str = "spec.
         )
         return False
     if field.value is None or field.value == "":
-        field.node.defaulted("no model: the configuration's defaultModel answers", draft)
+        field.node.defaulted(NO_MODEL, draft)
         return False
     if isinstance(field.value, str):
         return _put_text(field, draft, path)
@@ -164,7 +170,7 @@ def _put_object(report: CrewReport, field: Field, draft: Draft, path: str) -> bo
         provider, name, reason = (
             MODEL_PROVIDERS[field.call],
             str(given),
-            f"provider {MODEL_PROVIDERS[field.call]}: it is a {field.call}",
+            f"provider {MODEL_PROVIDERS[field.call]}: it is made by {field.call}",
         )
         name = name.removeprefix(f"{provider}/")
     draft.set(path, {"provider": provider, "name": name})

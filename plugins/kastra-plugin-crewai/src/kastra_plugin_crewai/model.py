@@ -148,6 +148,8 @@ class CrewReport(Report):
         """id of an AgentPart -> spec that all its variants begin with."""
         self.made_tools: dict[str, Draft] = {}
         """Name of a tool in the source, with what it is made with -> its Tool."""
+        self.tool_places: dict[str, tuple[str, int, tuple[str | int, ...]]] = {}
+        """The same key -> file, document and path of the node whose row says what is to be written."""
         self.scopes: set[str] = set()
         """Of the crews that were built."""
         self.kept: list[object] = []

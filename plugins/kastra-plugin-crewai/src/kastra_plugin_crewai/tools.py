@@ -80,9 +80,14 @@ def build_tool(report: CrewReport, tool: ToolPart) -> Draft:
     """Make the Tool of a part, once for each name, with the row. Return it (``tools`` of an Agent: its ``name``)."""
     key = tool_key(tool)
     draft = report.made_tools.get(key)
+    place = (tool.node.document.file, tool.node.document.index, tool.node.path)
     if draft is None:
         draft = report.made_tools[key] = _made(report, tool)
+        report.tool_places[key] = place
     told = f"write the function {draft.spec['python']['function']}"
+    if report.tool_places[key] != place and tool.node:
+        tool.node.mapped(draft, f"the Tool {draft.name}; another row tells to write its function")
+        return draft
     settings = _settings(tool.settings)
     told += f"; the source made it with {settings}" if settings else ""
     tool.node.manual(f"{told}; {tool.why}" if tool.why else told, draft)

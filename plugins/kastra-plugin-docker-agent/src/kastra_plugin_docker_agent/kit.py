@@ -63,11 +63,11 @@ class Kit:
         """ "migrated_tools.read_file"."""
         return str(tool.get("spec.python.function")).replace(":", ".")
 
-    def told(self, seat: Seat, node: Node, made: Sequence[str], what: str) -> None:
+    def told(self, seat: Seat, node: Node, made: Sequence[str], what: str, more: str = "") -> None:
         """The row of what asks for tools: those that are new have to be written."""
         target = seat.draft.target("spec.tools")
         if made:
-            manual(node, f"{what}: write {', '.join(made)}", target)
+            manual(node, f"{what}: write {', '.join(made)}{more}", target)
         else:
             mapped(node, target, f"{what}; another row tells which functions to write")
 

@@ -41,6 +41,7 @@ _RUNNERS = (
 )
 """Programs that start the one that their arguments name."""
 _RUN_WORDS = ("dlx", "exec", "mcp", "run", "start", "tool", "x")
+_LEFT_OUT = "a secret in the open was left out: keep it in an environment variable"
 _SOURCES = ("command", "args", "remote", "ref")
 _MESSAGE: JsonObject = {
     "type": "object",
@@ -89,12 +90,11 @@ def _source_rows(kit: Kit, node: Node, what: str, target: str) -> None:
     """command, args, remote or ref: they are in the text of the stub."""
     if not node:
         return
-    told = f"the function that calls {what} names it"
     if not node.is_map:
         if "REMOVED" in what and node.is_list:
-            manual(node, "a secret in the open was left out: keep it in an environment variable", target)
+            manual(node, _LEFT_OUT, target)
         else:
-            mapped(node, target, told)
+            mapped(node, target, f"the function that calls {what} names it")
         return
     for key, child in node.fields():
         if key == "headers":
@@ -103,12 +103,17 @@ def _source_rows(kit: Kit, node: Node, what: str, target: str) -> None:
             kit.by_hand(child, "the function has to log in with it", target)
         elif key == "transport_type":
             manual(child, f"the function has to speak {child.text()}", target)
-        elif "REMOVED" in what:
-            manual(child, "a secret in the open was left out: keep it in an environment variable", target)
         elif key == "url":
-            mapped(child, target, told)
+            _url_row(child, what, target)
         else:
             manual(child, f"the function has to call {what} in this way", target)
+
+
+def _url_row(node: Node, what: str, target: str) -> None:
+    if "REMOVED" in what:
+        manual(node, _LEFT_OUT, target)
+    else:
+        mapped(node, target, f"the function that calls {what} names it")
 
 
 def _add_set(
@@ -121,8 +126,13 @@ def _add_set(
     what: str,
     schema: JsonObject = FREE,
     whole: JsonObject = ANY_TOOL,
+    more: str = "",
 ) -> None:
-    """Tools that are named, or one for all of them."""
+    """Tools that are named, or one for all of them.
+
+    Args:
+        more: said after the functions that are to be written.
+    """
     made: list[str] = []
     for item in named.items():
         name = item.text()
@@ -148,7 +158,7 @@ def _add_set(
             origin=f"{place_of(node)}, {what}",
             made=made,
         )
-    kit.told(seat, node["type"], made, f"tools of {what}" if whole is ANY_TOOL else what)
+    kit.told(seat, node["type"], made, f"tools of {what}" if whole is ANY_TOOL else what, more)
 
 
 def add_openapi(kit: Kit, seat: Seat, node: Node) -> None:
@@ -156,10 +166,10 @@ def add_openapi(kit: Kit, seat: Seat, node: Node) -> None:
     url = node["url"].text()
     what = f"the service that {_without_secrets_in(kit, url)} describes"
     label = kit.toolbox.label(_host(url) or "openapi", ("openapi", url))
-    _add_set(kit, seat, node, node["tools"], ("openapi", url), label, what)
+    more = "; or write a Tool of type http for each operation"
+    _add_set(kit, seat, node, node["tools"], ("openapi", url), label, what, more=more)
     target = seat.draft.target("spec.tools")
-    told = f"the function has to call {what}; or write a Tool of type http for each operation"
-    manual(node["url"], told, target)
+    _url_row(node["url"], what, target)
     kit.by_hand(node["timeout"], "the function has to give up after so many seconds", target)
 
 
@@ -170,7 +180,7 @@ def add_a2a(kit: Kit, seat: Seat, node: Node) -> None:
     target = seat.draft.target("spec.tools")
     label = kit.toolbox.label(node["name"].text() or _host(url) or "a2a-agent", ("a2a", url))
     _add_set(kit, seat, node, node["tools"], ("a2a", url), label, what, _MESSAGE, _MESSAGE)
-    manual(node["url"], f"the function has to ask {what}", target)
+    _url_row(node["url"], what, target)
     if node["tools"].list():
         dropped(node["name"], "it is a prefix of the names of its tools")
     else:

@@ -134,7 +134,7 @@ def _add_scripts(kit: Kit, seat: Seat, node: Node) -> None:
         else:
             dropped(script, "not in the list of tools, or denied by permissions")
     if names:
-        kit.told(seat, node["type"], made, "these shell commands")
+        mapped(node["type"], seat.draft.target("spec.tools"), "a Tool for each of its commands")
     else:
         told = "a toolset of type script without shell, which docker-agent leaves out too: no tools were made"
         manual(node["type"], told, seat.draft)

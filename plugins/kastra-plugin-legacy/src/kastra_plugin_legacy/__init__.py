@@ -1,3 +1,1 @@
 """Migration of the older Kastra formats; see :class:`kastra_plugin_legacy.migrator.LegacyMigrator`."""
-
-__all__: list[str] = []

@@ -10,6 +10,7 @@ from kastra_core.migration import Draft, Node, Report, model_name, model_paramet
 from kastra_plugin_legacy.lookup import Found, Lookup, RunnableKind
 from kastra_plugin_legacy.workflow_cel import cel_text, checked, member, truth
 from kastra_plugin_legacy.workflow_code import is_code
+from kastra_plugin_legacy.workflow_expressions import condition, equals
 from kastra_plugin_legacy.workflow_inputs import (
     Argument,
     arguments,
@@ -24,9 +25,10 @@ from kastra_plugin_legacy.workflow_inputs import (
 from kastra_plugin_legacy.workflow_js import UntranslatableError
 from kastra_plugin_legacy.workflow_model import Block, Case, Step
 from kastra_plugin_legacy.workflow_outputs import put_output, value_node
+from kastra_plugin_legacy.workflow_placeholders import placeholder_of
 from kastra_plugin_legacy.workflow_read import Ids
 from kastra_plugin_legacy.workflow_scope import Moment, Plan, Scope
-from kastra_plugin_legacy.workflow_text import condition, equals, placeholder_of, value_of
+from kastra_plugin_legacy.workflow_text import value_of
 from kastra_plugin_legacy.workflow_times import put_tries
 
 __all__ = ["Maker"]
@@ -176,11 +178,20 @@ class Maker:
             word = name.value
         else:
             agent.set("spec.model.provider", plain)
-        name.to(agent, "spec.model.name", word, reason="the provider is guessed from the name" if guessed and not provider else "")
+        name.to(
+            agent,
+            "spec.model.name",
+            word,
+            reason="the provider is guessed from the name" if guessed and not provider else "",
+        )
         inner = model["parameters"]
         for source in (model, inner) if inner.is_map else (model,):
             for key, value in source.fields():
-                if value and key not in ("provider", "name", "model", "id", "parameters") and not isinstance(value.value, (dict, list)):
+                if (
+                    value
+                    and key not in ("provider", "name", "model", "id", "parameters")
+                    and not isinstance(value.value, (dict, list))
+                ):
                     (parameter,) = model_parameters({key: value.value})
                     value.to(agent, ("spec", "model", "parameters", parameter))
 
@@ -197,7 +208,11 @@ class Maker:
     def _arguments(self, step: Step, given: Sequence[Node], schema: Any, out: JsonObject) -> None:
         scope = self.scope(step)
         for node in given:
-            if node.is_map and node.value.keys() <= {"type", "from", "description"} and put_form(step, node, scope, out):
+            if (
+                node.is_map
+                and node.value.keys() <= {"type", "from", "description"}
+                and put_form(step, node, scope, out)
+            ):
                 continue
             if node.is_map or has_named_items(node):
                 made = arguments(step, node, scope, "arguments", schema)
@@ -240,7 +255,9 @@ class Maker:
         if not inline:
             name = name or text.rpartition("/")[2].partition(".")[0] or step.key
         what = f"inline JavaScript of step {step.key!r}" if inline else f"the function {name or step.key!r}"
-        found, given = self._stub(step, name or step.key, code if code else _place(step), what, text if inline else "", out, node)
+        found = self._stub(
+            step, name or step.key, code if code else _place(step), what, text if inline else "", out, node
+        )
         if node.is_map and code.name != "name":
             step.note(node["name"], "mapped", "tool", f"the name of the Tool: {found.name}")
 
@@ -253,9 +270,7 @@ class Maker:
         what = f"step {step.key!r}, which does not say what it does"
         self._stub(step, step.key, _place(step), what, "", out, step.node["config"])
 
-    def _stub(
-        self, step: Step, name: str, node: Node, what: str, code: str, out: JsonObject, body: Node
-    ) -> tuple[Found, list[Argument]]:
+    def _stub(self, step: Step, name: str, node: Node, what: str, code: str, out: JsonObject, body: Node) -> Found:
         """Let a Tool that somebody has to write take the place of a step's body."""
         scope = self.scope(step)
         given: list[Argument] = []
@@ -284,7 +299,7 @@ class Maker:
         )
         out["tool"] = found.reference
         out["arguments"] = {one.name: one.value for one in unique.values()}
-        return found, given
+        return found
 
     def _parallel(self, step: Step, out: JsonObject) -> None:
         if not step.branches:
@@ -413,7 +428,9 @@ class Maker:
             if source is None:
                 raise UntranslatableError("it is no single expression")
             made = equals(source, case.word, scope)
-            step.note(node, "mapped", "branch", "the step that it names, if it is one of these; else the end", tail=True)
+            step.note(
+                node, "mapped", "branch", "the step that it names, if it is one of these; else the end", tail=True
+            )
             return made
         except UntranslatableError as error:
             told = f"{error}: here the flow goes to the first step that the answer of this one names"
@@ -444,4 +461,3 @@ def _of_form(form: Any) -> Any:
         source = form.get("from") or form.get("type")
         return "{{ workflow.input }}" if source == "user-input" else f"{{{{ data[{cel_text(str(source))}] }}}}"
     return form
-

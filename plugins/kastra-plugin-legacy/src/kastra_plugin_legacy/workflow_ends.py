@@ -8,10 +8,12 @@ from typing import Any
 from kastra_core.api.meta import JsonObject
 from kastra_core.migration import Draft, Node
 from kastra_plugin_legacy.workflow_cel import checked
+from kastra_plugin_legacy.workflow_expressions import expression
 from kastra_plugin_legacy.workflow_js import UntranslatableError
+from kastra_plugin_legacy.workflow_placeholders import has_placeholder
 from kastra_plugin_legacy.workflow_schema import clean_schema, is_schema, schema_of_fields, schema_of_list, type_of
 from kastra_plugin_legacy.workflow_scope import Plan, Scope
-from kastra_plugin_legacy.workflow_text import Made, expression, has_placeholder, in_braces, plain_key, template, value_of
+from kastra_plugin_legacy.workflow_text import Made, in_braces, plain_key, template, value_of
 
 __all__ = ["put_output_of_workflow", "read_input", "with_used"]
 
@@ -94,7 +96,11 @@ def put_output_of_workflow(node: Node, draft: Draft, plan: Plan, end: JsonObject
             end["output"] = value
         for leaf, one in leaves:
             _row(leaf, one, draft, "spec.output")
-        if "outputSchema" in end and value is not None and not _could_fit(value, leaves, end["outputSchema"], len(given.path)):
+        if (
+            "outputSchema" in end
+            and value is not None
+            and not _could_fit(value, leaves, end["outputSchema"], len(given.path))
+        ):
             del end["outputSchema"]
             schema.dropped("the output that the workflow writes has other types")
 
@@ -171,6 +177,9 @@ def _put_list(given: Node, draft: Draft, plan: Plan, end: JsonObject) -> None:
             item.problem("expected an output with a name")
             continue
         name = plain_key(item["name"].text())
+        if name in fields:
+            item.dropped("another one has the same name")
+            continue
         source = item.first("source", "from", "value")
         if source and not source.is_text:
             output[name], leaves = value_of(source, scope)
@@ -184,12 +193,16 @@ def _put_list(given: Node, draft: Draft, plan: Plan, end: JsonObject) -> None:
                 output[name] = made.value
             place = source if source else item["name"]
             if made.problems:
-                place.manual(f"{'; '.join(made.problems)}: write spec.output.{name}", draft.target(f"spec.output.{name}"))
+                place.manual(
+                    f"{'; '.join(made.problems)}: write spec.output.{name}", draft.target(f"spec.output.{name}")
+                )
             elif source:
                 source.mapped(draft.target(f"spec.output.{name}"))
         item["name"].mapped(draft.target(f"spec.output.{name}"), "" if source else "the step's output of this name")
         left: list[str] = []
-        about = {key: one for key, one in item.value.items() if key not in ("name", "source", "from", "value", "required")}
+        about = {
+            key: one for key, one in item.value.items() if key not in ("name", "source", "from", "value", "required")
+        }
         inner = clean_schema(about, left)
         word = type_of(item["type"].value) if item["type"].is_text else ""
         if word and word != "string" and _is_answer(source, plan):
@@ -202,15 +215,15 @@ def _put_list(given: Node, draft: Draft, plan: Plan, end: JsonObject) -> None:
             del inner["type"]
             item["type"].dropped("what stands there has another type")
         fields[name] = inner
-        for key, one in item.fields():
+        for key, part in item.fields():
             if apart and key == "type":
                 continue
             if key in ("name", "source", "from", "value") or (key == "type" and inner.get("type") == [word, "string"]):
                 continue
             if key in left or key == "required":
-                one.dropped("it is no part of a JSON schema here")
+                part.dropped("it is no part of a JSON schema here")
             else:
-                one.mapped(draft.target(f"spec.outputSchema.properties.{name}.{key}"))
+                part.mapped(draft.target(f"spec.outputSchema.properties.{name}.{key}"))
     end["output"] = output
     end["outputSchema"] = {"type": "object", "properties": fields}
 
@@ -257,4 +270,4 @@ def _is_answer(source: Node, plan: Plan) -> bool:
     """Whether a path leads to all that an agent answers."""
     parts = source.value.split(".") if source.is_text else []
     step = plan.known.get(parts[1]) if len(parts) > 1 and parts[0] in ("step", "steps") else None
-    return step is not None and step.kind == "agent" and len(parts) <= 4  # noqa: PLR2004 - steps.ID.outputs.NAME
+    return step is not None and step.kind == "agent" and len(parts) <= 4

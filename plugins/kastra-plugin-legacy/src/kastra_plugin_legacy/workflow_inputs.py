@@ -10,13 +10,24 @@ import attrs
 from kastra_core.api.meta import JsonObject
 from kastra_core.migration import Node
 from kastra_plugin_legacy.workflow_code import arguments_of
+from kastra_plugin_legacy.workflow_expressions import expression
 from kastra_plugin_legacy.workflow_js import UntranslatableError
 from kastra_plugin_legacy.workflow_model import Step
+from kastra_plugin_legacy.workflow_placeholders import has_placeholder
 from kastra_plugin_legacy.workflow_schema import type_of
 from kastra_plugin_legacy.workflow_scope import Scope
-from kastra_plugin_legacy.workflow_text import Made, expression, has_placeholder, in_braces, plain_key, template, value_of
+from kastra_plugin_legacy.workflow_text import Made, in_braces, plain_key, template, value_of
 
-__all__ = ["Argument", "arguments", "code_arguments", "has_named_items", "plain_object", "prompt", "put_form", "stub_schema"]
+__all__ = [
+    "Argument",
+    "arguments",
+    "code_arguments",
+    "has_named_items",
+    "plain_object",
+    "prompt",
+    "put_form",
+    "stub_schema",
+]
 
 _PROMPTS = ("prompt", "message")
 """Fields of an agent's input that were sent alone."""
@@ -36,7 +47,9 @@ class Argument:
     """What is known of it."""
 
 
-def note_leaves(step: Step, made: Sequence[tuple[Node, Made]], field: str, reason: str = "", *, alone: bool = False) -> None:
+def note_leaves(
+    step: Step, made: Sequence[tuple[Node, Made]], field: str, reason: str = "", *, alone: bool = False
+) -> None:
     """Write a row for each leaf of an input."""
     for node, leaf in made:
         if leaf.problems:
@@ -69,7 +82,9 @@ def put_form(step: Step, node: Node, scope: Scope, out: JsonObject) -> bool:
         return True
     publisher = scope.plan.published.get(str(kind))
     if publisher is not None and not scope.precedes(publisher):
-        step.note(node, "manual", "input", f"no step before this one gives {kind!r}; it gets the output of the step before")
+        step.note(
+            node, "manual", "input", f"no step before this one gives {kind!r}; it gets the output of the step before"
+        )
         return True
     if publisher is not None:
         out["input"] = form
@@ -103,7 +118,9 @@ def _put_from(step: Step, node: Node, scope: Scope, out: JsonObject, form: JsonO
         for name in ("type", "description"):
             step.note(node[name], "dropped", "", "it only describes")
         return True
-    step.note(node, "manual", "input", f"nothing before this step gives {source!r}; it gets the output of the step before")
+    step.note(
+        node, "manual", "input", f"nothing before this step gives {source!r}; it gets the output of the step before"
+    )
     return True
 
 
@@ -154,8 +171,7 @@ def prompt(step: Step, prefix: Sequence[Node], parts: Sequence[Node], scope: Sco
         out["input"] = made.value
         note_leaves(step, [(parts[0], made)], "input")
         return
-    for part in parts:
-        pieces.append(_as_text(step, part, scope))
+    pieces += [_as_text(step, part, scope) for part in parts]
     out["input"] = "\n\n".join(filter(None, pieces))
 
 
@@ -186,9 +202,8 @@ def _as_text(step: Step, node: Node, scope: Scope) -> str:
         return str(made.value)
     lines: list[str] = []
     if has_named_items(node):
-        for argument in arguments(step, node, scope, "input", {}, inside=True):
-            lines.append(f"{plain_key(argument.name)}: {_inline(argument.value)}")
-        return "\n".join(lines)
+        found = arguments(step, node, scope, "input", {}, inside=True)
+        return "\n".join(f"{plain_key(argument.name)}: {_inline(argument.value)}" for argument in found)
     main = next((name for name in _PROMPTS if node.is_map and isinstance(node[name].value, str)), "")
     if main:
         made = template(node[main].value, scope)
@@ -280,7 +295,9 @@ def _named(step: Step, item: Node, scope: Scope, field: str, schema: Mapping[str
         known = {"type": [word, "null"] if nullable else word}
         step.note(item["type"], "mapped", "", "in the inputSchema of the Tool")
     else:
-        step.note(item["type"], "dropped", "", "what a step is given is described where it is made, and was not checked")
+        step.note(
+            item["type"], "dropped", "", "what a step is given is described where it is made, and was not checked"
+        )
     if item["description"].is_text and own:
         known = {**known, "description": item["description"].value}
         step.note(item["description"], "mapped", "", "in the inputSchema of the Tool")

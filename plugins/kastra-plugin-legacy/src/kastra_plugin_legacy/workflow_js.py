@@ -377,7 +377,7 @@ def _tokens(source: str, names: Collection[str]) -> list[tuple[str, str]]:
 def _ends(source: str, at: int, size: int) -> bool:
     """Whether a name stands there and not a part of a longer one."""
     before, after = source[at - 1 : at], source[at + size : at + size + 1]
-    return not (before.isalnum() or before in ("_", "$", "-") and before) and not (
+    return not (before.isalnum() or (before in ("_", "$", "-") and before)) and not (
         after.isalnum() or (after in ("_", "$") and after != "")
     )
 
@@ -403,11 +403,9 @@ def _unquoted(text: str) -> str:
         code = found[1]
         if code[0] in "xu" and len(code) > 1:
             point = int(code.strip("xu{}"), 16)
-            if point > 0x10FFFF or 0xD800 <= point < 0xE000:  # noqa: PLR2004 - the bounds of Unicode
+            if point > 0x10FFFF or 0xD800 <= point < 0xE000:
                 raise UntranslatableError("a text has an escape that is no character")
             return chr(point)
         return "" if code == "\n" else _ESCAPES.get(code, code)
 
-    return re.sub(
-        r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|u\{[0-9a-fA-F]{1,6}\}|.)", unescape, text[1:-1], flags=re.DOTALL
-    )
+    return re.sub(r"\\(x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|u\{[0-9a-fA-F]{1,6}\}|.)", unescape, text[1:-1], flags=re.DOTALL)

@@ -64,7 +64,7 @@ def _ordered(steps: Sequence[Step], block: Block, where: Node, ids: Ids) -> None
 
 def _circle(steps: Sequence[Step]) -> list[Step]:
     """Steps that wait for each other; none when there is an order."""
-    left = {step: {one for one in step.after} for step in steps}
+    left = {step: set(step.after) for step in steps}
     while True:
         free = [step for step, waits in left.items() if not waits & left.keys()]
         if not free:
@@ -209,24 +209,24 @@ def _split(step: Step, block: Block, where: Node, ids: Ids) -> None:
                 node,
                 "manual",
                 "next",
-                f"these steps meet again in more than one place, which `parallel` cannot say; only {first.key!r} follows here:"
-                " see where the others belong",
+                "these steps meet again in more than one place, which `parallel` cannot say; only"
+                f" {first.key!r} follows here: see where the others belong",
             )
         step.ways = Ways(form="goes", target=first, node=step.ways.node)
         return
     meeting = next(iter(entries), None)
-    if len(regions) < 2:  # noqa: PLR2004 - one of them leads to the other
-        first = regions[0][0] if regions else None
-        step.ways = Ways(form="goes", target=_entry(step, regions[0]) if first else meeting, node=step.ways.node)
+    if len(regions) < 2:
+        only = _entry(step, regions[0]) if regions else meeting
+        step.ways = Ways(form="goes", target=only, node=step.ways.node)
         return
     both = Step(id=ids.give(f"{step.id}-next"), node=where, kind="parallel", added=True)
-    for region in regions:
-        entry = _entry(step, region)
+    for region_steps in regions:
+        entry = _entry(step, region_steps)
         branch = Block(owner=both, name=entry.id)
-        for one in sorted(region, key=lambda item: item is not entry):
+        for member in [entry, *(one for one in region_steps if one is not entry)]:
             if meeting is not None:
-                one.ways.replace(meeting, None)
-            branch.add(one)
+                member.ways.replace(meeting, None)
+            branch.add(member)
         both.branches.append(branch)
     both.ways = Ways(form="goes", target=meeting)
     block.steps = [one for one in block.steps if one not in inside]

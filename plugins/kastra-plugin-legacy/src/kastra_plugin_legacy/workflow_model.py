@@ -47,9 +47,9 @@ class Case:
 class Ways:
     """Where a step leads.
 
-    falls: it says nothing, which means the following one; only until the steps are in order. goes: to ``target``. branches: to the first case that holds, else to ``target``.
-    names: to the step that ``node`` names (``computed``), or that the answer mentions. all: to
-    each of ``targets``, at once.
+    falls: it says nothing, which means the following one; only until the steps are in order. goes: to ``target``.
+    branches: to the first case that holds, else to ``target``. names: to the step that ``node`` names (``computed``),
+    or that the answer mentions. all: to each of ``targets``, at once.
     """
 
     form: Literal["falls", "goes", "branches", "names", "all"] = "falls"
@@ -132,9 +132,7 @@ class Step:
     ) -> None:
         """Keep a row for later."""
         if node.present:
-            self.notes.append(
-                Note(node=node, outcome=outcome, field=field, reason=reason, whole=whole, tail=tail)
-            )
+            self.notes.append(Note(node=node, outcome=outcome, field=field, reason=reason, whole=whole, tail=tail))
 
 
 @attrs.define(eq=False)
@@ -196,5 +194,3 @@ def every_step(block: Block) -> Iterator[Step]:
         yield step
         for branch in step.branches:
             yield from every_step(branch)
-
-

@@ -9,9 +9,10 @@ from kastra_core.api.meta import JsonObject
 from kastra_core.migration import Node
 from kastra_plugin_legacy.workflow_cel import cel_text
 from kastra_plugin_legacy.workflow_model import Step
+from kastra_plugin_legacy.workflow_placeholders import has_placeholder, placeholder_of
 from kastra_plugin_legacy.workflow_schema import is_schema, type_of
 from kastra_plugin_legacy.workflow_scope import Plan, Scope
-from kastra_plugin_legacy.workflow_text import has_placeholder, placeholder_of, plain_key, value_of
+from kastra_plugin_legacy.workflow_text import plain_key, value_of
 
 __all__ = ["note_variables", "put_output", "read_output", "value_node"]
 
@@ -46,11 +47,15 @@ def read_output(step: Step) -> None:
                 step.outputs.append(plain_key(name.text()))
         step.outputs = list(dict.fromkeys(step.outputs))
         if step.outputs:
-            step.shape = {"type": "object", "properties": dict.fromkeys(step.outputs, {}), "additionalProperties": False}
+            step.shape = {
+                "type": "object",
+                "properties": {name: {} for name in step.outputs},
+                "additionalProperties": False,
+            }
     elif node.is_map:
         if _is_form(node.value):
-            name = node["type"].text()
-            step.publishes = name if name != "user-input" else ""
+            word = node["type"].text()
+            step.publishes = word if word != "user-input" else ""
         elif not is_schema(node.value) and _is_template(node.value):
             step.outputs = [plain_key(key) for key in node.value]
             step.shape = _shape_of(node.value)
@@ -67,7 +72,19 @@ def read_output(step: Step) -> None:
 
 def value_node(step: Step) -> Node:
     """What an output step gives."""
-    names = ("value", "output", "outputs", "result", "input", "inputs", "arguments", "args", "parameters", "params", "with")
+    names = (
+        "value",
+        "output",
+        "outputs",
+        "result",
+        "input",
+        "inputs",
+        "arguments",
+        "args",
+        "parameters",
+        "params",
+        "with",
+    )
     return step.field(*names)
 
 
@@ -152,10 +169,14 @@ def _put_list(step: Step, node: Node, out: JsonObject) -> None:
     out["output"] = {"schema": {}, "value": value} if plain else value
     for item in node.items():
         if item.is_map:
-            reason = "the part of this name, or all where there is no such part" if several else "all that the step gives"
+            reason = (
+                "the part of this name, or all where there is no such part" if several else "all that the step gives"
+            )
             step.note(item["name"], "mapped", f"output.{item['name'].text()}", reason)
             for field in ("type", "description", "schema"):
-                step.note(item[field], "dropped", "", "what a step gives is described where it is made, and was not checked")
+                step.note(
+                    item[field], "dropped", "", "what a step gives is described where it is made, and was not checked"
+                )
         else:
             step.note(item, "mapped", f"output.{item.text()}")
 

@@ -104,14 +104,18 @@ def read_steps(steps: Node, ids: Ids) -> list[Step]:
 
 def _step(key: str, node: Node, ids: Ids, number: int) -> Step:
     named = node.first("id", "name") if not key else node["id"]
-    words = [node[name].text() for name in ("id", "name") if node[name] and not isinstance(node[name].value, (dict, list))]
+    words = [
+        node[name].text() for name in ("id", "name") if node[name] and not isinstance(node[name].value, (dict, list))
+    ]
     own = key or (named.text() if named else "") or f"step-{number}"
     step = Step(id=ids.give(own), node=node, key=own, names=tuple(word for word in words if word != own))
     if not key and named:
         step.key_node = named
         step.note(named, "mapped", "id", "" if step.id == own else f"{own!r} is no id here, or another step has it")
     elif key and named:
-        step.note(named, "dropped", "", "the key of the step names it" if named.text() == key else f"it is {step.id!r} here")
+        step.note(
+            named, "dropped", "", "the key of the step names it" if named.text() == key else f"it is {step.id!r} here"
+        )
     if node["name"] and step.key_node is not node["name"] and node["name"].key != (named.key if named else ""):
         step.note(node["name"], "mapped", "name")
     _kind(step)
@@ -152,7 +156,9 @@ def _is_body(node: Node) -> bool:
 
 
 def _read_branches(step: Step, ids: Ids) -> None:
-    given = next((one for one in (step.field("steps"), step.field("branches"), step.field("parallel")) if _is_body(one)), None)
+    given = next(
+        (one for one in (step.field("steps"), step.field("branches"), step.field("parallel")) if _is_body(one)), None
+    )
     if given is None:
         return
     names: set[str] = set()
@@ -180,7 +186,12 @@ def _read_branches(step: Step, ids: Ids) -> None:
             one = _step(key, node, ids, len(step.branches) + 1)
             one.ways = Ways(form="goes")
             for field in ("next", "transitions", "onTrue", "onFalse"):
-                one.note(one.field(field), "dropped", "", "a step of a parallel step leads nowhere; what comes next says that one")
+                one.note(
+                    one.field(field),
+                    "dropped",
+                    "",
+                    "a step of a parallel step leads nowhere; what comes next says that one",
+                )
             block.add(one)
             block.name = one.id
         plain = re.sub(r"[/\[\]#@!\x00-\x1f\x7f]", "-", block.name)[:50] or "branch"
@@ -315,7 +326,7 @@ class _Reader:
             node,
             "manual",
             "branch",
-            "it says where the flow may go on but not when: here it goes to the first of these steps that the step's answer"
+            "it says where the flow may go on but not when: here it goes to the first of these steps that the answer"
             " names, else to the last one; see that the agent is told to answer so",
             tail=True,
         )
@@ -345,7 +356,7 @@ class _Reader:
             self.step.note(item, "mapped", "next")
             if found is not None and found not in targets:
                 targets.append(found)
-        if len(targets) < 2:  # noqa: PLR2004 - one way is no fork
+        if len(targets) < 2:
             return Ways(form="goes", target=targets[0] if targets else None, node=node)
         return Ways(form="all", targets=targets, node=node)
 

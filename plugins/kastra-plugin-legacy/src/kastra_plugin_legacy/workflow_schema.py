@@ -108,7 +108,11 @@ def _keyword(key: str, inner: Any, left: list[str], at: str, depth: int) -> tupl
     if key in ("default", "defaultValue"):
         return "default", inner
     if key in ("const", "examples", "example") or key.startswith("x-"):
-        return ("examples", [inner]) if key == "example" else (key, inner if key != "examples" or isinstance(inner, list) else [inner])
+        return (
+            ("examples", [inner])
+            if key == "example"
+            else (key, inner if key != "examples" or isinstance(inner, list) else [inner])
+        )
     if _fits(key, inner):
         return key, inner
     left.append(at)

@@ -226,7 +226,13 @@ class Scope:
         """Note that a value is used without asking whether it is there."""
         if path is None or not self.carried:
             return
-        rest = path[1:] if path[0] in _INPUT else path[2:] if path[:2] in (("workflow", "input"), ("workflow", "inputs")) else path
+        rest = (
+            path[1:]
+            if path[0] in _INPUT
+            else path[2:]
+            if path[:2] in (("workflow", "input"), ("workflow", "inputs"))
+            else path
+        )
         if rest and isinstance(rest[0], str) and rest[0] in self.plan.used and rest[0] not in self.plan.properties:
             self.plan.used[rest[0]] = True
 
@@ -361,9 +367,7 @@ class Scope:
             ours_steps = [inner for _, inner in ours[:-1]] + [self.step]
         level = 0
         while (
-            level + 1 < len(theirs)
-            and level + 1 < len(ours_blocks)
-            and theirs[level + 1][0] is ours_blocks[level + 1]
+            level + 1 < len(theirs) and level + 1 < len(ours_blocks) and theirs[level + 1][0] is ours_blocks[level + 1]
         ):
             level += 1
         block, one, here = theirs[level][0], theirs_steps[level], ours_steps[level]
@@ -404,7 +408,9 @@ def _reshapes(step: Step, name: str) -> bool:
     return step.variables[name] not in ("text", "content", "result", "output", "", "$", ".")
 
 
-def _below(base: str, rest: Path, guards: tuple[str, ...], schema: Mapping[str, Any] | None, *, probed: bool = True) -> Code:
+def _below(
+    base: str, rest: Path, guards: tuple[str, ...], schema: Mapping[str, Any] | None, *, probed: bool = True
+) -> Code:
     """The member of a value at a path; undefined where its schema leaves no room for one."""
     text, probe = base, ""
     for part in rest:
@@ -434,4 +440,3 @@ def _types_of(schema: Mapping[str, Any] | None) -> frozenset[str] | None:
     words = [given] if isinstance(given, str) else given if isinstance(given, (list, tuple)) else []
     found = frozenset(word for word in words if isinstance(word, str))
     return found if found and found <= _TYPES else None
-

@@ -23,8 +23,8 @@ def migrate_workflow(report: Report, node: Node, draft: Draft, names: Lookup) ->
     """Fill the spec of a Workflow.
 
     Args:
-        node: the workflow's spec, or the body of an entry of a root file; each of its keys gets a row, and what is wrong
-            with it is a problem.
+        node: the workflow's spec, or the body of an entry of a root file; each of its keys gets a row, and what is
+            wrong with it is a problem.
         draft: the Workflow, with an empty spec.
         names: finds what steps refer to and makes tools of functions that somebody has to write.
     """
@@ -99,7 +99,7 @@ def _start(node: Node, steps: list[Step], draft: Draft) -> Step | None:
 
 def _join(step: Step) -> None:
     """A condition whose result nobody asks for is a branch, without a step for the result."""
-    if len(step.made) != 2 or step.value_wanted or step.kind != "condition":  # noqa: PLR2004 - itself and its branch
+    if len(step.made) != 2 or step.value_wanted or step.kind != "condition":
         return
     first, tail = step.made
     if "set" not in first or "output" in first:
@@ -200,4 +200,3 @@ def _limits(node: Node, draft: Draft) -> None:
                 inner.mapped(draft.target(f"spec.retry.{field}"), reason)
             else:
                 inner.dropped(reason)
-

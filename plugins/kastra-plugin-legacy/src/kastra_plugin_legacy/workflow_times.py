@@ -49,7 +49,7 @@ def retry_of(tries: Node, delay: Node, unit_s: float, *, attempts: bool = False)
         attempts: ``tries`` counts the first one, too.
     """
     count = tries.value
-    if isinstance(count, str) and count.strip().isascii() and count.strip().isdecimal() and len(count) < 8:  # noqa: PLR2004
+    if isinstance(count, str) and count.strip().isascii() and count.strip().isdecimal() and len(count) < 8:
         count = int(count)
     if isinstance(count, bool) or not isinstance(count, (int, float)) or not 0 <= count <= _MOST_TRIES:
         return None
@@ -58,7 +58,12 @@ def retry_of(tries: Node, delay: Node, unit_s: float, *, attempts: bool = False)
     # The older format waited the same time before each try, and never tried again what ran out of time.
     out: JsonObject = {"maxAttempts": most}
     if most > 1:
-        out |= {"delay": wait if wait is not None else _OLD_DELAY_S, "multiplier": 1, "jitter": 0, "except": ["Timeout"]}
+        out |= {
+            "delay": wait if wait is not None else _OLD_DELAY_S,
+            "multiplier": 1,
+            "jitter": 0,
+            "except": ["Timeout"],
+        }
         if out["delay"] == _OLD_DELAY_S:
             out["delay"] = "1s"
     return out
@@ -112,7 +117,7 @@ def put_policy(step: Step, policy: Node, out: JsonObject) -> None:
 
 
 def policy_of(policy: Node) -> tuple[JsonObject | None, list[tuple[Node, str, str]]]:
-    """``retry`` of a map (maxRetries, retryInterval in seconds), and (node, field that it became, reason) of its fields."""
+    """``retry`` of a map (maxRetries, retryInterval in seconds); for each field (node, what it became, reason)."""
     tries, attempts = policy.first(*_TIMES), policy.first("maxAttempts", "attempts")
     in_ms, in_s = policy.first(*_DELAYS_MS), policy.first(*_DELAYS_S)
     delay, unit = (in_s, 1.0) if in_s else (in_ms, 0.001)
@@ -128,5 +133,3 @@ def policy_of(policy: Node) -> tuple[JsonObject | None, list[tuple[Node, str, st
         else:
             used.append((delay, "", "there is no further try to wait for"))
     return retry, used
-
-
