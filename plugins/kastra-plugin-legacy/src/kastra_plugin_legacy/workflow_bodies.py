@@ -8,6 +8,7 @@ from typing import Any
 from kastra_core.api.meta import JsonObject
 from kastra_core.migration import Draft, Node, Report, model_name, model_parameters, provider_name
 from kastra_plugin_legacy.lookup import Found, Lookup, RunnableKind
+from kastra_plugin_legacy.tools import function_name
 from kastra_plugin_legacy.workflow_cel import cel_text, checked, member, truth
 from kastra_plugin_legacy.workflow_code import is_code
 from kastra_plugin_legacy.workflow_expressions import condition, equals
@@ -92,6 +93,12 @@ class Maker:
         found = self.names.find(wanted, value) if node else None
         if found is None:
             return None, node
+        if value is not node.value and not found.exists:
+            # As an agent that has the tool names its functions: both share one Tool.
+            word = function.text()
+            what = f"function {word} of the tool {found.name}"
+            found = self.names.tool_stub(function_name(found.name, word), function, what=what)
+            value = node.value
         body = found.kind.lower()
         out[body] = found.reference
         if node.is_map:
