@@ -14,7 +14,8 @@ from kastra_core.testing.kind import KindConformance
 from kastra_core.testing.plugin import PluginConformance
 
 PLUGINS = (
-    "agent", "crd", "libsql", "litellm", "local", "network", "openai", "retention", "system", "tool", "workflow",
+    "adk", "agent", "agent-framework", "agentspec", "crd", "crewai", "docker-agent", "kagent", "legacy", "libsql",
+    "litellm", "local", "network", "openai", "retention", "system", "tool", "workflow",
 )  # fmt: skip
 """Entry points of the plugins in ``plugins/``."""
 
@@ -61,6 +62,34 @@ class TestToolPlugin(PluginConformance):
 
 class TestWorkflowPlugin(PluginConformance):
     entry_point = "workflow"
+
+
+class TestAdkPlugin(PluginConformance):
+    entry_point = "adk"
+
+
+class TestAgentFrameworkPlugin(PluginConformance):
+    entry_point = "agent-framework"
+
+
+class TestAgentspecPlugin(PluginConformance):
+    entry_point = "agentspec"
+
+
+class TestCrewaiPlugin(PluginConformance):
+    entry_point = "crewai"
+
+
+class TestDockerAgentPlugin(PluginConformance):
+    entry_point = "docker-agent"
+
+
+class TestKagentPlugin(PluginConformance):
+    entry_point = "kagent"
+
+
+class TestLegacyPlugin(PluginConformance):
+    entry_point = "legacy"
 
 
 def test_every_plugin_of_the_project_is_tested_here() -> None:

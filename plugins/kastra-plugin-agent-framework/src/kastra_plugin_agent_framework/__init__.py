@@ -1,0 +1,1 @@
+"""Migrates declarative agents and workflows of Microsoft Agent Framework."""
