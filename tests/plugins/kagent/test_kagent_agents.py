@@ -124,6 +124,25 @@ def test_credentials_that_are_no_single_key_are_to_be_set_by_hand(migrate: Any) 
     assert "AWS_ACCESS_KEY_ID" in moved.row("apiKeySecret").reason
 
 
+def test_a_key_is_one_thing_to_do_although_two_keys_of_the_source_name_it(migrate: Any) -> None:
+    model = "provider: OpenAI\nmodel: m\napiKeySecret: keys\napiKeySecretKey: main"
+    moved = migrate(_agent("modelConfig: m") + _model(model))
+    assert [row.outcome for row in moved.rows("apiKeySecret")] == ["manual"]
+    row = moved.row("apiKeySecretKey")
+    assert (row.outcome, row.target) == ("mapped", "Agent x/a spec.model.apiKey")
+    other = migrate(_agent("modelConfig: m") + _model(model.replace("main", "spare")))
+    assert other.spec("Agent")["model"]["apiKey"] == {"valueFrom": {"env": "KEYS_SPARE"}}
+    bedrock = migrate(_agent("modelConfig: m") + _model(model.replace("OpenAI", "Bedrock")))
+    assert [bedrock.row(key).outcome for key in ("apiKeySecret", "apiKeySecretKey")] == ["manual", "dropped"]
+    vector = migrate(_agent("memory: {modelConfig: m}") + _model(model))
+    assert [vector.row(key).outcome for key in ("apiKeySecret", "apiKeySecretKey")] == ["manual", "dropped"]
+
+
+def test_a_secret_without_the_name_of_a_key_has_a_variable_all_the_same(migrate: Any) -> None:
+    moved = migrate(_agent("modelConfig: m") + _model("model: m\napiKeySecret: keys"))
+    assert moved.row("apiKeySecret").reason == "put the key of the Secret x/keys into the environment variable KEYS"
+
+
 def test_headers_of_a_model_become_those_of_its_provider(migrate: Any) -> None:
     moved = migrate(_agent("modelConfig: m") + _model("model: m\ndefaultHeaders: {X-Team: a, Authorization: abcd1234}"))
     assert moved.result.config["providers"] == {"openai": {"headers": {"X-Team": "a"}}}
@@ -147,6 +166,16 @@ def test_a_model_that_is_not_there_leaves_the_default_and_says_so(migrate: Any) 
 def test_certificates_are_told_and_not_lost(migrate: Any) -> None:
     moved = migrate(_agent("modelConfig: m") + _model("model: m\ntls: {disableVerify: true, caCertSecretRef: ca}"))
     assert {row.outcome for row in moved.result.rows if ".tls." in row.key} == {"manual"}
+
+
+def test_a_certificate_is_one_thing_to_do_and_says_where_it_is(migrate: Any) -> None:
+    moved = migrate(_agent("modelConfig: m") + _model("model: m\ntls: {caCertSecretRef: ca, caCertSecretKey: ca.crt}"))
+    assert moved.row("caCertSecretRef").reason == (
+        "write 'ca.crt' of the Secret x/ca into a file and let the environment variable SSL_CERT_FILE name it"
+    )
+    assert moved.row("caCertSecretKey").outcome == "dropped"
+    alone = migrate(_agent("modelConfig: m") + _model("model: m\ntls: {caCertSecretKey: ca.crt}"))
+    assert alone.row("caCertSecretKey").reason == "it names no Secret"
 
 
 def test_settings_of_a_provider_become_configuration(migrate: Any) -> None:
@@ -191,6 +220,24 @@ def test_a_server_without_names_of_tools_becomes_one_tool(migrate: Any) -> None:
     assert moved.spec("Tool", "files")["inputSchema"]["required"] == ["tool"]
     agent = migrate(_agent("tools: [{mcpServer: {name: files}}]") + SERVER)
     assert agent.spec("Agent")["tools"] == ["files"]
+
+
+def test_the_limit_of_turns_is_told_once_a_file_and_only_where_there_are_tools(migrate: Any) -> None:
+    tools = "tools: [{mcpServer: {name: files, toolNames: [read], odd: 1}}]"
+    moved = migrate(
+        {
+            "one.yaml": f"{_agent('systemMessage: x', 'z')}\n---\n{_agent(tools)}\n---\n{_agent(tools, 'b')}",
+            "two.yaml": _agent(tools, "c"),
+        }
+    )
+    told = [row for row in moved.result.rows if "25 turns" in row.reason]
+    assert [(row.file, row.key, row.outcome, row.target) for row in told] == [
+        ("one.yaml", "spec.declarative.tools", "defaulted", "Agent x/a spec.limits"),
+        ("two.yaml", "spec.declarative.tools", "defaulted", "Agent x/c spec.limits"),
+    ]
+    assert "500 calls of models" in told[0].reason
+    assert moved.row("mcpServer.odd").reason == "not known to kagent's tools"
+    assert not [row for row in migrate(_agent("systemMessage: x")).result.rows if "turns" in row.reason]
 
 
 def test_two_agents_share_the_tools_of_a_server(migrate: Any) -> None:
@@ -242,6 +289,8 @@ spec:
     assert moved.spec("Agent", "a")["tools"] == ["box"]
     assert "acme/box:1" in moved.row("deployment.image").reason
     assert "abcd1234" not in moved.text
+    env = [row.key for row in moved.result.rows if ".env" in row.key]
+    assert env == ["spec.byo.deployment.env"]
 
 
 def test_a_container_of_v1alpha3_listens_on_port_80(migrate: Any) -> None:
@@ -269,7 +318,8 @@ def test_a_template_takes_texts_of_config_maps_and_names_of_tools(migrate: Any) 
     moved = migrate(text + core)
     assert moved.spec("Agent")["instructions"] == "{{kind}} a/x: <t1><t2>\n"
     assert moved.row("data.tone").outcome == "mapped"
-    assert moved.row("data.rest").outcome == "dropped"
+    assert not moved.rows("data.rest")
+    assert next(row.outcome for row in moved.result.rows if row.key == "data") == "dropped"
 
 
 def test_what_a_template_cannot_fill_in_stays_and_is_told(migrate: Any) -> None:
@@ -425,7 +475,12 @@ spec: {kagent: {}, workload: {image: i}}
         {"name": "helper", "ref": "agents/worker", "description": "Ask it."},
     ]
     assert moved.spec("Agent", "worker")["instructions"] == "Work."
-    assert moved.row("spec.workload").outcome == "dropped"
+    assert [row.key for row in moved.result.rows if "where and as what" in row.reason] == [
+        "apiVersion",
+        "kind",
+        "metadata",
+        "spec",
+    ]
 
 
 def test_a_pod_for_a_server_is_told(migrate: Any) -> None:

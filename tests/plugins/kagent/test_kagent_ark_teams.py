@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import types
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -94,6 +95,22 @@ def test_a_team_with_a_selector_becomes_a_network(migrate: Any) -> None:
     }
 
 
+def test_a_network_says_that_it_has_a_limit_where_the_team_has_none(migrate: Any) -> None:
+    text = _team(f"{{strategy: selector, {_members('a')}}}", "a")
+    moved = migrate(text, "ark")
+    assert "maxSteps" not in moved.spec("Network")["router"]
+    row = moved.row("maxTurns")
+    assert (row.outcome, row.target) == ("defaulted", "Network default/team spec.router.maxSteps")
+    assert "after 10 members" in row.reason
+    bounded = migrate(text.replace("selector,", "selector, maxTurns: 4,"), "ark")
+    assert [row.outcome for row in bounded.rows("maxTurns")] == ["mapped"]
+
+
+def _says(answer: str, *, end: bool = False) -> str:
+    """What an agent answers that may end its team."""
+    return json.dumps({"terminate": end, "answer": answer})
+
+
 class Stage:
     """Applies what came of a team, and runs it with scripted answers."""
 
@@ -143,13 +160,13 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 
 async def test_a_circle_ends_when_somebody_says_so(migrate: Any, stage: Stage) -> None:
     text = _team(f"{{strategy: round-robin, {_members('ann', 'bob', 'cat')}}}", "ann", "bob", "cat", ends="bob")
-    stage.answers["bob"] = ["go on", "TERMINATE: done"]
+    stage.answers["bob"] = [_says("go on"), _says("done", end=True)]
     result = await stage.run(migrate(text, "ark").result.resources, "Hello")
-    assert result == "TERMINATE: done"
+    assert result == "done"
     assert [name for name, _ in stage.asked] == ["ann", "bob", "cat", "ann", "bob"]
     assert stage.asked[0][1] == "Hello"
     assert stage.asked[3][1] == "Hello\n\nann:\nann speaks\n\nbob:\ngo on\n\ncat:\ncat speaks"
-    assert stage.asked[1][1].endswith("answer with your final response and the word TERMINATE.")
+    assert '{"terminate": true, "answer": your final response}' in stage.asked[1][1]
 
 
 async def test_a_circle_ends_after_its_turns_with_the_last_answer(migrate: Any, stage: Stage) -> None:
@@ -161,7 +178,56 @@ async def test_a_circle_ends_after_its_turns_with_the_last_answer(migrate: Any, 
 
 async def test_a_chain_ends_early_when_somebody_says_so(migrate: Any, stage: Stage) -> None:
     text = _team(f"{{strategy: sequential, {_members('ann', 'bob')}}}", "ann", "bob", ends="ann")
-    stage.answers["ann"] = ["TERMINATE at once"]
+    stage.answers["ann"] = [_says("at once", end=True)]
     result = await stage.run(migrate(text, "ark").result.resources, "Hello")
-    assert result == "TERMINATE at once"
+    assert result == "at once"
     assert len(stage.asked) == 1
+
+
+async def test_the_last_of_a_chain_answers_with_its_text_alone(migrate: Any, stage: Stage) -> None:
+    text = _team(f"{{strategy: sequential, {_members('ann', 'bob')}}}", "ann", "bob", ends="ann bob")
+    stage.answers |= {"ann": [_says("first")], "bob": [_says("second", end=True)]}
+    assert await stage.run(migrate(text, "ark").result.resources, "Hello") == "second"
+    assert stage.asked[1][1].startswith("Hello\n\nann:\nfirst\n\n")
+
+
+@pytest.mark.parametrize(("end", "answer", "calls"), [(True, "enough", 1), (False, "cat speaks", 5)])
+async def test_a_path_before_a_circle_may_end_the_team(
+    migrate: Any, stage: Stage, end: bool, answer: str, calls: int
+) -> None:
+    edges = "graph: {edges: [{from: ann, to: bob}, {from: bob, to: cat}, {from: cat, to: bob}]}"
+    spec = f"{{strategy: graph, maxTurns: 5, {_members('ann', 'bob', 'cat')}, {edges}}}"
+    stage.answers["ann"] = [_says("enough", end=end)]
+    resources = migrate(_team(spec, "ann", "bob", "cat", ends="ann"), "ark").result.resources
+    assert await stage.run(resources, "Hello") == answer
+    assert len(stage.asked) == calls
+
+
+def test_max_turns_cuts_a_path_by_members_and_not_by_steps(migrate: Any) -> None:
+    edges = "graph: {edges: [{from: a, to: b}, {from: b, to: c}]}"
+    moved = migrate(
+        _team(f"{{strategy: graph, maxTurns: 2, {_members('a', 'b', 'c')}, {edges}}}", "a", "b", "c", ends="a"), "ark"
+    )
+    steps = moved.spec("Workflow")["steps"]
+    assert [step["id"] for step in steps] == ["a", "a-said", "a-end", "b"]
+    assert steps[-1]["next"] == "END"
+
+
+def test_who_may_end_a_team_says_so_beside_the_answer(migrate: Any) -> None:
+    text = _team(f"{{strategy: round-robin, {_members('a')}}}", "a", ends="a")
+    text += (
+        "---\napiVersion: ark.mckinsey.com/v1alpha1\nkind: Query\nmetadata: {name: q}\n"
+        "spec: {input: Hi, targets: [{type: agent, name: a}]}\n"
+    )
+    moved = migrate(text, "ark")
+    assert moved.spec("Agent")["output"]["schema"]["required"] == ["terminate", "answer"]
+    row = next(row for row in moved.rows("tools[0].name") if row.document == 1)
+    assert (row.outcome, row.target) == ("mapped", "Agent default/a spec.output.schema")
+    assert moved.spec("Workflow", "q")["steps"][0]["output"] == "{{ result.answer }}"
+
+
+def test_who_may_end_a_team_and_is_in_one_with_a_router_is_told(migrate: Any) -> None:
+    text = _team(f"{{strategy: round-robin, {_members('a')}}}", "a", ends="a")
+    text += _team(f"{{strategy: selector, {_members('a')}}}").replace("name: team", "name: other").join(["---\n", ""])
+    moved = migrate(text, "ark")
+    assert [row.outcome for row in moved.rows("tools[0].name")] == ["mapped", "manual"]

@@ -54,10 +54,58 @@ def test_the_same_file_a_given_file_and_a_file_around_serve_alike(migrate: Any) 
     ):
         assert moved.spec("Agent")["instructions"] == "Be kind."
         assert moved.row("data.p").outcome == "mapped"
-        assert moved.row("data.q").outcome == "dropped"
-        assert "environment variable S_K" in moved.row("stringData.k").reason
-        assert moved.row("stringData.l").outcome == "dropped"
+        assert "environment variable S_K" in moved.row("apiKeySecret").reason
+        secret = [row for row in moved.result.rows if "(Secret)" in row.reason]
+        assert [row.key for row in secret] == ["apiVersion", "kind", "metadata", "type", "stringData"]
+        assert {(row.outcome, row.reason) for row in secret} == {
+            (
+                "dropped",
+                "Kubernetes object (Secret): its values were left out; what refers to it says where to put them",
+            )
+        }
+        assert not moved.rows("data.q")
         assert "not-to-be-shown" not in moved.text
+
+
+def test_an_object_in_a_list_is_one_row_and_no_secret_is_in_it(migrate: Any) -> None:
+    hidden = base64.b64encode(b"not-to-be-shown-3").decode()
+    text = f"""\
+apiVersion: v1
+kind: List
+items:
+  - {{apiVersion: v1, kind: Secret, metadata: {{name: s}}, type: Opaque, data: {{k: {hidden}}}}}
+  - {{apiVersion: v1, kind: Secret, metadata: {{name: t}}, stringData: {{nested: {{a: [not-to-be-shown-4]}}}}}}
+  - {{apiVersion: v1, kind: ConfigMap, metadata: {{name: p}}, data: {{p: Be kind., q: unused}}}}
+  - {{apiVersion: apps/v1, kind: Deployment, metadata: {{name: d}}, spec: {{replicas: 1}}}}
+  - apiVersion: kagent.dev/v1alpha2
+    kind: Agent
+    metadata: {{name: a}}
+    spec:
+      type: Declarative
+      declarative: {{systemMessageFrom: {{type: ConfigMap, name: p, key: p}}, modelConfig: m}}
+  - apiVersion: kagent.dev/v1alpha2
+    kind: ModelConfig
+    metadata: {{name: m}}
+    spec: {{model: g, apiKeySecret: s, apiKeySecretKey: k}}
+  - {{apiVersion: kagent.dev/v1alpha2, kind: Harness, metadata: {{name: h}}, spec: {{workload: {{image: i}}}}}}
+"""
+    moved = migrate(text)
+    aside = [
+        (row.key, row.outcome)
+        for row in moved.result.rows
+        if row.key.startswith(("items[0]", "items[1]", "items[2]", "items[3]", "items[6]"))
+    ]
+    assert aside == [
+        ("items[0]", "dropped"),
+        ("items[1]", "dropped"),
+        ("items[2]", "dropped"),
+        ("items[2].data.p", "mapped"),
+        ("items[3]", "dropped"),
+        ("items[6]", "dropped"),
+    ]
+    assert "S_K" in moved.row("apiKeySecret").reason
+    for secret in (hidden, "not-to-be-shown"):
+        assert secret not in moved.text
 
 
 def test_files_around_that_nobody_refers_to_are_left_alone(migrate: Any) -> None:

@@ -120,12 +120,5 @@ def _aside(ctx: Context, thing: Thing) -> None:
         thing.node.problem("expected kind, found none", "name the kind of the object: kind: Agent")
         return
     why = _ASIDE.get(thing.kind, f"kind {thing.kind} is not known to this migrator; keep it aside")
-    ctx.envelope(thing, None, why=why)
-    for key, node in thing.node.fields():
-        if key == "spec" and node.is_map and node.value:
-            for name, one in node.fields():
-                if name == "headers":
-                    ctx.hide_headers(one)
-                one.dropped(why)
-        elif key not in ("apiVersion", "kind", "metadata", "status"):
-            node.dropped(why)
+    ctx.hide_headers(thing.node["spec"]["headers"])
+    ctx.aside(thing.node, why)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,15 @@ _BUILT_IN = {
         {"type": "object", "properties": {"message": {"type": "string", "description": "Text to answer with."}}},
     ),
 }
+_END_SCHEMA = {
+    "type": "object",
+    "properties": {
+        TERMINATE: {"type": "boolean", "description": "true ends the conversation"},
+        "answer": {"type": "string", "description": "what is said"},
+    },
+    "required": [TERMINATE, "answer"],
+}
+"""Answers of an agent that may end the conversation of its team."""
 _TYPES = ("agent", "built-in", "builtin", "custom", "http", "mcp", "team")
 _KEYS = ("description", "executionEngine", "model", "modelRef", "outputSchema", "parameters", "prompt", "tools")
 
@@ -55,6 +65,10 @@ class ArkAgents:
     def terminates(self, thing: Thing) -> bool:
         """Whether an agent has the tool that ends the conversation of its team."""
         return any(item["name"].value == TERMINATE for item in thing.node["spec"]["tools"].items())
+
+    def ends_teams(self, draft: Draft) -> bool:
+        """Whether an agent's answer also says if the conversation of its team is over."""
+        return any(self.drafts[one] is draft for one in self.in_teams)
 
     def migrate(self, thing: Thing, teams: ArkTeams) -> None:
         draft, spec = self.drafts[id(thing)], thing.node["spec"]
@@ -139,10 +153,17 @@ class ArkAgents:
     def _built_in(self, thing: Thing, draft: Draft, named: Node, name: str) -> None:
         if name == TERMINATE:
             if id(thing) in self.in_teams:
+                where = draft.target("spec.output.schema")
+                draft.set("spec.output.schema", copy.deepcopy(_END_SCHEMA))
                 named.mapped(
-                    draft.target(),
-                    "the workflow of its team asks the agent for the word TERMINATE, and ends when it is said",
+                    where, "no tool: the answer is {terminate, answer}; its team's workflow ends when terminate is true"
                 )
+                if id(thing) in self.in_networks:
+                    named.manual(
+                        "a team with a router gets {terminate, answer} from it too: give that team an agent of its "
+                        "own without spec.output",
+                        where,
+                    )
             elif id(thing) in self.in_networks:
                 named.dropped("an agent ends by answering; the router of its team sees when all is said")
             else:

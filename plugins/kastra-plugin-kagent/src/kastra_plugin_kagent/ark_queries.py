@@ -218,7 +218,10 @@ class ArkQueries:
         body = reference_body(self.ctx, target.kind, target.name, target.draft, draft.namespace)
         step: JsonObject = {"id": ids.give(target.name), **body}
         if target.kind != "tool":
-            return {**step, "input": text}
+            step["input"] = text
+            if target.draft is not None and self.agents.ends_teams(target.draft):
+                step["output"] = "{{ result.answer }}"
+            return step
         try:
             arguments = json.loads(text)
         except ValueError:

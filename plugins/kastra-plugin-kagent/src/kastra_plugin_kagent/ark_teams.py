@@ -12,6 +12,7 @@ from kastra_core.api.meta import JsonObject
 from kastra_core.migration import Draft, Node, escape_braces
 from kastra_plugin_kagent.ark_agents import ArkAgents
 from kastra_plugin_kagent.ark_models import ArkModels
+from kastra_plugin_kagent.ark_tools import TERMINATE
 from kastra_plugin_kagent.context import Context, text_to
 from kastra_plugin_kagent.go_text import render
 from kastra_plugin_kagent.things import Thing
@@ -19,8 +20,10 @@ from kastra_plugin_kagent.things import Thing
 __all__ = ["ArkTeams", "StepIds", "reference_body"]
 
 STRATEGIES = ("sequential", "round-robin", "graph", "selector")
-END_WORD = "TERMINATE"
-_ASK = f"To end the conversation, answer with your final response and the word {END_WORD}."
+_ASK = (
+    'There is no tool terminate here. To end the conversation answer {"terminate": true, "answer": your final '
+    'response}, else {"terminate": false, "answer": what you have to say}.'
+)
 
 
 class StepIds:
@@ -153,13 +156,15 @@ class ArkTeams:
         names = [ids.give(member.name) for member in (*first, *again)]
         self._tell_members(draft, members, (*first, *again))
         draft.set("spec.inputSchema", {"type": "string"})
-        steps = self._steps(draft, list(zip(first, names, strict=False)), "{{ workflow.input }}")
+        steps, said = self._calls(
+            draft, list(zip(first, names, strict=False)), "{{ workflow.input }}", ids, bool(again)
+        )
         if not again:
             draft.set("spec.steps", steps)
             if turns is not None:
-                self._bound_path(draft, turns, len(first), steps)
+                self._bound_path(draft, turns, [step for _, step in said], steps)
             return
-        talk = _talk("{{ workflow.input }}", [(member.name, name) for member, name in zip(first, names, strict=False)])
+        talk = _talk("{{ workflow.input }}", said)
         loop = self._loop(draft, list(zip(again, names[len(first) :], strict=True)), ids)
         most = None
         if turns is not None:
@@ -170,10 +175,14 @@ class ArkTeams:
             turns.mapped(draft.target("spec.steps"), "passes of the loop, which then ends with the last answer")
         else:
             spec["maxTurns"].defaulted("the loop fails after 100 passes if nobody ends it", draft.target("spec.steps"))
-        last = f"{{{{ steps.{names[len(first) - 1]}.output }}}}" if first else ""
+        last = f"{{{{ steps.{said[-1][1]}.output }}}}" if said else ""
         rounds = {"id": "rounds", "input": {"talk": talk, "last": last, "done": False}, "loop": loop}
-        draft.set("spec.steps", [*steps, rounds])
-        draft.set("spec.output", "{{ steps.rounds.output.last }}")
+        answer = "{{ steps.rounds.output.last }}"
+        if any(member.ends for member in first):  # then the rounds may never begin, and the last step is the answer
+            draft.set("spec.steps", [*steps, rounds, {"id": ids.give("answer"), "set": answer}])
+        else:
+            draft.set("spec.steps", [*steps, rounds])
+            draft.set("spec.output", answer)
 
     def _order(
         self, spec: Node, members: list[_Member], strategy: str, draft: Draft
@@ -241,19 +250,35 @@ class ArkTeams:
             member.node["name"].manual(told, draft.target(at))
         member.node["type"].mapped(draft.target(at))
 
-    def _steps(self, draft: Draft, members: list[tuple[_Member, str]], before: str) -> list[JsonObject]:
-        """Calls one after the other; each member is told what was said before."""
+    def _calls(
+        self, draft: Draft, members: list[tuple[_Member, str]], before: str, ids: StepIds, more: bool
+    ) -> tuple[list[JsonObject], list[tuple[str, str]]]:
+        """Calls one after the other; each member is told what was said before.
+
+        Args:
+            more: something comes after them.
+
+        Returns:
+            The steps, and for each member its name and the step with what it said.
+        """
         steps: list[JsonObject] = []
         said: list[tuple[str, str]] = []
-        for member, name in members:
-            text = _talk(before, said)
-            step = {"id": name, **reference_body(self.ctx, member.kind, member.name, member.draft, draft.namespace)}
-            step["input"] = f"{text}\n\n{_ASK}" if member.ends else text
-            steps.append(step)
-            said.append((member.name, name))
-            if member.ends and member is not members[-1][0]:
-                steps.append({"id": f"{name}-end", "branch": [{"when": _ends(name), "next": "END"}]})
-        return steps
+        for at, (member, name) in enumerate(members, 1):
+            steps += self._call(draft, member, name, _talk(before, said), ids)
+            said.append((member.name, str(steps[-1]["id"])))
+            if member.ends and (more or at < len(members)):
+                steps.append({"id": ids.give(f"{name}-end"), "branch": [{"when": _ends(name), "next": "END"}]})
+        return steps, said
+
+    def _call(self, draft: Draft, member: _Member, name: str, text: str, ids: StepIds) -> list[JsonObject]:
+        """A member's step; after one that may end the talk another one, with nothing but what it said."""
+        step = {"id": name, **reference_body(self.ctx, member.kind, member.name, member.draft, draft.namespace)}
+        if not member.ends:
+            return [{**step, "input": text}]
+        return [
+            {**step, "input": f"{text}\n\n{escape_braces(_ASK)}"},
+            {"id": ids.give(f"{name}-said"), "set": _answer(name)},
+        ]
 
     def _loop(self, draft: Draft, members: list[tuple[_Member, str]], ids: StepIds) -> JsonObject:
         """Passes over all members; ``talk`` is what was said so far, ``last`` the last answer."""
@@ -262,23 +287,22 @@ class ArkTeams:
         said: list[tuple[str, str]] = []
         before = "{{ steps.talk.output }}"
         for member, name in members:
-            text = _talk(before, said)
-            step = {"id": name, **reference_body(self.ctx, member.kind, member.name, member.draft, draft.namespace)}
-            step["input"] = f"{text}\n\n{_ASK}" if member.ends else text
-            steps.append(step)
-            said.append((member.name, name))
+            steps += self._call(draft, member, name, _talk(before, said), ids)
+            spoken = str(steps[-1]["id"])
+            said.append((member.name, spoken))
             if member.ends:
                 end = ids.give(f"{name}-last")
                 steps.append({"id": ids.give(f"{name}-end"), "branch": [{"when": _ends(name), "next": end}]})
-                value = {"talk": _talk(before, said), "last": f"{{{{ steps.{name}.output }}}}", "done": True}
+                value = {"talk": _talk(before, said), "last": f"{{{{ steps.{spoken}.output }}}}", "done": True}
                 ends.append({"id": end, "set": value, "next": "END"})
-        last = f"{{{{ steps.{members[-1][1]}.output }}}}"
+        last = f"{{{{ steps.{said[-1][1]}.output }}}}"
         steps.append({"id": "turn", "set": {"talk": _talk(before, said), "last": last, "done": False}, "next": "END"})
         return {"until": "output.done", "steps": [*steps, *ends]}
 
-    def _bound_path(self, draft: Draft, turns: Node, count: int, steps: list[JsonObject]) -> None:
-        if turns.value < count:
-            draft.set("spec.steps", [*steps[: turns.value - 1], {**steps[turns.value - 1], "next": "END"}])
+    def _bound_path(self, draft: Draft, turns: Node, said: list[str], steps: list[JsonObject]) -> None:
+        if turns.value < len(said):
+            last = [step["id"] for step in steps].index(said[turns.value - 1])
+            draft.set("spec.steps", [*steps[:last], {**steps[last], "next": "END"}])
             turns.mapped(draft.target("spec.steps"), "members that are called; the others are not reached")
         else:
             turns.dropped("the team has no more members than that")
@@ -310,6 +334,11 @@ class ArkTeams:
         )
         if turns is not None:
             turns.to(draft, "spec.router.maxSteps")
+        else:
+            spec["maxTurns"].defaulted(
+                "ARK sets no limit; here a network fails after 10 members unless spec.router.maxSteps says more",
+                draft.target("spec.router.maxSteps"),
+            )
         for key, node in selector.fields():
             if key == "agent":
                 node.manual("a model routes here: say in spec.router.instructions how to choose", draft)
@@ -347,4 +376,8 @@ def _talk(before: str, said: Sequence[tuple[str, str]]) -> str:
 
 
 def _ends(step: str) -> str:
-    return f'steps["{step}"].output.contains("{END_WORD}")'
+    return f'steps["{step}"].output.{TERMINATE}'
+
+
+def _answer(step: str) -> str:
+    return f'{{{{ steps["{step}"].output.answer }}}}'

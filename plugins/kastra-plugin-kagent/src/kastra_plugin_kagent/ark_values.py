@@ -79,7 +79,6 @@ def _from(ctx: Context, near: Thing, ref: Node) -> Value:
         found = ctx.config_text(near, name, key)
         if found is None or not isinstance(found.value, (str, int, float)):
             return Value(None, nodes, told=f"there is no ConfigMap {name} with the key {key!r} here: write its text in")
-        ctx.spoke(found)
         return Value(found.text(), (*nodes, found))
     if ref.name == "secretKeyRef":
         variable = ctx.secret(near, name, key)

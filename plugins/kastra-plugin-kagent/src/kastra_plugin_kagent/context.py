@@ -54,6 +54,8 @@ _OF_THE_CLUSTER = frozenset(
         "uid",
     }
 )
+_DATA = ("data", "stringData", "binaryData")
+"""Where a Secret has its values."""
 _INTEGER = re.compile(r"-?\d{1,18}")
 _NUMBER = re.compile(r"-?\d{1,18}(\.\d+)?([eE][-+]?\d{1,2})?")
 _PLACEHOLDER = re.compile(r"\$\{[^}]*\}|\(.*\)|\{\{.*\}\}|<[^<>]*>", re.DOTALL)
@@ -137,12 +139,8 @@ class Context:
     things: Things
     taken: dict[tuple[str, str, str], int] = attrs.field(factory=dict)
     """How many resources a name was given to."""
-    secrets: dict[tuple[int, str], str] = attrs.field(factory=dict)
-    """(id of a Secret's object, key) -> environment variable."""
     used: set[int] = attrs.field(factory=set)
     """Ids of the objects of Kubernetes that something was taken from."""
-    spoken: set[tuple[str, int, tuple[str | int, ...]]] = attrs.field(factory=set)
-    """Keys of such objects that became something: (file, document, path)."""
 
     # ------------------------------------------------------------------------------------------------ drafts
 
@@ -230,16 +228,17 @@ class Context:
         found = self.things.find_core("Secret", name, near.namespace, near)
         variable = env_name(name, key) if key else env_name(name)
         if found is not None:
-            self.secrets[id(found), key] = variable
             self.used.add(id(found))
         return variable
 
     def told_secret(self, near: Thing, name: str, key: str, variable: str) -> str:
-        """What somebody has to do about a secret."""
+        """What somebody has to do about a secret; key "" where it is not said."""
+        return f"put {self.shown_secret(near, name, key or 'the key')} into the environment variable {variable}"
+
+    def shown_secret(self, near: Thing, name: str, key: str) -> str:
+        """How reasons name a key of a Secret; one with blanks is a description."""
         where = f"Secret {near.namespace}/{name}" if near.namespace else f"Secret {name}"
-        return (
-            f"put {key!r} of the {where} into the environment variable {variable}" if key else f"the {where} holds it"
-        )
+        return f"{key if ' ' in key else repr(key)} of the {where}"
 
     def config_text(self, near: Thing, name: str, key: str) -> Node | None:
         """The node of a text in a ConfigMap of the migration, or of the files around it."""
@@ -257,10 +256,6 @@ class Context:
             return None
         self.used.add(id(found))
         return dict(found.node["data"].fields())
-
-    def spoke(self, node: Node) -> None:
-        """A key of an object of Kubernetes has its row."""
-        self.spoken.add((node.document.file, node.document.index, node.path))
 
     def hide_headers(self, node: Node) -> None:
         """Secrets in the open among headers appear nowhere."""
@@ -301,32 +296,36 @@ class Context:
             for document in self.report.source.documents:
                 self.report.problem(document, f"nothing in it becomes a resource: {why(document)}")
 
+    def aside(self, node: Node, why: str) -> None:
+        """One row for a whole object that nothing is made of.
+
+        A row needs a key, which an object that is a document of its own has not: each of its top keys gets the row.
+        """
+        for one in [node] if node.path else [*(below for _, below in node.fields()), *node.items()]:
+            one.dropped(why)
+
     def _aside(self, thing: Thing) -> None:
-        """Kubernetes' own objects, and those of other operators: key by key."""
+        """Kubernetes' own objects, and those of other operators: one row for all that nothing was made of."""
         if not thing.kind:
-            for node in (*(one for _, one in thing.node.fields()), *thing.node.items()):
-                node.dropped("no Kubernetes object")
+            self.aside(thing.node, "no Kubernetes object")
             return
-        why = f"Kubernetes object ({thing.kind}): keep it aside, Kastra does not need it"
-        if id(thing) in self.used:
-            why = f"Kubernetes object ({thing.kind}): Kastra keeps only what an agent uses of it"
-        secret = thing.kind == "Secret" and not thing.group
-        for key, node in thing.node.fields():
-            if key not in ("data", "stringData", "binaryData") or not node.is_map or not node.value:
-                node.dropped(why)
-                continue
-            for name, one in node.fields():
-                if (one.document.file, one.document.index, one.path) in self.spoken:
-                    continue
-                if not secret:
-                    one.dropped(why)
-                elif (id(thing), name) in self.secrets or (id(thing), "") in self.secrets:
-                    variable = self.secrets.get((id(thing), name)) or env_name(thing.name, name)
-                    one.manual(f"a secret was left out: put it into the environment variable {variable}")
-                else:
-                    one.dropped("a secret that nothing here refers to: it was left out, keep it aside")
-                if secret:
-                    self._hide(one.value)
+        used = id(thing) in self.used
+        if thing.kind == "Secret" and not thing.group:
+            for key in _DATA:
+                self._hide_all(thing.node[key].value)
+            told = "what refers to it says where to put them" if used else "keep it aside"
+            self.aside(thing.node, f"Kubernetes object (Secret): its values were left out; {told}")
+        elif used:
+            self.aside(thing.node, f"Kubernetes object ({thing.kind}): Kastra keeps only what an agent uses of it")
+        else:
+            self.aside(thing.node, f"Kubernetes object ({thing.kind}): keep it aside, Kastra does not need it")
+
+    def _hide_all(self, value: Any) -> None:
+        for one in value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else [value]:
+            if isinstance(one, (Mapping, list)):
+                self._hide_all(one)
+            else:
+                self._hide(one)
 
     def _hide(self, value: Any) -> None:
         """A secret, as it is written and as it is meant, appears in nothing."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from kastra_core.migration import Report
 from kastra_core.protocols.migrator import MigrationResult, MigrationSource, SourceDocument
 from kastra_plugin_kagent.context import Context
@@ -96,6 +94,8 @@ def _only_embeddings(ctx: Context, thing: Thing, parts: ModelParts) -> None:
         for node in part.nodes:
             if part.path in (("provider",), ("name",)):
                 node.mapped(thing.users[0], part.reason)
+            elif part.path == ("apiKey",) and not part.manual:
+                node.dropped("the row of the Secret says what to do")
             elif part.path[0] in ("apiBase", "apiKey", "options"):
                 node.manual(f"set it for the provider: kastra config set providers.{parts.provider}.{part.path[0]} ...")
             else:
@@ -108,16 +108,4 @@ def _aside(ctx: Context, thing: Thing) -> None:
         thing.node.problem("expected kind, found none", "name the kind of the object: kind: Agent")
         return
     why = _ASIDE.get(thing.kind, f"kind {thing.kind} is not known to this migrator; keep it aside")
-    ctx.envelope(thing, None, why=why)
-    for key, node in thing.node.fields():
-        if key in ("apiVersion", "kind", "metadata", "status"):
-            continue
-        if isinstance(node.value, Mapping):
-            for name, one in node.fields():
-                if name == "apiKeySecretRef" and one.is_text:
-                    ctx.secret(thing, one.text().rpartition("/")[2], node["apiKeySecretKey"].text())
-                one.dropped(why)
-            if not node.value:
-                node.dropped(why)
-        else:
-            node.dropped(why)
+    ctx.aside(thing.node, why)

@@ -21,6 +21,8 @@ __all__ = ["AGENT_KINDS", "Agents", "is_container"]
 AGENT_KINDS = ("Agent", "SandboxAgent", "AgentTemplate")
 _DEFAULT_MODEL = "default-model-config"
 """What kagent takes where an agent names no model."""
+_RUNTIME_CALLS = "kagent's runtime stops a run after 500 calls of models"
+"""The default of ADK, which kagent runs its agents with."""
 _CARD = "about the agent's A2A card and its place in kagent's pages"
 _DROPPED = {
     "allowedNamespaces": "agents of all namespaces may call it here",
@@ -82,6 +84,8 @@ class Agents:
     models: Callable[[str, str, Thing], ModelParts | None]
     drafts: dict[int, Draft] = attrs.field(factory=dict)
     """Id of an object -> what it becomes."""
+    turns_told: set[str] = attrs.field(factory=set)
+    """Files with a row for the number of turns."""
 
     def begin(self) -> None:
         """Give all agents their names, so that they can refer to each other."""
@@ -119,9 +123,21 @@ class Agents:
             elif place["tools"].present:
                 place["tools"].dropped("the agent has no tools")
             self._rest(thing, draft, place, spec)
+        self._tell_turns(draft, places)
         migrate_memory(self, thing, draft, places)
 
     # ------------------------------------------------------------------------------------------------ parts
+
+    def _tell_turns(self, draft: Draft, places: list[Node]) -> None:
+        """One row a file for all agents that may need many turns: kagent has no field for their number."""
+        file = places[0].document.file
+        if not draft.spec.get("tools") or file in self.turns_told:
+            return
+        self.turns_told.add(file)
+        tools = next(place["tools"] for place in places if place["tools"].value)
+        told = f"{_RUNTIME_CALLS}; here an agent stops after 25 turns unless spec.limits.maxSteps says more"
+        # Not whole: what stands below the key and is known to nobody still gets its row.
+        self.ctx.report.cover(tools, "defaulted", told, draft.target("spec.limits"), whole=False)
 
     def _model(self, thing: Thing, draft: Draft, spec: Node, places: list[Node]) -> None:
         nodes = [

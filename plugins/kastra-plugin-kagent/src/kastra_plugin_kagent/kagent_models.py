@@ -85,7 +85,7 @@ def model_config(ctx: Context, thing: Thing) -> ModelParts:
             if place[block].present:
                 _block(ctx, parts, thing, place[block], block)
     _headers(ctx, parts, spec["defaultHeaders"])
-    _tls(spec["tls"])
+    _tls(ctx, thing, spec["tls"])
     spec["modelInfo"].dropped("what a model can do is asked of its provider")
     return parts
 
@@ -130,16 +130,19 @@ def _key(ctx: Context, parts: ModelParts, thing: Thing, spec: Node) -> None:
     name = secret.text().rpartition("/")[2]
     if parts.provider in _CREDENTIALS:
         ctx.secret(thing, name, "")
-        for node in (secret, key):
-            if node.present:
-                node.manual(f"put what the Secret {name} holds into {_CREDENTIALS[parts.provider]}")
+        secret.manual(f"put what the Secret {name} holds into {_CREDENTIALS[parts.provider]}")
+        key.dropped("they are no single key; the row of the Secret says what to do")
         return
     if parts.provider == "ollama" and not key:
         secret.dropped("Ollama asks for no key")
         return
     variable = ctx.secret(thing, name, key.text())
-    told = ctx.told_secret(thing, name, key.text() or "the key", variable)
-    parts.add("apiKey", {"valueFrom": {"env": variable}}, secret, key, reason=told, manual=True)
+    told = ctx.told_secret(thing, name, key.text(), variable)
+    parts.add("apiKey", {"valueFrom": {"env": variable}}, secret, reason=told, manual=True)
+    if key:
+        parts.add("apiKey", {"valueFrom": {"env": variable}}, key, reason=f"a part of the variable's name, {variable}")
+    else:
+        key.dropped("null: as if it were not there")
 
 
 def _block(ctx: Context, parts: ModelParts, thing: Thing, block: Node, name: str) -> None:
@@ -204,7 +207,6 @@ def _endpoint_from(ctx: Context, parts: ModelParts, thing: Thing, node: Node) ->
     if text is None or not isinstance(text.value, str):
         node.manual(_MANUAL["endpointFrom"])
         return
-    ctx.spoke(text)
     parts.add("apiBase", text.value.strip(), node["name"], node["key"], text, reason="from the ConfigMap")
     node["optional"].dropped("it is there")
 
@@ -227,14 +229,22 @@ def _headers(ctx: Context, parts: ModelParts, headers: Node) -> None:
             _set_once(have, name, node.text(), node, f"config providers.{parts.provider}.headers")
 
 
-def _tls(tls: Node) -> None:
+def _tls(ctx: Context, thing: Thing, tls: Node) -> None:
+    authority = tls["caCertSecretRef"]
     for key, node in tls.fields():
         if key == "disableVerify" and node.value is True:
             node.manual("certificates are always checked here: name the authority to trust by SSL_CERT_FILE")
         elif key == "disableSystemCAs" and node.value is True:
             node.manual("let SSL_CERT_FILE name a file with nothing but the authority to trust")
-        elif key in ("caCertSecretRef", "caCertSecretKey"):
-            node.manual("write the certificate into a file and let the environment variable SSL_CERT_FILE name it")
+        elif key == "caCertSecretRef" and authority:
+            name, which = authority.text().rpartition("/")[2], tls["caCertSecretKey"].text()
+            ctx.secret(thing, name, which)
+            where = ctx.shown_secret(thing, name, which or "the certificate")
+            node.manual(f"write {where} into a file and let the environment variable SSL_CERT_FILE name it")
+        elif key == "caCertSecretRef":
+            node.dropped("it is empty")
+        elif key == "caCertSecretKey":
+            node.dropped("the row of caCertSecretRef says what to do" if authority else "it names no Secret")
         elif key in ("disableVerify", "disableSystemCAs"):
             node.dropped("the usual here")
         else:
@@ -258,7 +268,7 @@ def provider_config(ctx: Context, thing: Thing) -> None:
     if secret:
         variable = ctx.secret(thing, secret.text(), "")
         if settings.setdefault("apiKey", {"valueFrom": {"env": variable}}) == {"valueFrom": {"env": variable}}:
-            secret.manual(ctx.told_secret(thing, secret.text(), "the key", variable), at)
+            secret.manual(ctx.told_secret(thing, secret.text(), "", variable), at)
         else:
             secret.manual("another object names another key for this provider", at)
     ctx.envelope(thing, None, why="settings of a provider have no name in the configuration")

@@ -49,7 +49,6 @@ def _text_from(ctx: Context, thing: Thing, draft: Draft, source: Node, template:
             draft.target("spec.instructions"),
         )
         return
-    ctx.spoke(found)
     _text(ctx, thing, draft, found, (found, source["name"], source["key"]), template, names)
     source["type"].dropped("there is a ConfigMap of that name")
 
@@ -111,7 +110,6 @@ def _rendered(ctx: Context, thing: Thing, draft: Draft, text: str, template: Nod
     result = render(text, data, {"include": include})
     for node in wanted:
         node.mapped(draft.target("spec.instructions"), "included there")
-        ctx.spoke(node)
     if not template["dataSources"].value:
         template.dropped("it only says that the text is a template")
     return result

@@ -154,7 +154,6 @@ def header_rows(ctx: Context, near: Thing, node: Node, told: str) -> None:
                 item.manual(f"{name} is {key!r} of the ConfigMap {where}; {told} with it")
                 if text is not None:
                     text.manual(f"it is sent as {name}: {told} with it")
-                    ctx.spoke(text)
         elif is_secret_key(name) and value.is_text and not env_reference(value.text()):
             ctx.report.hide(value.text())
             item.manual(f"{name}: a secret in the open was left out; {told} with it")

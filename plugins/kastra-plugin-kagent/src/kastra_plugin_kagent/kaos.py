@@ -68,10 +68,7 @@ def _unknown(ctx: Context, thing: Thing) -> None:
         thing.node.problem("expected kind, found none", "name the kind of the object: kind: Agent")
         return
     why = f"kind {thing.kind} is not known to this migrator; keep it aside"
-    ctx.envelope(thing, None, why=why)
-    for key, node in thing.node.fields():
-        if key not in ("apiVersion", "kind", "metadata", "status"):
-            node.dropped(why)
+    ctx.aside(thing.node, why)
 
 
 @attrs.define(eq=False)

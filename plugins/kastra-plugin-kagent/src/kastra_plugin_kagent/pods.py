@@ -67,7 +67,7 @@ def pod_rows(ctx: Context, node: Node, why: str) -> None:
 
 
 def env_rows(ctx: Context, node: Node, why: str) -> None:
-    """Variables of a container; a secret in the open appears nowhere."""
+    """Variables of a container, in one row; a secret in the open appears nowhere."""
     for item in node.items():
         for one in [item, *item["env"].items()]:
             value = one["value"]
@@ -78,6 +78,4 @@ def env_rows(ctx: Context, node: Node, why: str) -> None:
                 and not env_reference(text)
             ):
                 ctx.report.hide(text)
-        item.dropped(why)
-    if not node.items():
-        node.dropped(why)
+    node.dropped(why)
