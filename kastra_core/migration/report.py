@@ -382,6 +382,10 @@ class Report:
         if node.present and (whole or not isinstance(node.value, (Mapping, list)) or not node.value):
             self._covered[node.document.file, node.document.index].add(node.path)
 
+    def spoken_for(self, node: Node) -> None:
+        """Say that a row above a node, written with ``whole=False``, speaks for it and all below it."""
+        self._covered[node.document.file, node.document.index].add(node.path)
+
     def hide(self, text: str) -> None:
         """Remember a secret: it appears in nothing that is made."""
         if len(text) >= 4:  # shorter ones are words of other texts too

@@ -32,7 +32,11 @@ def test_an_agent_becomes_an_agent_with_its_tools(moved: Callable[..., Any], bui
         "outputSchema": {"type": "string"},
         "python": {"function": "migrated_tools:look_up"},
     }
-    assert found.result.names == {"Agent/Travel Helper": "travel-helper", "Tool/Look up": "look-up"}
+    assert found.result.names == {
+        "Agent/Travel Helper": "travel-helper",
+        "Agent/Travel Helper-id (id)": "travel-helper",
+        "Tool/Look up": "look-up",
+    }
     assert "def look_up(*, what: str, where: str | None = None)" in found.result.files["migrated_tools.py"]
     assert found.result.config == {"tools": {"python": {"allow": ["migrated_tools"]}}}
     assert "write migrated_tools:look_up" in found.row("tools[0].component_type", "manual").reason
@@ -268,7 +272,10 @@ def test_managers_and_workers_become_a_network(moved: Callable[..., Any], build:
         "tools": ["far"],
         "router": {
             "model": {"provider": "openai", "name": "gpt-4o-mini"},
-            "instructions": "Share the work.",
+            "instructions": (
+                "Share the work.\n\nThe member boss is you, with your tools. It has the last word: when other members "
+                "have answered, choose boss with done true, to answer the user from what they found."
+            ),
             "fallback": "boss",
         },
     }

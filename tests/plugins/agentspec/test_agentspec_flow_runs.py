@@ -271,6 +271,28 @@ async def test_a_conversation_asks_and_hands_its_words_to_the_agent(stage: Stage
     assert asked.messages[-1].text == "Assistant: What is it?\nUser: My parcel."
 
 
+async def test_of_several_messages_before_a_question_the_last_one_is_asked(stage: Stage, build: Any) -> None:
+    nodes = [
+        build.node("OutputMessageNode", "hello", message="Which id?"),
+        build.node("InputMessageNode", "ask", outputs=[build.text("id")]),
+        build.node("BranchingNode", "check", mapping={"7": "known"}, inputs=[build.text("value")]),
+        build.node("OutputMessageNode", "unknown", message="Not known. Another one?"),
+        build.ends("end"),
+    ]
+    control = ["start -> hello", "hello -> ask", "ask -> check", "check[known] -> end", "check[default] -> unknown"]
+    run = await stage.start(build.flow("chat", nodes, [*control, "unknown -> ask"], ["ask.id -> check.value"]))
+    assert stage.runtime is not None
+    asked = []
+    for answer in ("5", "7"):
+        async for _ in run.events():
+            pass
+        parked = await stage.runtime.client.require(run.key)
+        asked.append(parked.status["awaiting"][0]["message"])
+        await stage.runtime.runs.resume(run.key, answer)
+    await run.result()
+    assert asked == ["Which id?", "Not known. Another one?"]
+
+
 async def test_the_branch_on_which_a_flow_ended_leads_on(stage: Stage, build: Any) -> None:
     text = build.text
     way = build.node("BranchingNode", "way", mapping={"a": "one"}, inputs=[text("k")])

@@ -79,6 +79,26 @@ def test_an_agent_without_inputs_sees_what_was_said(moved: Callable[..., Any], b
     assert found.step("end") == {"id": "end", "succeed": "{{ steps.wait.output }}"}
 
 
+def test_what_is_said_right_before_a_question_without_words_is_the_question(
+    moved: Callable[..., Any], build: Any, round_trip: Callable[..., Any]
+) -> None:
+    nodes = [
+        build.node("OutputMessageNode", "say", message="Which one?"),
+        build.node("InputMessageNode", "ask", message=None),
+        build.node("InputMessageNode", "again"),
+        build.ends("end"),
+    ]
+    found = moved(build.flow("f", nodes, ["start -> say", "say -> ask", "ask -> again", "again -> end"]))
+    assert found.step("say") == {"id": "say", "set": "Which one?"}
+    assert found.step("ask")["suspend"] == {"message": "{{ steps.say.output }}", "schema": {"type": "string"}}
+    assert found.step("again")["suspend"] == {"schema": {"type": "string"}}
+    assert "question of the step" in found.row("message", "mapped").reason
+    assert [
+        row for row in found.result.rows if row.key.endswith(("branches", "branch_name")) and row.outcome != "defaulted"
+    ] == []
+    round_trip(found.result.resources)
+
+
 def test_an_agent_that_chooses_a_branch_answers_with_it(moved: Callable[..., Any], build: Any) -> None:
     nodes = [
         build.node("AgentNode", "judge", agent=build.agent("judge"), branches=["good", "bad"]),

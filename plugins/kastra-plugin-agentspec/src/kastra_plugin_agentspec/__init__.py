@@ -1,3 +1,1 @@
 """Open Agent Spec for Kastra: agents and flows become resources, resources become agents and flows."""
-
-__all__: list[str] = []

@@ -21,9 +21,9 @@ from kastra_plugin_agentspec.expressions import (
     template,
     was_carried_out,
 )
-from kastra_plugin_agentspec.graph import FlowGraph, FlowNode, Source
+from kastra_plugin_agentspec.graph import NEXT, FlowGraph, FlowNode, Source
 from kastra_plugin_agentspec.graph_reading import end_branches, read_graph
-from kastra_plugin_agentspec.maker import Maker, nothing
+from kastra_plugin_agentspec.maker import EMPTY, Maker, nothing
 from kastra_plugin_agentspec.ports import Port
 
 __all__ = ["BRANCH", "END", "Block", "end_branches_of"]
@@ -88,6 +88,7 @@ class Block:
         self._published: dict[tuple[int, str], list[tuple[str, str]]] = {}
         """(node, output) -> names under which steps publish it, and ids of those."""
         self._variables: dict[tuple[int, str], str] = {}
+        self._questions: dict[int, str] = {}
 
     # ------------------------------------------------------------------------------------------------ all of it
 
@@ -325,6 +326,13 @@ class Block:
             step = self.further(one, f"to_{name}", {"set": f"{{{{ {value.text} }}}}", "output": {"type": name}})
         return step
 
+    def question_of(self, one: FlowNode) -> str:
+        """The name under which the steps before a node publish what it asks."""
+        if id(one) not in self._questions:
+            name = self.id_for(f"{self.id_of(one)}_question")
+            self._questions[id(one)] = re.sub(r"\W", "_", name, flags=re.ASCII)
+        return self._questions[id(one)]
+
     def publishes(self, one: FlowNode) -> bool:
         """Whether further steps publish what a node gives."""
         return (id(one), "") in self._published
@@ -348,6 +356,9 @@ class Block:
             self.say(description, one, "description")
         for field in ("inputs", "outputs", "branches", *fields):
             listed = component.field(field)
+            if field == "branches" and listed.value == [NEXT]:
+                listed.defaulted(EMPTY)
+                continue
             if nothing(listed):
                 continue
             listed.dropped(_DECLARED if field != "branches" else "follow from the edges")

@@ -114,13 +114,10 @@ class Library:
         return root
 
     def _version(self, node: Node) -> None:
-        field = node.first(*VERSION_FIELDS)
-        if not field:
-            return
-        text = field.text()
-        if text not in VERSIONS:
-            known = ", ".join(VERSIONS[1:])
-            field.problem(f"Agent Spec {text!r} is not a version that can be read", f"these can: {known}")
+        for field in (node[name] for name in VERSION_FIELDS):
+            if field and field.text() not in VERSIONS:
+                known = ", ".join(VERSIONS[1:])
+                field.problem(f"Agent Spec {field.text()!r} is not a version that can be read", f"these can: {known}")
 
     # ------------------------------------------------------------------------------------------------ finding
 

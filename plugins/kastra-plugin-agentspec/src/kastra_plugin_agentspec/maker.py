@@ -9,28 +9,26 @@ from typing import Any
 import attrs
 
 from kastra_core.migration import Draft, Node, Report
-from kastra_core.protocols.migrator import Outcome
+from kastra_core.protocols.migrator import MigrationResult, MigrationSource, Outcome
 from kastra_plugin_agentspec.components import Component, Library
 from kastra_plugin_agentspec.kept import restore
 from kastra_plugin_agentspec.ports import Ports
+from kastra_plugin_agentspec.vocabulary import VERSION_FIELDS
 
 __all__ = ["Maker", "Rows", "nothing"]
 
-IDS = "ids connect components of a file; resources are connected by their names"
+IDS = "the names of the migration say which resource has this id there"
 METADATA = "additional data for editors and other tools; nothing runs by it"
-VERSION = "says how the file is read; what it becomes has an apiVersion instead"
+VERSION = "says how the file is read; one that is not known is refused"
 AS_EXPORTED = "nothing to do: as it was exported"
-EMPTY = "empty: as if it were not there"
+EMPTY = "says the same as no value"
+WHOLE = "the component; its id connects it with others, and what is empty there or says the default adds nothing"
 
 
 def nothing(node: Node) -> bool:
-    """Whether a field is absent, null or empty; writes the row of one that is there."""
+    """Whether a field is absent, null or empty; one that is there needs no row but that of its component."""
     if node.present and node.value in (None, "", [], {}):
-        if node.is_text:
-            node.dropped(EMPTY)
-        else:
-            # The report puts the resource in that is being made.
-            node.mapped("", EMPTY)
+        node.defaulted(EMPTY)
         return True
     return not node.present
 
@@ -50,7 +48,38 @@ class Rows(Report):
     """Label of the resource that is being made."""
     library: Library
 
+    def __init__(self, source: MigrationSource) -> None:
+        super().__init__(source)
+        self._wholes: dict[tuple[str, int, tuple[str | int, ...]], tuple[Node, str]] = {}
+        """Place of a component below the root of its file -> its node, and what it became."""
+        self._still: list[tuple[Node, str]] = []
+        """Fields that the row of their component speaks for, and the resource that was being made."""
+
+    def whole(self, node: Node, target: str) -> None:
+        """Note what a component became. It has a row when something in it needs one."""
+        if node.path:
+            self._wholes.setdefault((node.document.file, node.document.index, node.path), (node, target))
+
+    def result(self) -> MigrationResult:
+        """Close the report."""
+        for node, target in self._still:
+            self._speak_for(node, target)
+        return super().result()
+
+    def _speak_for(self, node: Node, target: str) -> None:
+        file, index = node.document.file, node.document.index
+        for count in range(len(node.path) - 1, 0, -1):
+            held = self._wholes.get((file, index, node.path[:count]))
+            if held is not None:
+                super().cover(held[0], "mapped", WHOLE, held[1], whole=False)
+                self.spoken_for(node)
+                return
+        super().cover(node, "defaulted", EMPTY, target)
+
     def cover(self, node: Node, outcome: Outcome, reason: str, target: str, *, whole: bool = True) -> None:
+        if reason == EMPTY:
+            self._still.append((node, target or self.current))
+            return
         if outcome == "manual" and self.library.is_exported(node):
             outcome, reason = "dropped", f"{AS_EXPORTED} ({reason})"
         if outcome == "mapped" and not target:
@@ -173,14 +202,27 @@ class Maker:
         self.marked.add(component.place)
         for field in ("component_type", "type"):
             node[field].mapped(draft, "the type of the component")
-        node["id"].dropped(IDS) if node["id"].present else None
+        self.report.whole(node, draft.target())
+        self._id(component, draft)
         if component.kept:
             node["metadata"].mapped(draft, "what the exporter noted beside the fields")
         elif not nothing(node["metadata"]):
             node["metadata"].dropped(METADATA)
-        for field in ("agentspec_version", "air_version"):
-            if node[field].present:
-                node[field].dropped(VERSION)
+        for field in VERSION_FIELDS:
+            if not nothing(node[field]):
+                node[field].mapped(draft.target("apiVersion"), VERSION)
+
+    def _id(self, component: Component, draft: Draft) -> None:
+        """The id of a whole file is that of its resource in the names of the migration; others connect within it."""
+        node = component.node["id"]
+        if not node.is_text or not node.value or component.node.path:
+            node.defaulted(EMPTY) if node.present else None
+            return
+        names = self.report.names.changed
+        label = f"{draft.kind}/{node.text()} (id)"
+        if names.setdefault(label, draft.name) != draft.name:
+            names[f"{draft.kind}/{node.text()} (id in {node.document.file})"] = draft.name
+        node.mapped(draft.target("metadata.name"), IDS)
 
     def quiet(self, component: Component, *fields: str, reason: str) -> None:
         """Rows for fields that nothing is made of."""

@@ -11,7 +11,7 @@ from kastra_core.serde import type_word
 from kastra_plugin_agentspec.agents import agent_of, bare_agent, remote_agent
 from kastra_plugin_agentspec.components import DEFINED, Component, Library, reference_in
 from kastra_plugin_agentspec.flows import workflow_of
-from kastra_plugin_agentspec.maker import VERSION, Maker, Rows
+from kastra_plugin_agentspec.maker import VERSION, Maker, Rows, nothing
 from kastra_plugin_agentspec.networks import network_of
 from kastra_plugin_agentspec.singles import workflow_of_node
 from kastra_plugin_agentspec.tools import make_tool, missing_tool, stand_in, tools_of_box
@@ -83,8 +83,7 @@ def build(source: MigrationSource) -> Maker:
             # The fields of the component are indented too far: they stand among the components.
             maker.library.drafts.add((document.file, document.index))
             _main(maker, root[DEFINED])
-            for field in VERSION_FIELDS:
-                root[field].dropped(VERSION) if root[field].present else None
+            _versions(root)
         elif set(root.mapping()) <= {DEFINED, *VERSION_FIELDS}:
             plain.append(root)
         else:
@@ -92,9 +91,7 @@ def build(source: MigrationSource) -> Maker:
     for root in plain:
         for _, item in root[DEFINED].fields():
             _defined(maker, item)
-        for field in VERSION_FIELDS:
-            if root[field].present:
-                root[field].dropped(VERSION)
+        _versions(root)
         if not root[DEFINED].mapping():
             root.problem(f"expected a component, found only {', '.join(root.mapping()) or 'an empty object'}")
     _rest(maker)
@@ -104,9 +101,8 @@ def build(source: MigrationSource) -> Maker:
 
 def _main(maker: Maker, root: Node) -> None:
     component = maker.library.component(root)
-    for field in VERSION_FIELDS:
-        if root[field].present:
-            root[field].dropped(VERSION)
+    if component is None or component.node.path != root.path:
+        _versions(root)
     if component is None:
         return
     if component.missing:
@@ -115,6 +111,13 @@ def _main(maker: Maker, root: Node) -> None:
     made = _make(maker, component)
     if made and reference_in(root.value) is not None:
         root["$component_ref"].mapped(made, "the component that the file is about")
+
+
+def _versions(root: Node) -> None:
+    """Rows for the version of a file that is no component itself."""
+    for field in VERSION_FIELDS:
+        if not nothing(root[field]):
+            root[field].mapped("apiVersion", VERSION)
 
 
 def _defined(maker: Maker, item: Node) -> None:

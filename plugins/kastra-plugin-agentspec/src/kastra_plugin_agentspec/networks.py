@@ -12,7 +12,7 @@ from kastra_plugin_agentspec.vocabulary import AGENTS, REMOTE_AGENTS
 
 __all__ = ["member_of", "network_of"]
 
-_MANAGER = "the router decides as the manager would; the manager itself answers what no worker should"
+_MANAGER = "the router decides as the manager would, and is told that the manager itself has the last word"
 _FIRST = "the router decides with the model of the first agent, which answers what nobody else fits"
 _HANDOFF = {
     "never": "Agents do not hand the conversation over: the agent that was asked first words the answer.",
@@ -134,8 +134,18 @@ def _fill_manager(maker: Maker, component: Component, draft: Draft) -> None:
             prompt.to(draft, "spec.router.instructions", prompt.text(), reason=_MANAGER)
     if not name:
         return
+    told = draft.get("spec.router.instructions", "").rstrip("\n")
+    draft.set("spec.router.instructions", f"{told}\n\n{_last_word(name)}".strip())
     draft.set("spec.router.fallback", name)
     manager.defaulted(_MANAGER, draft.target("spec.router.fallback"))
+
+
+def _last_word(name: str) -> str:
+    """Workers report to the manager, and the manager answers the user."""
+    return (
+        f"The member {name} is you, with your tools. It has the last word: when other members have answered, "
+        f"choose {name} with done true, to answer the user from what they found."
+    )
 
 
 def _fill_swarm(maker: Maker, component: Component, draft: Draft) -> None:

@@ -13,8 +13,8 @@ from kastra_plugin_agentspec.blocks import BRANCH, Block, end_branches_of
 from kastra_plugin_agentspec.branch_nodes import put_branching
 from kastra_plugin_agentspec.expressions import Value, field_of, step_output, template
 from kastra_plugin_agentspec.flow_nodes import put_catch, put_flow, put_flows, put_map_node
-from kastra_plugin_agentspec.graph import CAUGHT_BRANCH, FlowNode
-from kastra_plugin_agentspec.maker import nothing
+from kastra_plugin_agentspec.graph import CAUGHT_BRANCH, NEXT, FlowNode
+from kastra_plugin_agentspec.maker import EMPTY, nothing
 from kastra_plugin_agentspec.ports import object_schema
 from kastra_plugin_agentspec.tool_nodes import put_missing, put_request, put_tool, put_unknown
 
@@ -89,8 +89,11 @@ def _put(block: Block, one: FlowNode) -> None:
 def _start(block: Block, one: FlowNode) -> None:
     block.maker.marks(one.component, block.draft)
     for field in ("name", "description", "inputs", "outputs", "branches"):
-        if not nothing(one.component.field(field)):
-            one.component.field(field).dropped("a workflow begins without a step; its inputs are declared by the flow")
+        listed = one.component.field(field)
+        if field == "branches" and listed.value == [NEXT]:
+            listed.defaulted(EMPTY)
+        elif not nothing(listed):
+            listed.dropped("a workflow begins without a step; its inputs are declared by the flow")
 
 
 def _end(block: Block, one: FlowNode) -> None:
@@ -117,6 +120,8 @@ def _end(block: Block, one: FlowNode) -> None:
     if len(branches) > 1:
         out[BRANCH] = branch.text() or "next"
         block.say(branch, one, f"succeed.{BRANCH}", "which way a workflow that calls this one goes on")
+    elif branch.value == NEXT:
+        branch.defaulted(EMPTY)
     elif not nothing(branch):
         branch.dropped("the only branch on which the flow ends")
     body: Any = out
@@ -173,8 +178,18 @@ def _ask(block: Block, one: FlowNode) -> None:
     if not nothing(message):
         block.say(message, one, "suspend.message")
         body = {"message": block.text(one, message.text()), **body}
+    elif said := _said_right_before(block, one):
+        # Of several the one that was said last: each publishes what it says.
+        text = step_output(block.id_of(said[0])) if len(said) == 1 else field_of("data", block.question_of(one))
+        body = {"message": f"{{{{ {text} }}}}", **body}
     step = block.add(one, {"suspend": body})
     block.leave(one, step)
+
+
+def _said_right_before(block: Block, one: FlowNode) -> list[FlowNode]:
+    """The messages that a person is to answer: those that lead to a node, when nothing else does."""
+    before = [node for node in block.graph.order if any(follower is one for follower in node.exits.values())]
+    return before if all(node.type == "OutputMessageNode" for node in before) else []
 
 
 def _tell(block: Block, one: FlowNode) -> None:
@@ -182,8 +197,17 @@ def _tell(block: Block, one: FlowNode) -> None:
     message = one.node["message"]
     if not message:
         one.node.problem(f"{one.component} lacks a message")
-    block.say(message, one, "set", "shown among the steps of the run")
     step = block.add(one, {"set": block.text(one, message.text())})
+    told = "shown among the steps of the run"
+    for follower in one.exits.values():
+        if follower.type == "InputMessageNode" and not follower.node["message"].value:
+            said = _said_right_before(block, follower)
+            if said:
+                told = f"{told}, and the question of the step that suspends next"
+            if len(said) > 1:
+                value = f"{{{{ {step_output(block.id_of(one))} }}}}"
+                step = block.further(one, "asks", {"set": value, "output": {"type": block.question_of(follower)}})
+    block.say(message, one, "set", told)
     block.leave(one, step)
 
 

@@ -10,7 +10,7 @@ from kastra_core.migration import Draft, Node
 from kastra_core.serde import type_word
 from kastra_plugin_agentspec.components import Component, reference_in
 from kastra_plugin_agentspec.http_tools import fill_http
-from kastra_plugin_agentspec.maker import Maker, nothing
+from kastra_plugin_agentspec.maker import EMPTY, Maker, nothing
 from kastra_plugin_agentspec.ports import Port, declared, object_schema, schema_of
 from kastra_plugin_agentspec.vocabulary import TOOLBOXES, TOOLS
 
@@ -162,7 +162,7 @@ def confirm(node: Node, draft: Draft) -> None:
     if node.boolean():
         node.manual(_CONFIRM, draft)
     else:
-        node.dropped("as it is here: nobody is asked")
+        node.defaulted(EMPTY)
 
 
 # ------------------------------------------------------------------------------------------------------ toolboxes
