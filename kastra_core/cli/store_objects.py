@@ -59,6 +59,9 @@ def migrate_objects(state: CliState, *, dry_run: bool) -> ObjectsReport:
             raise ValidationError(plan.refused)
         if plan.rewrites and not dry_run:
             operations: Sequence[Operation] = plan.operations()
+            if plan.migration is not None:
+                # Before the commit: afterwards nothing would tell that they are missing.
+                _write_absent(state, plan.migration.files)
             await runtime.store.commit(operations)
         return _report(plan, dry_run)
 
@@ -99,15 +102,22 @@ def _report(plan: StoredPlan, dry_run: bool) -> ObjectsReport:
     )
 
 
+def _write_absent(state: CliState, files: Mapping[str, str]) -> None:
+    from kastra_core.migration.writing import write
+
+    project = state.config.project or Path()
+    write({path: text for path, text in files.items() if not (project / path).exists()}, str(project))
+
+
 def offer_files(state: CliState, report: ObjectsReport) -> None:
     """Write stubs into the project where nothing is in their place, and tell of them."""
+    _write_absent(state, report.files)
     for path, text in report.files.items():
         target = (state.config.project or Path()) / path
         module = target.stem
-        if target.exists():
+        if target.read_bytes() != text.encode():
             state.note(f"{target} is there and stays as it is; its functions: {', '.join(functions_of(text))}")
             continue
-        target.write_text(text, encoding="utf-8")
         every = [*state.config.tools.python.allow, module]
         shown = f"'[{', '.join(every)}]'" if every[1:] else module  # the command replaces the list
         state.note(f"write the functions in {target}, then: kastra config set tools.python.allow {shown}")

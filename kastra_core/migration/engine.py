@@ -5,7 +5,7 @@ Migrators are pure, so a file that one refuses can be left out and the rest migr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import attrs
@@ -15,7 +15,7 @@ from kastra_core.api.registry import KindRegistry
 from kastra_core.errors import Problem, ValidationError
 from kastra_core.includes import decode_documents
 from kastra_core.manifests import dump, parse
-from kastra_core.migration.reading import HELM
+from kastra_core.migration.reading import HELM, key_path
 from kastra_core.migration.secret_texts import hide_tokens
 from kastra_core.protocols.migrator import MigrationResult, MigrationRow, MigrationSource, Migrator, SourceDocument
 
@@ -122,9 +122,18 @@ def problems_of_result(
         decode_documents(registry, documents, namespace=namespace, unknown_fields="strict")
     except ValidationError as error:
         return error.problems
-    except (TypeError, ValueError) as error:
-        return (Problem(f"the manifests cannot be written as YAML: {error}"),)
+    except (TypeError, ValueError):
+        return tuple(_unwritable(resources, namespace))
     return ()
+
+
+def _unwritable(resources: Sequence[JsonObject], namespace: str) -> Iterator[Problem]:
+    for manifest in resources:
+        try:
+            dump([manifest])
+        except (TypeError, ValueError) as error:
+            kind, space, name = _key(manifest, namespace)
+            yield Problem(f"it cannot be written as YAML: {error}", resource=f"{kind} {space}/{name}")
 
 
 class _Engine:
@@ -211,17 +220,20 @@ class _Engine:
             except ValidationError as error:
                 files = {problem.file for problem in error.problems}
                 known = {one.file for one in left} & files
-                self._refuse(error.problems, [one.file for one in left if not known or one.file in known])
+                if known:
+                    self._refuse(error.problems, sorted(known))
+                else:  # of a file that one of these reads along
+                    self._refuse_those_that_fail(name, left, error)
             except Exception as error:
                 self._refuse_those_that_fail(name, left, error)
             left = [one for one in left if one.file not in self.refused]
         return MigrationResult(resources=(), rows=())
 
     def _refuse_those_that_fail(self, name: str, documents: Sequence[SourceDocument], error: Exception) -> None:
-        """A migrator with a fault: find the files that it fails at when it has them alone; else it is all of them."""
+        """Find the files that a migrator fails at when it has them alone; else it is all of them."""
         files = list(dict.fromkeys(one.file for one in documents))
-        failing = dict.fromkeys(files, error) if len(files) == 1 else {}
-        for file in files if len(files) > 1 else ():
+        failing: dict[str, Exception] = {}
+        for file in files:
             try:
                 self.migrators[name].migrate(self.source.of([one for one in documents if one.file == file]))
             except ValidationError as trouble:
@@ -229,21 +241,25 @@ class _Engine:
             except Exception as trouble:
                 failing[file] = trouble
         if not failing and not any(file in self.refused for file in files):
+            if isinstance(error, ValidationError):
+                self._refuse(error.problems, files)
+                return
             failing = dict.fromkeys(files, error)
         for file, fault in failing.items():
             told = f"the migrator {name!r} failed at it: {type(fault).__name__}: {fault}"
             self._refuse([Problem(told, hint=f"this is a fault of the migrator {name!r}: please report it")], [file])
 
     def _refuse(self, problems: Sequence[Problem], files: Sequence[str]) -> None:
+        """Leave files out; one that has no problem of its own is told of those that have."""
         for problem in problems:
-            file = problem.file if problem.file in files else files[0] if files else problem.file
-            told = _without_tokens(problem if problem.file else problem.at(file=file))
-            kept = self.refused.setdefault(file, [])
+            told = _without_tokens(problem if problem.file else problem.at(file=files[0] if files else ""))
+            kept = self.refused.setdefault(told.file, [])
             if told not in kept:
                 kept.append(told)
+        wrong = ", ".join(dict.fromkeys(problem.file for problem in problems if problem.file))
         for file in files:
             if file not in self.refused:
-                self.refused[file] = [_without_tokens(one) for one in problems[:1]]
+                self.refused[file] = [Problem(f"it goes with {wrong}, which is refused", file=file)]
 
     # ------------------------------------------------------------------------------------------ the result
 
@@ -289,6 +305,25 @@ class _Engine:
         left = [one.file for one in self.groups[name] if one.file not in self.refused]
         return list(dict.fromkeys(file for file in left if file in told) or dict.fromkeys(left)) or [""]
 
+    def _rows_of_the_silent(self, results: Mapping[str, MigrationResult]) -> Iterator[MigrationRow]:
+        """For documents of migrated files that no migrator knows, or that one said nothing of."""
+        told = {(row.file, row.document) for result in results.values() for row in result.rows}
+        for file in dict.fromkeys(one.file for one in self.detected if one.file not in self.refused):
+            for document in self.source.documents_of(file):
+                if (file, document.index) in told or not isinstance(document.data, Mapping):
+                    continue
+                reason = f"nothing is made of this document{_said([document])}: no migrator knows it"
+                for key in document.data:
+                    path = key_path([key])
+                    yield MigrationRow(
+                        file=file,
+                        line=document.lines.get(path, document.line),
+                        key=hide_tokens(path),
+                        outcome="dropped",
+                        reason=reason,
+                        document=document.index,
+                    )
+
     def _merged(self, results: Mapping[str, MigrationResult]) -> Migration:
         resources: dict[tuple[str, str, str], JsonObject] = {}
         files: dict[str, str] = {}
@@ -310,7 +345,7 @@ class _Engine:
         used = {row.file for result in results.values() for row in result.rows}
         return Migration(
             resources=list(resources.values()),
-            rows=[row for result in results.values() for row in result.rows],
+            rows=[*(row for result in results.values() for row in result.rows), *self._rows_of_the_silent(results)],
             names={key: value for result in results.values() for key, value in result.names.items()},
             files=files,
             config=config,

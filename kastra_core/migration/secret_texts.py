@@ -149,8 +149,8 @@ def tokens_pattern(values: Iterable[Any]) -> re.Pattern[str] | None:
         elif isinstance(one, (list, tuple)):
             todo += one
         elif isinstance(one, str):
-            for found in _TOKENS.finditer(one):
-                parts.update(part for part in re.findall(r"[A-Za-z0-9]{6,}", found[0]) if re.search(r"\d", part))
+            for token in (*_TOKENS.findall(one), *(found[2] for found in _ASSIGNED.finditer(one))):
+                parts.update(part for part in re.findall(r"[A-Za-z0-9]{6,}", token) if re.search(r"\d", part))
     # A private key has many lines; names are made of none.
     shown = sorted((part for part in parts if len(part) < _LONGEST_PART), key=lambda part: (-len(part), part))
     return re.compile("|".join("[-_]?".join(part) for part in shown), re.IGNORECASE) if shown else None

@@ -149,7 +149,7 @@ def test_wheel_says_what_it_is(built: dict[str, Built], name: str) -> None:
 def test_plugin_announces_its_hooks(built: dict[str, Built], plugin: str) -> None:
     parser = ConfigParser()
     parser.read_string(built[f"kastra-plugin-{plugin}"].read("entry_points.txt"))
-    assert dict(parser["kastra"]) == {plugin: f"kastra_plugin_{plugin}.hooks"}
+    assert dict(parser["kastra"]) == {plugin: f"kastra_plugin_{plugin.replace('-', '_')}.hooks"}
 
 
 @pytest.mark.parametrize("plugin", PLUGINS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,37 @@ def test_a_memory_source_is_like_files() -> None:
     assert source.find("e/*.py", first) == ["e/x.py"]
     with pytest.raises(ManifestError):
         source.read("../x.yaml", first)
+
+
+def test_pipes_devices_and_huge_files_of_a_directory_are_refused_and_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.yaml")
+    with (tmp_path / "huge.yaml").open("wb") as file:
+        file.truncate(2**34)
+    source = FileSource([str(tmp_path)])
+    assert list(source) == []
+    told = {Path(file).name: problems[0].message for file, problems in source.problems.items()}
+    assert told == {
+        "pipe.yaml": "this is no file (a device, a pipe or a socket)",
+        "huge.yaml": "the file has 16384.0 MiB, more than 4.0 MiB",
+    }
+
+
+def test_links_of_a_directory_that_lead_out_or_nowhere_are_left_out_and_told(tmp_path: Path) -> None:
+    (tmp_path / "secret.yaml").write_text("a: 1")
+    inside = tmp_path / "in"
+    (inside / "deep").mkdir(parents=True)
+    (inside / "a.yaml").write_text("a: 1")
+    for name, target in (("out.yaml", "../secret.yaml"), ("gone.yaml", "nowhere"), ("root", "/"), ("same", "deep")):
+        (inside / name).symlink_to(target)
+    source = FileSource([str(inside)])
+    assert [Path(file).name for file in source.files] == ["a.yaml"]
+    assert sorted(Path(link).name for link in source.left_out) == ["gone.yaml", "out.yaml", "root"]
+    document = next(iter(source))
+    assert source.of([document]).find("**/*.yaml", document) == ["a.yaml"]
+
+
+def test_json_is_held_to_the_depth_and_the_characters_of_yaml() -> None:
+    with pytest.raises(ManifestError, match="nested more than 100 deep"):
+        read_text('{"a":' * 300 + "1" + "}" * 300, "x.json")
+    with pytest.raises(ManifestError, match="lone surrogate"):
+        read_text('{"a": "\\ud800"}', "x.json")

@@ -280,3 +280,30 @@ def test_stubs_are_python_whose_functions_say_that_they_are_not_written() -> Non
         space["get_weather"](city="Ulm")
     with pytest.raises(NotImplementedError):
         space["class_"](anything=1)
+
+
+def test_a_secret_by_the_name_of_its_field_is_taken_out_wherever_it_stands() -> None:
+    data = {"headers": {"X-Api-Key": "opaque-77"}, "env": [{"name": "DB_PASSWORD", "value": "hunter22"}],
+            "args": ["--token", "abc12345"], "about": "use opaque-77", "kind": {"token": "string"}}  # fmt: skip
+    report = Report(MemorySource([SourceDocument(file="x.yaml", text="", data=data)]))
+    draft = report.draft("Tool", "t")
+    report.read(report.source.documents[0]).to(draft, "spec")
+    spec = report.result().resources[0]["spec"]
+    assert spec == {
+        "headers": {"X-Api-Key": "REMOVED"}, "env": [{"name": "DB_PASSWORD", "value": "REMOVED"}],
+        "args": ["--token", "REMOVED"], "about": "use REMOVED", "kind": {"token": "string"},
+    }  # fmt: skip
+
+
+def test_no_part_of_a_token_is_in_a_name_a_key_or_a_problem() -> None:
+    token = "ghp_Zq9Xw8Lk7Jh6Gf5Ds4Aa3Po2Iu1YtReWqMn"
+    report = Report(MemorySource([SourceDocument(file="x.yaml", text="", data={token: f"tool {token}"})]))
+    root = report.read(report.source.documents[0])
+    draft = report.draft("Tool", root[token].text())
+    draft.set("spec", {token: 1, "alias": f"tool_{token}"})
+    report.stubs.add(f"call {token}", origin=token)
+    assert "zq9" not in str(report.result()).lower().replace("-", "").replace("_", "")
+    root[token].problem(f"expected no {token}")
+    with pytest.raises(ManifestError) as caught:
+        report.result()
+    assert "Zq9" not in str(caught.value)

@@ -6,6 +6,7 @@ held to that. Later ones grow: there a field that resembles a known one is taken
 
 from __future__ import annotations
 
+import math
 from difflib import get_close_matches
 from functools import cache
 
@@ -401,7 +402,7 @@ def _fits(value: object, kind: str) -> bool:
             value = float(value)
         except ValueError:
             return False
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return False
     return kind == "num" or float(value).is_integer()
 
