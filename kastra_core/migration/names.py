@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from pathlib import PurePosixPath
 
 from kastra_core.migration.secret_texts import hide_tokens
 
 __all__ = ["Names", "dns_name", "env_name", "identifier"]
 
+_SUFFIXES = (".yaml", ".yml", ".json", ".jsonc", ".py")
 _LONGEST = 63
 """Of a DNS label (RFC 1123), so that a name may also be a label's value."""
 _WORD_BREAK = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -95,8 +97,9 @@ class Names:
             return self._given[key]
         plain = dns_name(source, kind)
         wanted = [plain]
-        if scope:
-            wanted.append(dns_name(f"{scope}-{plain}", kind))
+        if scope:  # of a file its name alone, so that a name does not hang on where the user stands
+            short = PurePosixPath(scope).stem if scope.endswith(_SUFFIXES) else scope
+            wanted.append(dns_name(f"{short}-{plain}", kind))
         number = 1
         while True:
             name = (

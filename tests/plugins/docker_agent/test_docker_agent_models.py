@@ -157,3 +157,11 @@ def test_an_address_with_a_variable_has_to_be_written_by_hand() -> None:
     result = migrated(f"{models}agents: {{root: {{model: m, instruction: x}}}}\n")
     assert "apiBase" not in result.resources[0]["spec"]["model"]
     assert outcomes(result)["models.m.base_url"] == "manual"
+
+
+def test_a_key_in_the_open_where_its_variable_belongs_is_left_out() -> None:
+    more = "providers: {gate: {base_url: 'https://gate.example.com/v1', token_key: correct-Zq9-horse}}\n"
+    text = f"models: {{m: {{provider: gate, model: big}}}}\nagents: {{root: {{model: m, instruction: x}}}}\n{more}"
+    result = migrated(text)
+    assert "correct-Zq9" not in str(result)
+    assert outcomes(result)["providers.gate.token_key"] == "manual"

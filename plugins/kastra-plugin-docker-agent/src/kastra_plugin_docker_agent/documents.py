@@ -55,7 +55,7 @@ def migrate_document(report: Report, toolbox: Toolbox, root: Node, scope: str) -
         seats[name] = Seat(name, node, draft, permissions.allows)
     for seat in seats.values():
         fill_agent(kit, seat)
-        if not seat.node.value:
+        if seat.node and not seat.node.value:
             seat.node.mapped(seat.draft, "an agent that says nothing")
     networks = Teams(kit, seats).make()
     entry = seats.get("root") or next(iter(seats.values()))

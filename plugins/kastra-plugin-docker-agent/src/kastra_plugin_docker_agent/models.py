@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from kastra_core.errors import nearest
@@ -42,6 +43,7 @@ _DROPPED: Mapping[str, str] = {
 }
 
 _OWN = "the models that use the provider say it themselves"
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Models:
@@ -235,8 +237,10 @@ class Models:
             base.to(draft, f"{path}.apiBase")
         if entry is not None and entry["token_key"].text():
             self._once(key, "dropped", _OWN)
-        elif key.text():
+        elif _VARIABLE.fullmatch(key.text()):
             key.to(draft, f"{path}.apiKey", {"valueFrom": {"env": key.text()}}, reason="environment variable")
+        elif key.text():  # the key itself, where the name of its variable belongs
+            key.secret(draft, f"{path}.apiKey", str(draft.get(f"{path}.provider") or draft.name), "API_KEY")
 
     def _thinking(self, draft: Draft, path: str, node: Node, provider: str) -> None:
         if not node:
