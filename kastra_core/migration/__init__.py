@@ -3,6 +3,7 @@
 :class:`Report` is where to begin; ``docs/guide/migrate.md`` has a whole migrator.
 """
 
+from kastra_core.migration.cel_texts import CEL_RESERVED, cel_literal, cel_member
 from kastra_core.migration.models import PROVIDERS, model_name, model_parameters, provider_name
 from kastra_core.migration.names import Names, dns_name, env_name, identifier
 from kastra_core.migration.reading import FileSource, MemorySource, key_path, read_text
@@ -12,6 +13,7 @@ from kastra_core.migration.stubs import STUB_MODULE, Stubs
 from kastra_core.migration.templates import escape_braces, rewrite
 
 __all__ = [
+    "CEL_RESERVED",
     "PROVIDERS",
     "STUB_MODULE",
     "UNKNOWN",
@@ -22,6 +24,8 @@ __all__ = [
     "Node",
     "Report",
     "Stubs",
+    "cel_literal",
+    "cel_member",
     "dns_name",
     "env_name",
     "env_reference",

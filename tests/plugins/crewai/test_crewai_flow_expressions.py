@@ -10,6 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kastra_core.cel import DYN, JSON_DIALECT, BudgetError, CelSyntaxError, Environment, EvaluationError, Meter
+from kastra_core.migration import cel_literal
 from kastra_plugin_crewai.flow_expressions import (
     InvalidExpressionError,
     NoCounterpartError,
@@ -19,7 +20,7 @@ from kastra_plugin_crewai.flow_expressions import (
     translate,
     type_of,
 )
-from kastra_plugin_crewai.flow_texts import cel_literal, sources, template, text_of
+from kastra_plugin_crewai.flow_texts import sources, template, text_of
 from kastra_plugin_crewai.flow_types import is_doubtful, type_of_state
 
 _SCHEMA = {

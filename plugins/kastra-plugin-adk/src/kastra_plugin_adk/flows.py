@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import attrs
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.migration import Draft, Node
+from kastra_core.migration import Draft, Node, cel_literal
 from kastra_plugin_adk.agents import EXIT, keys_of, put_description, say_callbacks
 from kastra_plugin_adk.composites import (
     INPUT,
@@ -22,7 +22,7 @@ from kastra_plugin_adk.composites import (
 )
 from kastra_plugin_adk.format import COMPOSITES, field
 from kastra_plugin_adk.project import Child, Project, Unit
-from kastra_plugin_adk.sight import Said, Sight, at, literal, prompt
+from kastra_plugin_adk.sight import Said, Sight, at, prompt
 
 __all__ = ["Flow", "Outcome", "write_flow"]
 
@@ -178,7 +178,7 @@ class Flow:
         if over and flags:
             flag = self.id(f"{step_id}_exits")
             steps.insert(steps.index(step) + 1, {"id": flag, "set": f"{{{{ {over} }}}}", "output": {"type": flag}})
-            over = f"{literal(flag)} in data && {at('data', flag)}"
+            over = f"{cel_literal(flag)} in data && {at('data', flag)}"
         sight.later = [one for one in sight.later if f"steps.{step_id}" not in re.findall(r"steps\.\w+", one.value)]
         sight.said = [*(one for one in sight.said if not key or one.key != key), Said(unit.name, value, key)]
         if key:
@@ -191,7 +191,7 @@ class Flow:
         if key and key in sight.sure:
             return at("data", key)
         if key:
-            return f'({literal(key)} in data ? {at("data", key)} : "")'
+            return f'({cel_literal(key)} in data ? {at("data", key)} : "")'
         return sight.said[-1].value if sight.said else sight.given or sight.request
 
     # ------------------------------------------------------------------------------------------ blocks

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 import attrs
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.migration import Draft, Node
+from kastra_core.migration import Draft, Node, cel_literal
 from kastra_plugin_adk.agents import say_callbacks, say_unknown
 from kastra_plugin_adk.format import NODE_FIELDS, field
 from kastra_plugin_adk.graphs import GraphNode
 from kastra_plugin_adk.project import Project, Unit
 from kastra_plugin_adk.python_files import Found
 from kastra_plugin_adk.schemas import schema_of
-from kastra_plugin_adk.sight import at, literal
+from kastra_plugin_adk.sight import at
 from kastra_plugin_adk.tools import ToolShelf
 
 __all__ = ["Call", "call_of", "fill_node", "say_graph", "say_node", "step_settings"]
@@ -78,7 +78,7 @@ class Call:
             elif name in known and not optional:
                 out[name] = f"{{{{ {at('data', name)} }}}}"
             elif name in known:
-                out[name] = f"{{{{ {literal(name)} in data ? {at('data', name)} : null }}}}"
+                out[name] = f"{{{{ {cel_literal(name)} in data ? {at('data', name)} : null }}}}"
         return out
 
     def say(self, tool: Draft, flow: Draft, step_id: str, *, routes: bool) -> None:

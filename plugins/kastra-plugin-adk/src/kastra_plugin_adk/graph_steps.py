@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.migration import Draft
+from kastra_core.migration import Draft, cel_literal
 from kastra_plugin_adk.agents import keys_of, put_description, say_callbacks, say_unknown
 from kastra_plugin_adk.composites import published_by, say_input
 from kastra_plugin_adk.flows import Flow
@@ -14,7 +14,7 @@ from kastra_plugin_adk.graph_nodes import call_of, say_graph, say_node, step_set
 from kastra_plugin_adk.graphs import DEFAULT, START, Graph, GraphNode
 from kastra_plugin_adk.placeholders import Placeholder
 from kastra_plugin_adk.project import Project, Unit
-from kastra_plugin_adk.sight import Sight, at, literal
+from kastra_plugin_adk.sight import Sight, at
 from kastra_plugin_adk.tools import ToolShelf
 
 __all__ = ["write_graph"]
@@ -173,7 +173,7 @@ class _Writer:
             if route == DEFAULT:
                 branch["default"] = following
             else:
-                branch["cases"].append({"when": f"{value} == {literal(route)}", "next": following})
+                branch["cases"].append({"when": f"{value} == {cel_literal(route)}", "next": following})
         branch.setdefault("default", "END")
         return step_id
 

@@ -6,21 +6,12 @@ import re
 
 import attrs
 
-from kastra_core.migration import escape_braces
+from kastra_core.migration import cel_literal, escape_braces
 from kastra_plugin_adk.placeholders import Placeholder
 
-__all__ = ["Said", "Sight", "at", "literal", "prompt"]
+__all__ = ["Said", "Sight", "at", "prompt"]
 
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def literal(text: str) -> str:
-    r"""A text as CEL writes it.
-
-    >>> print(literal('say "b"'))
-    "say \"b\""
-    """
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
 
 
 def at(base: str, key: str) -> str:
@@ -33,7 +24,7 @@ def at(base: str, key: str) -> str:
     """
     if base != "data" and _PLAIN.fullmatch(key):
         return f"{base}.{key}"
-    return f"{base}[{literal(key)}]"
+    return f"{base}[{cel_literal(key)}]"
 
 
 @attrs.frozen
@@ -79,12 +70,12 @@ class Sight:
         if one.key in self.sure:
             return at("data", one.key)
         if one.key in self.maybe:
-            return f'{literal(one.key)} in data ? {at("data", one.key)} : ""'
+            return f'{cel_literal(one.key)} in data ? {at("data", one.key)} : ""'
         if one.key in self.outside:
             place = at("workflow.input", one.key)
             if not one.optional:
                 return place
-            return f'{literal(one.key)} in workflow.input ? {place} : ""'
+            return f'{cel_literal(one.key)} in workflow.input ? {place} : ""'
         return ""
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from kastra_core.migration import Node
+from kastra_core.migration import Node, cel_literal
 from kastra_plugin_agent_framework.actions_state import path_of
-from kastra_plugin_agent_framework.cel import ANY, BLANK, BOOLEAN, NUMBER, TABLE, TEXT, Cel, quoted
+from kastra_plugin_agent_framework.cel import ANY, BLANK, BOOLEAN, NUMBER, TABLE, TEXT, Cel
 from kastra_plugin_agent_framework.compiler import Compiler
 from kastra_plugin_agent_framework.powerfx import Member as MemberTree
 from kastra_plugin_agent_framework.powerfx import Name, PowerFxError, parse
@@ -18,7 +18,7 @@ __all__ = ["KINDS", "ask", "conversation_key", "extend", "history", "message", "
 
 def message(role: str, text: Cel) -> str:
     """A message as an expression."""
-    return f'{{"role": {quoted(role)}, "content": {text.text}}}'
+    return f'{{"role": {cel_literal(role)}, "content": {text.text}}}'
 
 
 def conversation_key(self: Compiler, node: Node) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
 import attrs
+
+from kastra_core.migration import CEL_RESERVED, cel_literal
 
 __all__ = [
     "ANY",
@@ -20,7 +21,6 @@ __all__ = [
     "choose",
     "literal",
     "member",
-    "quoted",
     "wrapped",
 ]
 
@@ -54,11 +54,6 @@ class Cel:
         return self.text if self.atom else f"({self.text})"
 
 
-def quoted(text: str) -> str:
-    """A text as a literal of CEL; JSON's is one."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
 def literal(value: Any) -> Cel:
     """A JSON scalar as an expression."""
     if value is None:
@@ -67,7 +62,7 @@ def literal(value: Any) -> Cel:
         return Cel("true" if value else "false", frozenset({BOOLEAN}), True, True, value)
     if isinstance(value, (int, float)):
         return Cel(repr(value), frozenset({NUMBER}), value >= 0, True, value)
-    return Cel(quoted(str(value)), frozenset({TEXT}), True, True, str(value))
+    return Cel(cel_literal(str(value)), frozenset({TEXT}), True, True, str(value))
 
 
 def wrapped(value: Cel, names: Callable[[], str], make: Callable[[Cel], Cel]) -> Cel:
@@ -105,8 +100,8 @@ def member(of: Cel, names: tuple[str, ...], fresh: Callable[[], str], default: C
         for name in names:
             if blank:
                 conditions.append(f"{place} != null")
-            inner = f"{place}.{name}" if _plain(name) else f"{place}[{quoted(name)}]"
-            conditions.append(f"has({inner})" if _plain(name) else f"{quoted(name)} in {place}")
+            inner = f"{place}.{name}" if _plain(name) else f"{place}[{cel_literal(name)}]"
+            conditions.append(f"has({inner})" if _plain(name) else f"{cel_literal(name)} in {place}")
             place, blank = inner, True
         if default.value is not None:
             conditions.append(f"{place} != null")
@@ -115,32 +110,5 @@ def member(of: Cel, names: tuple[str, ...], fresh: Callable[[], str], default: C
     return wrapped(of, fresh, guarded)
 
 
-_RESERVED = frozenset(
-    [
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "false",
-        "for",
-        "function",
-        "if",
-        "import",
-        "in",
-        "let",
-        "loop",
-        "namespace",
-        "null",
-        "package",
-        "return",
-        "true",
-        "var",
-        "void",
-        "while",
-    ]
-)
-
-
 def _plain(name: str) -> bool:
-    return name.isascii() and name.isidentifier() and name not in _RESERVED
+    return name.isascii() and name.isidentifier() and name not in CEL_RESERVED

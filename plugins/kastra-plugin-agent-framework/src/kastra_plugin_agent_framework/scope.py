@@ -6,19 +6,8 @@ from collections.abc import Callable
 
 import attrs
 
-from kastra_plugin_agent_framework.cel import (
-    ANY,
-    BLANK,
-    BOOLEAN,
-    NUMBER,
-    RECORD,
-    TABLE,
-    TEXT,
-    Cel,
-    literal,
-    member,
-    quoted,
-)
+from kastra_core.migration import cel_literal
+from kastra_plugin_agent_framework.cel import ANY, BLANK, BOOLEAN, NUMBER, RECORD, TABLE, TEXT, Cel, literal, member
 
 __all__ = ["LAST_MESSAGE", "SENT", "Knowledge", "Variables", "conversation", "data", "variable_name"]
 
@@ -70,7 +59,7 @@ def conversation(key: str) -> str:
 
 def data(name: str) -> str:
     """The expression of something published."""
-    return f"data[{quoted(name)}]"
+    return f"data[{cel_literal(name)}]"
 
 
 def variable_name(path: str) -> tuple[str, ...]:
@@ -185,7 +174,7 @@ class Variables:
         for name in fields:
             found = member(Cel("workflow.input", frozenset({RECORD}), True), (name,), self.fresh)
             text = f'[dyn({found.text})].map(v, v == null ? "" : string(v))[0]'
-            parts.append(text if len(fields) == 1 else f"{quoted(f'{name}: ')} + {text}")
+            parts.append(text if len(fields) == 1 else f"{cel_literal(f'{name}: ')} + {text}")
         return Cel(' + "\\n" + '.join(parts), frozenset({TEXT}), len(parts) == 1)
 
     def _system(self, names: tuple[str, ...]) -> Cel:

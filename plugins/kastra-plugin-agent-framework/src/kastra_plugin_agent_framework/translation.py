@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from kastra_core.migration import escape_braces
+from kastra_core.migration import cel_literal, escape_braces
 from kastra_plugin_agent_framework.cel import (
     ANY,
     BLANK,
@@ -19,7 +19,6 @@ from kastra_plugin_agent_framework.cel import (
     choose,
     literal,
     member,
-    quoted,
     wrapped,
 )
 from kastra_plugin_agent_framework.powerfx import (
@@ -131,7 +130,7 @@ class Translator:
         if isinstance(tree, Binary):
             return self._binary(tree)
         if isinstance(tree, Record):
-            fields = ", ".join(f"{quoted(name)}: {self.value(value).text}" for name, value in tree.fields)
+            fields = ", ".join(f"{cel_literal(name)}: {self.value(value).text}" for name, value in tree.fields)
             return Cel(f"{{{fields}}}", frozenset({RECORD}), True)
         if isinstance(tree, Table):
             items = [self.value(item) for item in tree.items]
@@ -249,7 +248,7 @@ class Translator:
             return literal(False)
         text = self.as_text(self.join(self.text_parts(call.arguments[0])))
         pattern = f"(?i)^{_pattern(other.value)}$" if whole else f"(?i){_pattern(other.value)}"
-        return Cel(f"{text.grouped}.matches({quoted(pattern)})", frozenset({BOOLEAN}), True)
+        return Cel(f"{text.grouped}.matches({cel_literal(pattern)})", frozenset({BOOLEAN}), True)
 
     def _within(self, tree: Binary) -> Cel:
         left, right = self.value(tree.left), self.value(tree.right)
@@ -257,7 +256,9 @@ class Translator:
         if right.only(TABLE):
             name = self.fresh()
             if left.constant and isinstance(left.value, str) and not exact:
-                test = f"type({name}) == string && string({name}).matches({quoted(f'(?i)^{_pattern(left.value)}$')})"
+                test = (
+                    f"type({name}) == string && string({name}).matches({cel_literal(f'(?i)^{_pattern(left.value)}$')})"
+                )
                 return Cel(f"{self.ranged(right)}.exists({name}, {test})", frozenset({BOOLEAN}))
             return Cel(f"{self.ranged(right)}.exists({name}, {name} == {left.grouped})", frozenset({BOOLEAN}))
         if not right.only(TEXT, BLANK) and not exact and not left.only(TEXT):
@@ -266,7 +267,9 @@ class Translator:
         if exact:
             return Cel(f"{whole.grouped}.contains({self.as_text(left).text})", frozenset({BOOLEAN}))
         if left.constant:
-            return Cel(f"{whole.grouped}.matches({quoted(f'(?is){_pattern(str(left.value))}')})", frozenset({BOOLEAN}))
+            return Cel(
+                f"{whole.grouped}.matches({cel_literal(f'(?is){_pattern(str(left.value))}')})", frozenset({BOOLEAN})
+            )
         small = [self.scope_call("lower", {"text": self.as_template(one)}) for one in (left, whole)]
         return Cel(f"string({small[1].text}).contains(string({small[0].text}))", frozenset({BOOLEAN}))
 

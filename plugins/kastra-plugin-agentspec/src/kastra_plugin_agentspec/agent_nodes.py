@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from kastra_core.migration import cel_member
 from kastra_plugin_agentspec.agents import CHOICE, agent_of, answers_in_text, missing_agent, remote_agent
 from kastra_plugin_agentspec.blocks import BRANCH, Block, end_branches_of
 from kastra_plugin_agentspec.components import Component
-from kastra_plugin_agentspec.expressions import Value, field_of, step_output
+from kastra_plugin_agentspec.expressions import Value, step_output
 from kastra_plugin_agentspec.flows import workflow_of
 from kastra_plugin_agentspec.graph import NEXT, FlowNode
 from kastra_plugin_agentspec.maker import nothing
@@ -71,7 +72,7 @@ def _agent(block: Block, one: FlowNode, found: Component) -> None:
     if chooses:
         listed = one.node["branches"]
         listed.mapped(draft.target("spec.output.schema"), "the agent chooses one of them")
-        block.choose(one, step, field_of(step_output(step["id"]), CHOICE), branches)
+        block.choose(one, step, cel_member(step_output(step["id"]), CHOICE), branches)
     else:
         block.leave(one, step)
 
@@ -120,7 +121,7 @@ def _flow(block: Block, one: FlowNode, found: Component) -> None:
     step["input"] = block.templates(one)
     branches = end_branches_of(block.maker, found)
     if len(branches) > 1 and len(one.exits) > 1:
-        block.choose(one, step, field_of(step_output(step["id"]), BRANCH), branches)
+        block.choose(one, step, cel_member(step_output(step["id"]), BRANCH), branches)
     else:
         block.leave(one, step)
 
@@ -137,7 +138,7 @@ def _call(block: Block, one: FlowNode, tool: str) -> None:
 
 def _fields(block: Block, one: FlowNode) -> None:
     for port in one.outputs:
-        text = field_of(step_output(block.id_of(one)), port.title)
+        text = cel_member(step_output(block.id_of(one)), port.title)
         block.values[id(one), port.title] = Value(text, schema=dict(port.schema))
 
 

@@ -8,13 +8,11 @@ from typing import Any
 
 import attrs
 
-from kastra_core.migration import Draft, Node, dns_name
+from kastra_core.migration import Draft, Node, cel_literal, cel_member, dns_name
 from kastra_plugin_agentspec.components import Component
 from kastra_plugin_agentspec.expressions import (
     Value,
     converted,
-    field_of,
-    literal,
     place_of,
     prompt,
     step_output,
@@ -210,7 +208,7 @@ class Block:
         """Have a node lead on by the branch that an expression names."""
         self.publish(one, step)
         cases = [
-            {"name": branch, "when": f"{expression} == {literal(branch)}", **self.way(one, branch)}
+            {"name": branch, "when": f"{expression} == {cel_literal(branch)}", **self.way(one, branch)}
             for branch in branches
         ]
         self.further(one, "way", {"branch": {"cases": cases}})
@@ -232,7 +230,7 @@ class Block:
         one, port = source.node, source.port
         if one.type == "StartNode":
             return self.starts.get(port.title) or Value(
-                field_of("workflow.input", port.title), schema=dict(port.schema)
+                cel_member("workflow.input", port.title), schema=dict(port.schema)
             )
         held = self.values.get((id(one), port.title))
         if held is not None:
@@ -251,7 +249,7 @@ class Block:
         usable.sort(key=lambda source: self.graph.position(source.node), reverse=True)
         if key in self._variables:
             name = self._variables[key]
-            first = [Value(field_of("data", name), f"has({field_of('data', name)})", dict(port.schema))]
+            first = [Value(cel_member("data", name), f"has({cel_member('data', name)})", dict(port.schema))]
             rest = [source for source in usable if source.node.type == "StartNode"]
             return place_of([*first, *(converted(self.value_of(source), port) for source in rest)])
         found: list[Value] = []
@@ -282,12 +280,12 @@ class Block:
             if value.text:
                 guarded = value.guard
                 values[port.title] = (
-                    f"{guarded} ? {value.text} : {literal(port.default if port.has_default else '')}"
+                    f"{guarded} ? {value.text} : {cel_literal(port.default if port.has_default else '')}"
                     if guarded
                     else value.text
                 )
             elif port.has_default:
-                values[port.title] = literal(port.default)
+                values[port.title] = cel_literal(port.default)
             else:
                 self.lacks(one, port)
         return prompt(text, values)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kastra_core.migration import cel_literal
 from kastra_core.serde import type_word
 from kastra_plugin_agentspec.blocks import Block
-from kastra_plugin_agentspec.expressions import literal
 from kastra_plugin_agentspec.graph import DEFAULT, FlowNode
 
 __all__ = ["put_branching"]
@@ -40,7 +40,11 @@ def put_branching(block: Block, one: FlowNode) -> None:
         mapping.manual(told, block.draft.target("spec.steps"))
     cases = []
     for branch, values in groups.items():
-        when = f"{expression} == {literal(values[0])}" if len(values) == 1 else f"{expression} in {literal(values)}"
+        when = (
+            f"{expression} == {cel_literal(values[0])}"
+            if len(values) == 1
+            else f"{expression} in {cel_literal(values)}"
+        )
         if branch == DEFAULT and DEFAULT not in one.exits:
             continue
         cases.append({"name": branch, "when": when, **block.way(one, branch)})
@@ -82,9 +86,9 @@ def _key(block: Block, one: FlowNode) -> str:
         if not port.has_default:
             block.lacks(one, port)
         default = port.default
-        return literal(default if isinstance(default, str) else _as_text(default))
+        return cel_literal(default if isinstance(default, str) else _as_text(default))
     kind = value.schema.get("type")
-    text = f"({value.guard} ? {value.text} : {literal(port.default)})" if value.guard else value.text
+    text = f"({value.guard} ? {value.text} : {cel_literal(port.default)})" if value.guard else value.text
     if kind == "string" or not value.schema or text.startswith("string("):
         return text
     return f"string({text})" if kind in ("boolean", "integer", "number") else text

@@ -7,18 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import attrs
-import orjson
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.migration import escape_braces, rewrite
+from kastra_core.migration import CEL_RESERVED, cel_literal, cel_member, escape_braces, rewrite
 from kastra_plugin_agentspec.ports import PLACEHOLDER, Port
 
 __all__ = [
     "Value",
     "chosen",
     "converted",
-    "field_of",
-    "literal",
     "place_of",
     "prompt",
     "step_output",
@@ -27,12 +24,6 @@ __all__ = [
 ]
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_RESERVED = frozenset(
-    {
-        *("as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop"),
-        *("namespace", "null", "package", "return", "true", "var", "void", "while"),
-    }
-)
 _NUMBERS = ("integer", "number")
 
 
@@ -47,20 +38,9 @@ class Value:
     schema: JsonObject = attrs.field(factory=dict, eq=False)
 
 
-def field_of(base: str, name: str) -> str:
-    """A field of a value.
-
-    >>> field_of("steps.a.output", "title"), field_of("item", "user-id"), field_of("item", "in")
-    ('steps.a.output.title', 'item["user-id"]', 'item["in"]')
-    """
-    if _NAME.fullmatch(name) and name not in _RESERVED:
-        return f"{base}.{name}"
-    return f"{base}[{literal(name)}]"
-
-
 def step_output(step: str) -> str:
     """The output of a step."""
-    return f"{field_of('steps', step)}.output"
+    return f"{cel_member('steps', step)}.output"
 
 
 def was_carried_out(step: str) -> str:
@@ -69,23 +49,8 @@ def was_carried_out(step: str) -> str:
     >>> was_carried_out("load"), was_carried_out("load-it")
     ('has(steps.load)', '"load-it" in steps')
     """
-    plain = _NAME.fullmatch(step) is not None and step not in _RESERVED
-    return f"has(steps.{step})" if plain else f"{literal(step)} in steps"
-
-
-def literal(value: Any) -> str:
-    """A JSON value in CEL.
-
-    >>> literal("a"), literal(True), literal([1, None])
-    ('"a"', 'true', '[1, null]')
-    """
-    if isinstance(value, str):
-        return orjson.dumps(value).decode()
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{literal(str(key))}: {literal(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(literal(item) for item in value) + "]"
-    return orjson.dumps(value).decode()
+    plain = _NAME.fullmatch(step) is not None and step not in CEL_RESERVED
+    return f"has(steps.{step})" if plain else f"{cel_literal(step)} in steps"
 
 
 def template(value: Value, default: Any = None, *, has_default: bool = False) -> Any:
@@ -97,7 +62,7 @@ def template(value: Value, default: Any = None, *, has_default: bool = False) ->
 
 def chosen(value: Value, default: Any = None) -> str:
     """An expression that gives a value, the default where there is none."""
-    return f"{value.guard} ? {value.text} : {literal(default)}" if value.guard else value.text
+    return f"{value.guard} ? {value.text} : {cel_literal(default)}" if value.guard else value.text
 
 
 def _literal_template(value: Any) -> Any:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kastra_core.migration import Node
+from kastra_core.migration import Node, cel_member
 from kastra_plugin_agentspec.blocks import BRANCH, Block, end_branches_of
 from kastra_plugin_agentspec.components import Component
-from kastra_plugin_agentspec.expressions import Value, field_of, step_output
+from kastra_plugin_agentspec.expressions import Value, step_output
 from kastra_plugin_agentspec.flows import workflow_of
 from kastra_plugin_agentspec.graph import CAUGHT_BRANCH, FlowNode
 from kastra_plugin_agentspec.maps import put_map, put_side_by_side
@@ -47,14 +47,14 @@ def put_flow(block: Block, one: FlowNode) -> None:
         step["input"] = block.templates(one)
     branches = [] if found.missing else end_branches_of(block.maker, found)
     if len(branches) > 1:
-        block.choose(one, step, field_of(step_output(step["id"]), BRANCH), branches)
+        block.choose(one, step, cel_member(step_output(step["id"]), BRANCH), branches)
     else:
         block.leave(one, step)
 
 
 def _flow_outputs(block: Block, one: FlowNode, found: Component) -> None:
     for port in one.outputs:
-        text = field_of(step_output(block.id_of(one)), port.title)
+        text = cel_member(step_output(block.id_of(one)), port.title)
         block.values[id(one), port.title] = Value(text, schema=dict(port.schema))
 
 
@@ -64,10 +64,12 @@ def put_catch(block: Block, one: FlowNode) -> None:
     if found is None:
         return
     _flow_outputs(block, one, found)
-    result = {port.title: f"{{{{ {field_of('result', port.title)} }}}}" for port in one.outputs if port.title != CAUGHT}
+    result = {
+        port.title: f"{{{{ {cel_member('result', port.title)} }}}}" for port in one.outputs if port.title != CAUGHT
+    }
     branches = [] if found.missing else end_branches_of(block.maker, found)
     if len(branches) > 1:
-        result[BRANCH] = f"{{{{ {field_of('result', BRANCH)} }}}}"
+        result[BRANCH] = f"{{{{ {cel_member('result', BRANCH)} }}}}"
     body = {"tool": name, "arguments": block.templates(one)} if found.missing else {"workflow": name}
     step = block.add(one, body)
     if not found.missing:
@@ -85,7 +87,7 @@ def put_catch(block: Block, one: FlowNode) -> None:
         block.say(one.node["component_type"], one, "onFailure", told, outcome="manual")
     if caught is not None and block.publishes(one):
         step["onFailure"].pop("next")
-        failed = f"{field_of(step_output(step['id']), CAUGHT)} != null"
+        failed = f"{cel_member(step_output(step['id']), CAUGHT)} != null"
         block.publish(one, step)
         rest = one.exits.get(branches[0]) if branches else None
         block.further(
@@ -94,7 +96,7 @@ def put_catch(block: Block, one: FlowNode) -> None:
             {"branch": {"cases": [{"name": "caught", "when": failed, "next": caught}], "default": rest or caught}},
         )
     elif len(branches) > 1:
-        block.choose(one, step, field_of(step_output(step["id"]), BRANCH), branches)
+        block.choose(one, step, cel_member(step_output(step["id"]), BRANCH), branches)
     else:
         left = {branch: target for branch, target in one.exits.items() if branch != CAUGHT_BRANCH}
         block.leave(one, step, next(iter(left), ""))

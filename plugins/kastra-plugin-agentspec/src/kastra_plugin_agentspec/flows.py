@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.migration import Draft
+from kastra_core.migration import Draft, cel_member
 from kastra_plugin_agentspec.blocks import BRANCH, Block, end_branches_of
 from kastra_plugin_agentspec.components import Component
-from kastra_plugin_agentspec.expressions import Value, field_of
+from kastra_plugin_agentspec.expressions import Value
 from kastra_plugin_agentspec.graph import FlowGraph
 from kastra_plugin_agentspec.graph_reading import read_graph
 from kastra_plugin_agentspec.maker import Maker, nothing
@@ -41,7 +41,7 @@ def _fill(maker: Maker, component: Component, draft: Draft, graph: FlowGraph) ->
     listed = component.field("outputs")
     if not nothing(listed):
         listed.mapped(draft.target("spec.outputSchema"))
-    starts = {port.title: Value(field_of("workflow.input", port.title), schema=dict(port.schema)) for port in inputs}
+    starts = {port.title: Value(cel_member("workflow.input", port.title), schema=dict(port.schema)) for port in inputs}
     block = Block(maker, component, draft, graph, starts)
     draft.set("spec.steps", block.steps())
     required = draft.get("spec.outputSchema.required", [])

@@ -7,10 +7,11 @@ from typing import Any
 
 import attrs
 
+from kastra_core.migration import cel_member
 from kastra_core.serde import type_word
 from kastra_plugin_agentspec.blocks import Block
 from kastra_plugin_agentspec.components import Component
-from kastra_plugin_agentspec.expressions import Value, field_of, step_output, template
+from kastra_plugin_agentspec.expressions import Value, step_output, template
 from kastra_plugin_agentspec.graph import FlowNode
 from kastra_plugin_agentspec.maker import nothing
 from kastra_plugin_agentspec.ports import Port
@@ -120,7 +121,7 @@ def _reduce(block: Block, one: FlowNode, flow: Component, step: dict[str, Any]) 
     last = step
     for port in one.outputs:
         title = port.title.removeprefix("collected_")
-        picked = f"{base}.map(i, {field_of('i', title)})"
+        picked = f"{base}.map(i, {cel_member('i', title)})"
         method = how.get(title, "append")
         if method in ("max", "min"):
             sign = ">=" if method == "max" else "<="
@@ -137,7 +138,7 @@ def _reduce(block: Block, one: FlowNode, flow: Component, step: dict[str, Any]) 
 def _sum(block: Block, one: FlowNode, title: str, base: str) -> dict[str, Any]:
     add = {
         "id": block.id_for(f"{block.id_of(one)}_add_{title}"),
-        "set": f"{{{{ input + {field_of(f'{base}[iteration]', title)} }}}}",
+        "set": f"{{{{ input + {cel_member(f'{base}[iteration]', title)} }}}}",
     }
     loop = {"while": f"iteration < size({base})", "maxIterations": _MOST_ITEMS, "steps": [add]}
     return block.further(one, f"sum_{title}", {"input": 0, "loop": loop})
@@ -177,7 +178,7 @@ def put_side_by_side(block: Block, one: FlowNode, flows: Sequence[tuple[Componen
             steps = [{"id": block.id_for(f"{block.id_of(one)}_{label}"), **call}]
         branches.append({"name": label, "steps": steps})
         for port in outputs:
-            text = field_of(field_of(base, label), port.title)
+            text = cel_member(cel_member(base, label), port.title)
             block.values[id(one), port.title] = Value(text, schema=dict(port.schema))
     step = block.add(one, {"parallel": {"branches": branches}})
     block.leave(one, step)

@@ -6,12 +6,13 @@ import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kastra_core.migration import cel_member
 from kastra_core.serde import type_word
 from kastra_plugin_agentspec.agent_nodes import put_agent_node
 from kastra_plugin_agentspec.agents import bare_agent
 from kastra_plugin_agentspec.blocks import BRANCH, Block, end_branches_of
 from kastra_plugin_agentspec.branch_nodes import put_branching
-from kastra_plugin_agentspec.expressions import Value, field_of, step_output, template
+from kastra_plugin_agentspec.expressions import Value, step_output, template
 from kastra_plugin_agentspec.flow_nodes import put_catch, put_flow, put_flows, put_map_node
 from kastra_plugin_agentspec.graph import CAUGHT_BRANCH, NEXT, FlowNode
 from kastra_plugin_agentspec.maker import EMPTY, nothing
@@ -164,7 +165,7 @@ def _llm(block: Block, one: FlowNode) -> None:
         one.component.field("outputs").mapped(agent.target("spec.output.schema"))
         for port in outputs:
             block.values[id(one), port.title] = Value(
-                field_of(step_output(block.id_of(one)), port.title), schema=dict(port.schema)
+                cel_member(step_output(block.id_of(one)), port.title), schema=dict(port.schema)
             )
     block.say(text, one, "input")
     step = block.add(one, {"agent": agent.name}, input=block.text(one, text.text()))
@@ -180,7 +181,7 @@ def _ask(block: Block, one: FlowNode) -> None:
         body = {"message": block.text(one, message.text()), **body}
     elif said := _said_right_before(block, one):
         # Of several the one that was said last: each publishes what it says.
-        text = step_output(block.id_of(said[0])) if len(said) == 1 else field_of("data", block.question_of(one))
+        text = step_output(block.id_of(said[0])) if len(said) == 1 else cel_member("data", block.question_of(one))
         body = {"message": f"{{{{ {text} }}}}", **body}
     step = block.add(one, {"suspend": body})
     block.leave(one, step)

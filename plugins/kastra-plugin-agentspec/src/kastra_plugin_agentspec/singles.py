@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kastra_core.migration import Draft
+from kastra_core.migration import Draft, cel_member
 from kastra_plugin_agentspec.blocks import Block
 from kastra_plugin_agentspec.components import Component
-from kastra_plugin_agentspec.expressions import Value, field_of
+from kastra_plugin_agentspec.expressions import Value
 from kastra_plugin_agentspec.graph import FlowGraph, FlowNode, Source
 from kastra_plugin_agentspec.maker import Maker
 from kastra_plugin_agentspec.ports import Port, object_schema
@@ -44,4 +44,4 @@ def workflow_of_node(maker: Maker, component: Component) -> str:
 
 
 def _start(port: Port) -> Value:
-    return Value(field_of("workflow.input", port.title), schema=dict(port.schema))
+    return Value(cel_member("workflow.input", port.title), schema=dict(port.schema))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from kastra_core.migration import cel_member
 from kastra_plugin_agentspec.blocks import Block
 from kastra_plugin_agentspec.components import Component
-from kastra_plugin_agentspec.expressions import Value, field_of, step_output
+from kastra_plugin_agentspec.expressions import Value, step_output
 from kastra_plugin_agentspec.graph import FlowNode
 from kastra_plugin_agentspec.http_tools import fill_http
 from kastra_plugin_agentspec.maker import nothing
@@ -56,7 +57,7 @@ def _outputs(block: Block, one: FlowNode) -> None:
     """Where the outputs of a tool are: of one the whole result, of several its fields."""
     if len(one.outputs) > 1:
         for port in one.outputs:
-            text = field_of(step_output(block.id_of(one)), port.title)
+            text = cel_member(step_output(block.id_of(one)), port.title)
             block.values[id(one), port.title] = Value(text, schema=dict(port.schema))
 
 
@@ -72,7 +73,7 @@ def put_request(block: Block, one: FlowNode) -> None:
     maker.quiet(component, "branches", reason="follow from the edges")
     whole = len(one.outputs) == 1 and (one.outputs[0].title == "response" or not one.outputs[0].schema.get("type"))
     for port in one.outputs if not whole else ():
-        text = field_of(step_output(block.id_of(one)), port.title)
+        text = cel_member(step_output(block.id_of(one)), port.title)
         block.values[id(one), port.title] = Value(text, schema=dict(port.schema))
     step = block.add(one, {"tool": tool.name}, arguments=block.templates(one))
     block.leave(one, step)
@@ -105,6 +106,6 @@ def _by_function(block: Block, one: FlowNode, tool: str) -> None:
     )
     one.node.manual(told, block.draft.target("spec.steps"))
     for port in one.outputs:
-        text = field_of(step_output(block.id_of(one)), port.title)
+        text = cel_member(step_output(block.id_of(one)), port.title)
         block.values[id(one), port.title] = Value(text, schema=dict(port.schema))
-    block.choose(one, step, field_of(step_output(step["id"]), "branch"), list(one.exits))
+    block.choose(one, step, cel_member(step_output(step["id"]), "branch"), list(one.exits))

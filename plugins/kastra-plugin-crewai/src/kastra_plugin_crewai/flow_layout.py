@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import attrs
 
 from kastra_core.api.meta import JsonObject
+from kastra_core.migration import cel_literal
 from kastra_plugin_crewai.flow_expressions import Output
 from kastra_plugin_crewai.flow_graph import Block, Events, Fork, Item, Run, Unstructured
 from kastra_plugin_crewai.flow_model import Method
-from kastra_plugin_crewai.flow_texts import cel_literal
 
 __all__ = ["Blocks", "Outputs", "Steps", "answers"]
 

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.migration import Draft, escape_braces
+from kastra_core.migration import Draft, cel_literal, escape_braces
 from kastra_core.protocols.migrator import SourceDocument
 from kastra_plugin_crewai.flow_conversation import put_conversation
 from kastra_plugin_crewai.flow_expressions import Output, Reads, Scope, reads_of, type_of
@@ -19,7 +19,7 @@ from kastra_plugin_crewai.flow_queue import Queue
 from kastra_plugin_crewai.flow_rows import flow_rows, method_rows
 from kastra_plugin_crewai.flow_state import put_state, state_fields
 from kastra_plugin_crewai.flow_steps import Maker
-from kastra_plugin_crewai.flow_texts import cel_literal, sources
+from kastra_plugin_crewai.flow_texts import sources
 from kastra_plugin_crewai.flow_types import type_of_state
 from kastra_plugin_crewai.flow_values import Ids, may_change_state
 from kastra_plugin_crewai.model import CrewReport

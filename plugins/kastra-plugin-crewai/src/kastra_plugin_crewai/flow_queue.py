@@ -5,10 +5,10 @@ from __future__ import annotations
 import attrs
 
 from kastra_core.api.meta import JsonObject
+from kastra_core.migration import cel_literal
 from kastra_plugin_crewai.flow_graph import Events
 from kastra_plugin_crewai.flow_layout import Outputs, Steps, answers
 from kastra_plugin_crewai.flow_model import Condition
-from kastra_plugin_crewai.flow_texts import cel_literal
 
 __all__ = ["Queue"]
 

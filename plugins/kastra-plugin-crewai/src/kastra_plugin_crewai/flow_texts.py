@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kastra_core.cel.hints import TEXT_LITERAL
-from kastra_core.migration import escape_braces
+from kastra_core.migration import cel_literal, escape_braces
 from kastra_plugin_crewai.flow_expressions import (
     InvalidExpressionError,
     NoCounterpartError,
@@ -16,7 +15,7 @@ from kastra_plugin_crewai.flow_expressions import (
     translate,
 )
 
-__all__ = ["cel_literal", "sources", "template", "text_of"]
+__all__ = ["sources", "template", "text_of"]
 
 _SCAN = re.compile(rf"(?P<text>{TEXT_LITERAL})|(?P<comment>//[^\n]*)|[{{}}]", re.DOTALL)
 
@@ -98,22 +97,6 @@ def template(value: Any, scope: Scope) -> Any:
             return f"{{{{ {_as_cel(value, scope)} }}}}"
         return {key: template(item, scope) for key, item in value.items()}
     return value
-
-
-def cel_literal(value: Any) -> str:
-    """Return CEL that gives a JSON value.
-
-    >>> cel_literal({"a": [1, None, "x"]})
-    '{"a": [1, null, "x"]}'
-    """
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{cel_literal(str(key))}: {cel_literal(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(cel_literal(item) for item in value) + "]"
-    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**63:
-        return f"{float(value)!r}"
-    # JSON's surrogate pairs are no escapes of CEL, so characters stand as they are.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _as_cel(value: Any, scope: Scope) -> str:

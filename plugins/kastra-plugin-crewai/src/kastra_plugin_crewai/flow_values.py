@@ -7,10 +7,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from kastra_core.api.meta import JsonObject
+from kastra_core.migration import CEL_RESERVED, cel_literal
 from kastra_plugin_crewai.flow_expressions import NoCounterpartError, Output
 from kastra_plugin_crewai.flow_model import Action, EachStep
 from kastra_plugin_crewai.flow_state import changes_state
-from kastra_plugin_crewai.flow_texts import cel_literal
 
 __all__ = [
     "Ids",
@@ -23,32 +23,7 @@ __all__ = [
     "schema_of",
 ]
 
-_WORDS = frozenset(
-    [
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "END",
-        "false",
-        "for",
-        "function",
-        "if",
-        "import",
-        "in",
-        "let",
-        "loop",
-        "namespace",
-        "null",
-        "package",
-        "return",
-        "true",
-        "var",
-        "void",
-        "while",
-    ]
-)
+_WORDS = CEL_RESERVED | {"END"}
 """Words of CEL, and of workflows, that are no names of steps."""
 _LONGEST = 50
 _FORMS = frozenset({"type", "from", "description"})

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from kastra_core.migration import cel_member
 from kastra_core.migration.templates import rewrite
 from kastra_plugin_crewai.model import Code
 
@@ -13,12 +14,6 @@ __all__ = ["as_template", "input_expression", "placeholders", "plain"]
 
 _PLACEHOLDER = re.compile(r"\{\{\s*([A-Za-z_][A-Za-z0-9_\-]*)\s*\}\}|\{([A-Za-z_][A-Za-z0-9_\-]*)\}")
 """What CrewAI fills in (a name in one pair of braces), and the pair of two that people write for it."""
-_SIMPLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-# Words of CEL that are no names there.
-_RESERVED = frozenset(
-    {"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop"}
-    | {"namespace", "null", "package", "return", "true", "var", "void", "while"}
-)
 
 
 def placeholders(*texts: Any) -> list[str]:
@@ -37,8 +32,7 @@ def input_expression(name: str) -> str:
     >>> input_expression("topic"), input_expression("in"), input_expression("a-b")
     ('workflow.input.topic', 'workflow.input["in"]', 'workflow.input["a-b"]')
     """
-    simple = _SIMPLE.fullmatch(name) and name not in _RESERVED
-    return f"workflow.input.{name}" if simple else f'workflow.input["{name}"]'
+    return cel_member("workflow.input", name)
 
 
 def as_template(text: str, known: Iterable[str] | None = None) -> str:

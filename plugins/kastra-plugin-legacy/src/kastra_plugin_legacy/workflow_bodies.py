@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.migration import Draft, Node, Report, model_name, model_parameters, provider_name
+from kastra_core.migration import Draft, Node, Report, cel_literal, model_name, model_parameters, provider_name
 from kastra_plugin_legacy.lookup import Found, Lookup, RunnableKind
 from kastra_plugin_legacy.tools import function_name
-from kastra_plugin_legacy.workflow_cel import cel_text, checked, member, truth
+from kastra_plugin_legacy.workflow_cel import checked, member, truth
 from kastra_plugin_legacy.workflow_code import is_code
 from kastra_plugin_legacy.workflow_expressions import condition, equals
 from kastra_plugin_legacy.workflow_inputs import (
@@ -425,7 +425,7 @@ class Maker:
 
     def _named(self, step: Step, case: Case, scope: Scope) -> str:
         node = step.ways.node
-        word = cel_text(case.word)
+        word = cel_literal(case.word)
         mentions = f"{member('steps', step.id)}.output"
         contains = f"type({mentions}) == string && {mentions}.contains({word})"
         if node is None or not step.ways.computed:
@@ -466,5 +466,5 @@ def _of_form(form: Any) -> Any:
     """A special form of ``input`` as a template, for arguments, which have none."""
     if isinstance(form, dict):
         source = form.get("from") or form.get("type")
-        return "{{ workflow.input }}" if source == "user-input" else f"{{{{ data[{cel_text(str(source))}] }}}}"
+        return "{{ workflow.input }}" if source == "user-input" else f"{{{{ data[{cel_literal(str(source))}] }}}}"
     return form

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import attrs
 
 from kastra_core.cel import JSON_DIALECT, CelSyntaxError
+from kastra_core.migration import CEL_RESERVED, cel_literal
 from kastra_plugin_legacy.workflow_js import UNDEFINED, UntranslatableError
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "Resolve",
     "all_of",
     "both_of",
-    "cel_text",
     "checked",
     "choice",
     "conjunction",
@@ -49,12 +48,6 @@ __all__ = [
 ]
 
 Path = tuple[str | int, ...]
-_WORDS = frozenset(
-    (
-        *("in", "true", "false", "null", "as", "break", "const", "continue", "else", "for", "function", "if", "import"),
-        *("let", "loop", "package", "namespace", "return", "var", "void", "while"),
-    )
-)
 ATOM, UNARY, TERM, SUM, COMPARED, AND, OR, CHOICE = range(8)
 """How loosely a piece of CEL binds, ``level`` of :class:`Code`."""
 _IS_PATH = re.compile(r"(?:workflow|steps|data|input|result)(?:\.\w+|\[\d+\]|\[\"(?:[^\"\\]|\\.)*\"\])*", re.ASCII)
@@ -111,15 +104,6 @@ Resolve = Callable[[Path], Code]
 """What a path of the source means; raises UntranslatableError."""
 
 
-def cel_text(value: str) -> str:
-    """A text as CEL writes it.
-
-    >>> cel_text('a "b"')
-    '"a \\\\"b\\\\""'
-    """
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
 def literal(value: Any) -> Code:
     """A JSON value as CEL.
 
@@ -133,14 +117,14 @@ def literal(value: Any) -> Code:
     if isinstance(value, bool):
         return Code(text="true" if value else "false", types=BOOLEAN)
     if isinstance(value, str):
-        return Code(text=cel_text(value), types=STRING)
+        return Code(text=cel_literal(value), types=STRING)
     if isinstance(value, (int, float)):
         if isinstance(value, int) and abs(value) >= 2**63:
             value = float(value)
         return Code(text=repr(value), level=UNARY if value < 0 else ATOM, types=NUMBER)
     if isinstance(value, list):
         return Code(text=f"[{', '.join(literal(item).text for item in value)}]", types=ARRAY)
-    pairs = ", ".join(f"{cel_text(str(key))}: {literal(item).text}" for key, item in value.items())
+    pairs = ", ".join(f"{cel_literal(str(key))}: {literal(item).text}" for key, item in value.items())
     return Code(text=f"{{{pairs}}}", types=OBJECT)
 
 
@@ -155,9 +139,9 @@ def member(base: str, name: str | int) -> str:
     """
     if isinstance(name, int):
         return f"{base}[{name}]"
-    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name not in _WORDS:
+    if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) and name not in CEL_RESERVED:
         return f"{base}.{name}"
-    return f"{base}[{cel_text(name)}]"
+    return f"{base}[{cel_literal(name)}]"
 
 
 def probe_of(base: str, name: str | int) -> str:
@@ -169,7 +153,7 @@ def probe_of(base: str, name: str | int) -> str:
     if isinstance(name, int):
         return f"size({base}) > {name}"
     text = member(base, name)
-    return f"{cel_text(name)} in {base}" if text.endswith("]") else f"has({text})"
+    return f"{cel_literal(name)} in {base}" if text.endswith("]") else f"has({text})"
 
 
 def truth(code: Code, *, empty_list: bool = True) -> Code:

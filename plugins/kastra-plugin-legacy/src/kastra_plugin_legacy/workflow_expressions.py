@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from kastra_plugin_legacy.workflow_cel import CHOICE, OR, SUM, Code, Path, cel_text, checked, truth
+from kastra_core.migration import cel_literal
+from kastra_plugin_legacy.workflow_cel import CHOICE, OR, SUM, Code, Path, checked, truth
 from kastra_plugin_legacy.workflow_js import Arrow, Member, Name, Tree, UntranslatableError, parse_js
 from kastra_plugin_legacy.workflow_placeholders import QUOTED, VARIABLE, Placeholder, Plain, scan
 from kastra_plugin_legacy.workflow_scope import Scope
@@ -154,7 +155,7 @@ def equals(source: str, word: str, scope: Scope) -> str:
     """
     code, _ = code_of(source, scope)
     text = f"dyn({code.text})" if code.types is not None else code.at(SUM)
-    return checked(" && ".join([*code.tests, f"{text} == {cel_text(word)}"]))
+    return checked(" && ".join([*code.tests, f"{text} == {cel_literal(word)}"]))
 
 
 def _filters(source: str) -> tuple[str, list[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.migration import Node
+from kastra_core.migration import Node, cel_literal
 from kastra_plugin_legacy.workflow_code import arguments_of
 from kastra_plugin_legacy.workflow_expressions import expression
 from kastra_plugin_legacy.workflow_js import UntranslatableError
@@ -382,9 +382,8 @@ def plain_object(value: Any) -> Any:
 
 
 def _cel(text: str) -> str:
-    from kastra_plugin_legacy.workflow_cel import cel_text
 
-    return cel_text(text)
+    return cel_literal(text)
 
 
 def _cel_of(value: Any) -> str:

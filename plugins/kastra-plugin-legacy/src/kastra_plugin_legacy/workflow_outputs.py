@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kastra_core.api.meta import JsonObject
-from kastra_core.migration import Node
-from kastra_plugin_legacy.workflow_cel import cel_text
+from kastra_core.migration import Node, cel_literal
 from kastra_plugin_legacy.workflow_model import Step
 from kastra_plugin_legacy.workflow_placeholders import has_placeholder, placeholder_of
 from kastra_plugin_legacy.workflow_schema import is_schema, type_of
@@ -158,7 +157,7 @@ def _put_list(step: Step, node: Node, out: JsonObject) -> None:
     branches = {branch.name for branch in step.branches}
     value: JsonObject = {}
     for name in names:
-        key = cel_text(name)
+        key = cel_literal(name)
         if step.branches:
             value[name] = f"{{{{ result[{key}] }}}}" if name in branches else "{{ result }}"
         elif several:

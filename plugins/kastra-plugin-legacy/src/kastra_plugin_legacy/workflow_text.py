@@ -8,8 +8,8 @@ from typing import Any
 
 import attrs
 
-from kastra_core.migration import Node, escape_braces
-from kastra_plugin_legacy.workflow_cel import AND, ATOM, UNARY, Code, cel_text, checked
+from kastra_core.migration import Node, cel_literal, escape_braces
+from kastra_plugin_legacy.workflow_cel import AND, ATOM, UNARY, Code, checked
 from kastra_plugin_legacy.workflow_expressions import code_of, expression, truth_in
 from kastra_plugin_legacy.workflow_js import UntranslatableError
 from kastra_plugin_legacy.workflow_placeholders import (
@@ -76,7 +76,7 @@ def _alone(text: str, source: str, scope: Scope, default: str) -> Made:
         code = expression(source, scope, default)
         return Made(in_braces(code.text), changed=True, types=code.types)
     except UntranslatableError as error:
-        kept = in_braces(f"dyn({cel_text(text)})") if scope.opaque else escape_braces(text)
+        kept = in_braces(f"dyn({cel_literal(text)})") if scope.opaque else escape_braces(text)
         return Made(kept, (f"{text}: {error}",))
 
 
@@ -180,14 +180,14 @@ class _Blocks:
         now = self._now()
         if isinstance(tag, Plain):
             for at in range(0, len(tag.text), _PIECE):
-                self._piece(now, cel_text(tag.text[at : at + _PIECE]))
+                self._piece(now, cel_literal(tag.text[at : at + _PIECE]))
             return
         try:
             code, _ = code_of(tag.inner.lstrip("&"), self.scope)
             self._piece(now, f"dyn({code.asked().text})")
         except UntranslatableError as error:
             self.problems.append(f"{tag.written}: {error}")
-            self._piece(now, cel_text(tag.written))
+            self._piece(now, cel_literal(tag.written))
 
     def _piece(self, now: str, value: str) -> None:
         self._expression(checked(f'{now} ? {value} : ""'))

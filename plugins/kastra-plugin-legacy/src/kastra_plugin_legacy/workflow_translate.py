@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import attrs
 
+from kastra_core.migration import cel_literal
 from kastra_plugin_legacy.workflow_cel import (
     ARRAY,
     ATOM,
@@ -22,7 +23,6 @@ from kastra_plugin_legacy.workflow_cel import (
     Resolve,
     all_of,
     both_of,
-    cel_text,
     choice,
     conjunction,
     disjunction,
@@ -99,7 +99,9 @@ class _Translator:
             items = [self.code(item).asked() for item in tree.items]
             return Code(text=f"[{', '.join(untyped(item).text for item in items)}]", types=ARRAY)
         if isinstance(tree, Pairs):
-            pairs = ", ".join(f"{cel_text(key)}: {untyped(self.code(item).asked()).text}" for key, item in tree.pairs)
+            pairs = ", ".join(
+                f"{cel_literal(key)}: {untyped(self.code(item).asked()).text}" for key, item in tree.pairs
+            )
             return Code(text=f"{{{pairs}}}", types=OBJECT)
         raise UntranslatableError("a function has no equivalent")
 
