@@ -169,6 +169,15 @@ def test_a_secret_becomes_a_reference_and_is_nowhere_in_the_result() -> None:
     assert any(row.outcome == "manual" and row.target.endswith("spec.instructions") for row in result.rows)
 
 
+def test_a_dummy_key_hides_no_name_that_is_the_same_word() -> None:
+    report, root, _ = opened("key: ollama\nmodel: ollama/llama3\n")
+    draft = report.draft("Agent", "ollama")
+    root["key"].secret(draft, "spec.model.apiKey")
+    root["model"].to(draft, "spec.model.name")
+    (made,) = report.result().resources
+    assert (made["metadata"]["name"], made["spec"]["model"]["name"]) == ("ollama", "ollama/llama3")
+
+
 @pytest.mark.parametrize(
     "token",
     [
