@@ -132,9 +132,11 @@ def command(
         if report == "json":
             emit(_shown(_nothing(error), report, (), directory, dry_run=dry_run, blocked=True, to_stdout=False))
         raise
-    from kastra_core.migration.writing import plan, write
+    from kastra_core.migration.writing import beside, plan, write
 
     files = plan(migration)
+    if not force and directory != "-":
+        files = beside(files, directory)
     to_stdout = directory == "-"
     blocked = bool(migration.refused) and not keep_going
     written: list[str] = []
@@ -294,7 +296,8 @@ def _done(
     elif dry_run:
         lines.append("Nothing was written (dry run).")
     elif written:
-        lines.append(f"Written to {directory}: {len(written)} files; MIGRATION.md says what became of each key.")
+        told = next((path for path in written if path.startswith("MIGRATION")), "MIGRATION.md")
+        lines.append(f"Written to {directory}: {len(written)} files; {told} says what became of each key.")
         if names := variables(migration.resources, migration.config):
             lines.append(f"Set: {', '.join(names)}")
         if any(path.endswith(".py") for path in written):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import tempfile
@@ -16,7 +17,7 @@ from kastra_core.migration.engine import Migration
 from kastra_core.migration.secret_texts import one_line
 from kastra_core.protocols.migrator import MigrationRow
 
-__all__ = ["CONFIG", "REPORT", "markdown", "modules", "plan", "report_json", "variables", "write"]
+__all__ = ["CONFIG", "REPORT", "beside", "markdown", "modules", "plan", "report_json", "variables", "write"]
 
 CONFIG = ".kastra/config.yaml"
 REPORT = "MIGRATION.md"
@@ -205,8 +206,51 @@ def _plain(text: str) -> str:
     return one_line(text).replace("|", "\\|")
 
 
+def beside(files: Mapping[str, str], directory: str) -> dict[str, str]:
+    """Return the files as they go into a directory that holds an earlier migration.
+
+    The report gets a number of its own. A module of stubs keeps what is there, bodies that somebody wrote above all,
+    and gets the functions that are not there yet.
+    """
+    base, out = Path(directory), {}
+    for path, text in files.items():
+        held = _held(base / path)
+        if held is None or held == text:
+            out[path] = text
+        elif path == REPORT:
+            stem, number = Path(REPORT).stem, 2
+            while _held(base / f"{stem}-{number}.md") not in (None, text):
+                number += 1
+            out[f"{stem}-{number}.md"] = text
+        else:
+            out[path] = _with_functions(held, text) if path.endswith(".py") else text
+    return out
+
+
+def _held(target: Path) -> str | None:
+    """What a file holds, None when it is not there; "" when it is something else."""
+    try:
+        return target.read_text(encoding="utf-8") if target.exists() else None
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _with_functions(held: str, text: str) -> str:
+    """A module with the functions of another that it does not have."""
+    try:
+        known = {one.name for one in ast.parse(held).body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))}
+        wanted = [one for one in ast.parse(text).body if isinstance(one, ast.FunctionDef) and one.name not in known]
+    except (SyntaxError, ValueError):
+        return text
+    parts = [ast.get_source_segment(text, one) or "" for one in wanted]
+    need = "" if "Any" in held or not parts else "\nfrom typing import Any\n"
+    return "\n\n\n".join([f"{held.rstrip()}{need}".rstrip(), *parts]) + "\n"
+
+
 def write(files: Mapping[str, str], directory: str, *, force: bool = False) -> list[str]:
     """Write files below a directory, each whole or not at all. Return the paths that changed.
+
+    A module may be replaced by one that begins with what it holds now (:func:`beside`).
 
     Raises:
         ValidationError: a file is there with another content and ``force`` is False, or cannot be written; nothing has
@@ -229,7 +273,8 @@ def write(files: Mapping[str, str], directory: str, *, force: bool = False) -> l
         if held == _encoded(text):
             continue
         changed.append(path)
-        if held is not None and not force:
+        goes_on = path.endswith(".py") and held is not None and _encoded(text).startswith(held.rstrip())
+        if held is not None and not force and not goes_on:
             hint = "another directory (-o DIR), or --force to replace it"
             problems.append(Problem("the file is there and says something else", file=str(target), hint=hint))
     if problems:

@@ -124,6 +124,32 @@ def test_the_same_migration_twice_changes_nothing_and_another_one_is_not_written
     assert "size: 9" in (project / "migrated" / "widget-bolt.yaml").read_text(encoding="utf-8")
 
 
+def test_a_second_migration_goes_into_the_same_directory_and_keeps_what_somebody_wrote(
+    shop: Kastra, project: Path
+) -> None:
+    assert shop("migrate", "workshop.yaml").code == 0
+    module = project / "migrated" / "migrated_tools.py"
+    written = module.read_text(encoding="utf-8")
+    line = next(one for one in written.splitlines() if "raise NotImplementedError" in one)
+    module.write_text(written.replace(line, "    return 5"), encoding="utf-8")
+    (project / "more.yaml").write_text("workshop: w\nmachines: {saw: {code: x}, press: {size: 1}}\n", encoding="utf-8")
+    refused = shop("migrate", "more.yaml")
+    assert (refused.code, "widget-press.yaml" in refused.err) == (1, True)
+    (project / "more.yaml").write_text("workshop: w\nmachines: {saw: {code: x}}\n", encoding="utf-8")
+    done = shop("migrate", "more.yaml")
+    assert done.code == 0, done.err
+    space: dict[str, Any] = {}
+    exec(module.read_text(encoding="utf-8"), space)
+    assert space["press"]() == 5
+    with pytest.raises(NotImplementedError):
+        space["saw"]()
+    assert (project / "migrated" / "MIGRATION.md").exists()
+    assert "saw" in (project / "migrated" / "MIGRATION-2.md").read_text(encoding="utf-8")
+    assert shop("migrate", "more.yaml").code == 0
+    assert not (project / "migrated" / "MIGRATION-3.md").exists()
+    assert shop("apply", "-f", "migrated", "--wait=false").code == 0
+
+
 # ------------------------------------------------------------------------------------------ refusals
 
 
