@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from kastra_core.errors import UserError
+from kastra_core.errors import PluginLoadError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +33,7 @@ __all__ = [
     "emit",
     "file_of",
     "filename_options",
+    "made_by",
     "namespace_option",
     "one_of",
     "output_option",
@@ -265,6 +266,23 @@ def file_of(url: str) -> Path | None:
 
         path = unquote(path)
     return Path(path) if path else None
+
+
+def made_by(plugin: str, what: str, factory: Any) -> Any:
+    """What the factory of a plugin's record makes; it is imported first.
+
+    Args:
+        plugin: whose record it is.
+        what: for the message, "its exporter 'acme'".
+    Raises:
+        PluginLoadError: it cannot be imported, or fails.
+    """
+    from kastra_core.api.lazy import load
+
+    try:
+        return load(factory)()
+    except Exception as error:
+        raise PluginLoadError(plugin, f"the import of {what}", f"{type(error).__name__}: {error}") from error
 
 
 # ------------------------------------------------------------------------------------------------ output

@@ -16,6 +16,7 @@ from kastra_core.cli.common import (
     current,
     emit,
     filename_options,
+    made_by,
     namespace_option,
     output_option,
     selector_options,
@@ -23,7 +24,7 @@ from kastra_core.cli.common import (
 from kastra_core.cli.completion import complete_resources
 from kastra_core.cli.printing import render_data
 from kastra_core.cli.targets import namespace_of, orphaned_kinds, select, targets_of
-from kastra_core.errors import PluginLoadError, UserError
+from kastra_core.errors import UserError
 from kastra_core.resources import EVERYTHING
 
 if TYPE_CHECKING:
@@ -129,19 +130,13 @@ def _convert(
     state: CliState, target: str, manifests: Sequence[JsonObject], output: str, output_dir: Path | None
 ) -> None:
     """Write another system's format; what has no place there is told on stderr."""
-    from kastra_core.api.lazy import load
-
     records = {record.name: (plugin, record) for plugin, record in state.plugins.records("kastra_migrators")}
     able = sorted(name for name, (_, record) in records.items() if record.exporter is not None)
     if target not in able:
         why = "reads its format and does not write it" if target in records else "is not installed"
         raise UserError(f"the format {target!r} {why}; those that can be written: {', '.join(able) or 'none'}")
     plugin, record = records[target]
-    try:
-        exporter = load(record.exporter)()
-    except Exception as error:
-        stage = f"the import of its exporter {target!r}"
-        raise PluginLoadError(plugin, stage, f"{type(error).__name__}: {error}") from error
+    exporter = made_by(plugin, f"its exporter {target!r}", record.exporter)
     result = exporter.export(manifests, format=output)
     groups: dict[tuple[str, str], list[str]] = {}
     for row in result.rows:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kastra_core.cli.common import CliState, KubectlCommand, current, emit, namespace_option
+from kastra_core.cli.common import CliState, KubectlCommand, current, emit, made_by, namespace_option
 from kastra_core.cli.printing import render_data
 from kastra_core.cli.tables import format_table, terminal_width
 from kastra_core.errors import ManifestError, PluginLoadError, UserError, ValidationError, nearest
@@ -40,8 +40,6 @@ def load_migrators(state: CliState, chosen: str = "auto") -> dict[str, Migrator]
         UserError: there is no migrator ``chosen``.
         PluginLoadError: it cannot be imported.
     """
-    from kastra_core.api.lazy import load
-
     records: list[tuple[str, Any]] = state.plugins.records("kastra_migrators")
     names = sorted(record.name for _, record in records)
     if chosen != "auto" and chosen not in names:
@@ -53,13 +51,11 @@ def load_migrators(state: CliState, chosen: str = "auto") -> dict[str, Migrator]
         if chosen not in ("auto", record.name):
             continue
         try:
-            out[record.name] = load(record.factory)()
-        except Exception as error:
-            stage = f"the import of its migrator {record.name!r}"
-            failed = PluginLoadError(plugin, stage, f"{type(error).__name__}: {error}")
+            out[record.name] = made_by(plugin, f"its migrator {record.name!r}", record.factory)
+        except PluginLoadError as error:
             if chosen != "auto":
-                raise failed from error
-            state.warn(f"{failed}; it is left out")
+                raise
+            state.warn(f"{error}; it is left out")
     return out
 
 
@@ -134,13 +130,13 @@ def command(
         raise
     from kastra_core.migration.writing import beside, plan, write
 
-    files = plan(migration)
-    if not force and directory != "-":
-        files = beside(files, directory)
     to_stdout = directory == "-"
     blocked = bool(migration.refused) and not keep_going
     written: list[str] = []
     if not (dry_run or blocked or to_stdout):
+        files = plan(migration)
+        if not force:
+            files = beside(files, directory)
         try:
             write(files, directory, force=force)
         except ValidationError:

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from kastra_core.api.lazy import load
-from kastra_core.cli.common import CliState
+from kastra_core.cli.common import CliState, made_by
 from kastra_core.cli.tables import format_table, terminal_width
-from kastra_core.errors import PluginLoadError, ValidationError
+from kastra_core.errors import ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,13 +70,9 @@ def migrate_objects(state: CliState, *, dry_run: bool) -> ObjectsReport:
 def _migrators(state: CliState) -> dict[str, tuple[Migrator, tuple[str, ...]]]:
     out: dict[str, tuple[Migrator, tuple[str, ...]]] = {}
     for plugin, record in state.plugins.records("kastra_migrators"):
-        if not record.api_versions:
-            continue
-        try:
-            out[record.name] = (load(record.factory)(), record.api_versions)
-        except Exception as error:
-            stage = f"the import of its migrator {record.name!r}"
-            raise PluginLoadError(plugin, stage, f"{type(error).__name__}: {error}") from error
+        if record.api_versions:
+            made = made_by(plugin, f"its migrator {record.name!r}", record.factory)
+            out[record.name] = (made, record.api_versions)
     return out
 
 

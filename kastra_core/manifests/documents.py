@@ -13,7 +13,7 @@ from kastra_core.errors import ManifestError, Problem
 from kastra_core.manifests.json_values import JsonTroubleError, lone_surrogate, read_values, with_characters
 from kastra_core.manifests.source import Source, decode
 
-__all__ = ["DEFAULT_LIMITS", "Document", "Limits", "Origin", "json_bytes", "parse", "parse_into"]
+__all__ = ["DEFAULT_LIMITS", "Document", "Limits", "Origin", "depth_of", "json_bytes", "parse", "parse_into"]
 
 
 @attrs.frozen
@@ -166,11 +166,7 @@ class _Reading:
         self.problems.append(Problem(message, path, hint=hint, file=self.file, line=line, column=column))
 
     def finding(self, base: int, found: Any) -> None:
-        message, hint = found.message, found.hint
-        if found.first >= 0:
-            line = self.source.place(base + found.first)[0]
-            message, hint = (message, f"{hint}{line}") if hint.endswith("line ") else (f"{message}{line}", hint)
-        self.problem(message, hint, base + found.offset, found.path)
+        self.problems.append(self.source.problem(found, base))
 
     def read(self, raw: str | bytes) -> list[Document]:
         if len(raw) > self.limits.file_bytes:
@@ -301,7 +297,7 @@ class _Reading:
             self.problem("a lone surrogate (\\ud800 to \\udfff) is no character", "write the character itself", lone)
             return True
         if trouble is None and text.count("[") + text.count("{") > self.limits.depth:
-            trouble = next((v for v, _, _ in found if _depth(v, self.limits.depth) > self.limits.depth), None)
+            trouble = next((v for v, _, _ in found if depth_of(v, self.limits.depth) > self.limits.depth), None)
         if trouble is None:
             for value, start, end in found:
                 self.json_value(value, start, end)
@@ -416,10 +412,13 @@ def json_bytes(data: Any) -> int:
     return 4
 
 
-def _depth(data: Any, most: int) -> int:
+def depth_of(data: Any, most: int) -> int:
+    """How deep lists and objects are within each other; nothing below ``most`` + 1 is looked at."""
     if most < 0 or not isinstance(data, (dict, list)):
         return 0
-    return 1 + max((_depth(item, most - 1) for item in (data.values() if isinstance(data, dict) else data)), default=0)
+    return 1 + max(
+        (depth_of(item, most - 1) for item in (data.values() if isinstance(data, dict) else data)), default=0
+    )
 
 
 def _mebibytes(size: int) -> str:

@@ -53,6 +53,15 @@ class Source:
         line = bisect_right(self._line_starts, offset)
         return line, offset - self._line_starts[line - 1] + 1
 
+    def problem(self, found: Any, base: int = 0) -> Problem:
+        """A finding in the text from ``base`` on, with its place; one that points at another line names that."""
+        message, hint = found.message, found.hint
+        if found.first >= 0:
+            line = self.place(base + found.first)[0]
+            message, hint = (message, f"{hint}{line}") if hint.endswith("line ") else (f"{message}{line}", hint)
+        line, column = self.place(base + found.offset)
+        return Problem(message, found.path, hint=hint, file=self.file, line=line, column=column)
+
     def root(self, start: int, end: int) -> Any:
         """Return the root node of the document that text[start:end] is, or None; the last one is remembered."""
         if self._last[0] != start:

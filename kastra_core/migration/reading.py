@@ -18,7 +18,8 @@ from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from kastra_core.errors import ManifestError, Problem, nearest
 from kastra_core.manifests import DEFAULT_LIMITS, Limits
-from kastra_core.manifests.composer import Builder, Finding, compose_one, new_parser
+from kastra_core.manifests.composer import Builder, compose_one, new_parser
+from kastra_core.manifests.documents import depth_of
 from kastra_core.manifests.json_values import JsonTroubleError, lone_surrogate, read_values, without_pairs
 from kastra_core.manifests.source import Source, decode
 from kastra_core.manifests.syntax import explain, explain_json
@@ -90,7 +91,7 @@ def read_text(raw: str | bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> l
             values = read_values(plain)
         except (json.JSONDecodeError, JsonTroubleError, RecursionError):
             values = []  # YAML takes more, and knows the place of what is wrong
-        if values and all(_is_shallow(value, limits.depth) for value, _, _ in values):
+        if values and all(depth_of(value, limits.depth) <= limits.depth for value, _, _ in values):
             return [
                 _document(source, value, _root(plain[start:end], limits), start, index)
                 for index, (value, start, end) in enumerate(values)
@@ -104,7 +105,7 @@ def read_text(raw: str | bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> l
             node = parser.get_node()
             builder.findings.clear()
             data = builder.document(node)
-            problems.extend(_found(found, source) for found in builder.findings)
+            problems.extend(source.problem(found) for found in builder.findings)
             if data is not None and not builder.findings:
                 out.append(_document(source, data, node, 0, len(out)))
     except (yaml.YAMLError, UnicodeEncodeError, RecursionError) as error:
@@ -115,22 +116,6 @@ def read_text(raw: str | bytes, file: str, limits: Limits = DEFAULT_LIMITS) -> l
     if problems:
         raise ManifestError(problems)
     return out
-
-
-def _is_shallow(value: Any, depth: int) -> bool:
-    """Whether lists and objects are within each other at most ``depth`` times."""
-    level = [value]
-    for _ in range(depth + 1):
-        level = [
-            item
-            for one in level
-            if isinstance(one, (dict, list))
-            for item in (one.values() if isinstance(one, dict) else one)
-            if isinstance(item, (dict, list))
-        ]
-        if not level:
-            return True
-    return False
 
 
 def _root(text: str, limits: Limits) -> Any:
@@ -165,16 +150,7 @@ def _syntax(error: Exception, text: str, source: Source, is_json: bool) -> Probl
             found = explain_json(trouble)
         except (ValueError, RecursionError):
             pass
-    return _found(found, source)
-
-
-def _found(found: Finding, source: Source) -> Problem:
-    message, hint = found.message, found.hint
-    if found.first >= 0:
-        first = source.place(found.first)[0]
-        message, hint = (message, f"{hint}{first}") if hint.endswith("line ") else (f"{message}{first}", hint)
-    line, column = source.place(found.offset)
-    return Problem(message, found.path, hint=hint, file=source.file, line=line, column=column)
+    return source.problem(found)
 
 
 def _lines(node: Any, base: int, out: dict[str, int]) -> None:
