@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kastra_core import PluginManager, ResourceKind, RuntimeManager, hookimpl
 from kastra_core.api.meta import JsonObject
-from kastra_core.config import Config
 from kastra_core.execution.runs import RunHandle
-from kastra_core.memory_store import MemoryStore
 from kastra_core.migration import MemorySource, read_text
 from kastra_core.protocols.migrator import MigrationResult, MigrationRow
-from kastra_core.protocols.runner import OperationContext
-from kastra_core.registrations import ModelProviderRegistration, OperationRegistration
-from kastra_core.runtime import registry_of
-from kastra_core.testing.fakes import FakeModelProvider
 from kastra_plugin_agent_framework import powerfx_functions
 from kastra_plugin_agent_framework.migrator import AgentFrameworkMigrator
+from migrated_stage import MigratedStage
 
 
 class Migrated:
@@ -53,54 +46,19 @@ def migrated(text: str, file: str = "sample.yaml") -> Migrated:
     return Migrated(AgentFrameworkMigrator().migrate(MemorySource(read_text(text, file))))
 
 
-class Stage:
-    """A runtime with what a text became."""
+class Stage(MigratedStage):
+    """A runtime with what a text became; functions of Power Fx need none here."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.store = MemoryStore()
-        self.model = FakeModelProvider(default="said")
-        self.functions: dict[str, Callable[..., Any]] = {}
-        """Name of a Tool -> what it does; those of Power Fx need none."""
-        self.calls: list[tuple[str, Any]] = []
-        self.runtime: RuntimeManager | None = None
+    kinds = ("agent", "workflow")
 
-    async def invoke(self, ctx: OperationContext, arguments: JsonObject) -> Any:
-        name, given = arguments["tool"]["name"], arguments["arguments"]
-        self.calls.append((name, given))
-        function = self.functions.get(name)
-        if function is None:
-            function = getattr(powerfx_functions, name.removeprefix("powerfx-").replace("-", "_"))
-        return {"output": function(**given)}
-
-    async def open(self) -> RuntimeManager:
-        module = types.ModuleType("agent_framework_test_plugin")
-
-        @hookimpl
-        def kastra_model_providers() -> list[ModelProviderRegistration]:
-            return [self.model.registration("fake", keyless=True)]
-
-        @hookimpl
-        def kastra_resource_kinds() -> list[ResourceKind]:
-            return [ResourceKind(kind="Tool", plural="tools")]
-
-        @hookimpl
-        def kastra_operations() -> list[OperationRegistration]:
-            return [OperationRegistration(name="tool.invoke", handler=self.invoke, counts_as="tool")]
-
-        for hook in (kastra_model_providers, kastra_resource_kinds, kastra_operations):
-            setattr(module, hook.__name__, hook)
-        extra: list[tuple[str, Any]] = [(name, f"kastra_plugin_{name}.hooks") for name in ("agent", "workflow")]
-        plugins = PluginManager(discover=False, extra=[*extra, ("test", module)])
-        self.runtime = RuntimeManager(
-            store=self.store, config=Config.load(self.path, env={}), plugins=plugins, registry=registry_of(plugins)
-        )
-        return self.runtime
+    def function_of(self, tool: str) -> Callable[..., Any]:
+        found = self.functions.get(tool)
+        return found or getattr(powerfx_functions, tool.removeprefix("powerfx-").replace("-", "_"))
 
     async def start(self, text: str, input: Any = None) -> RunHandle:
         """Migrate, apply, start the workflow. Agents that the text does not define are made."""
         result = migrated(text).result
-        runtime = self.runtime or await self.open()
+        runtime = await self.open()
         made = {one["metadata"]["name"] for one in result.resources}
         needed = {
             step["agent"]

@@ -3,69 +3,21 @@
 from __future__ import annotations
 
 import json
-import types
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kastra_core import PluginManager, ResourceKind, RuntimeManager, hookimpl
 from kastra_core.api.meta import JsonObject
-from kastra_core.config import Config
 from kastra_core.execution.runs import RunHandle
-from kastra_core.memory_store import MemoryStore
 from kastra_core.migration import MemorySource, read_text
-from kastra_core.protocols.runner import OperationContext
-from kastra_core.registrations import ModelProviderRegistration, OperationRegistration
-from kastra_core.runtime import registry_of
-from kastra_core.testing.fakes import FakeModelProvider
 from kastra_plugin_agentspec.migrator import AgentSpecMigrator
+from migrated_stage import MigratedStage
 
 
-class Stage:
-    """A runtime with a scripted model, and tools whose functions are here."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.store = MemoryStore()
-        self.model = FakeModelProvider(default="said")
-        self.functions: dict[str, Callable[..., Any]] = {}
-        """Name of a Tool -> what it does."""
-        self.calls: list[tuple[str, JsonObject]] = []
-        self.runtime: RuntimeManager | None = None
-
-    async def invoke(self, ctx: OperationContext, arguments: JsonObject) -> Any:
-        name = arguments["tool"]["name"]
-        self.calls.append((name, arguments["arguments"]))
-        return {"output": self.functions[name](**arguments["arguments"])}
-
-    async def open(self) -> RuntimeManager:
-        if self.runtime is not None:
-            return self.runtime
-        module = types.ModuleType("agentspec_test_plugin")
-
-        @hookimpl
-        def kastra_model_providers() -> list[ModelProviderRegistration]:
-            return [self.model.registration("openai", keyless=True)]
-
-        @hookimpl
-        def kastra_resource_kinds() -> list[ResourceKind]:
-            return [ResourceKind(kind="Tool", plural="tools")]
-
-        @hookimpl
-        def kastra_operations() -> list[OperationRegistration]:
-            return [OperationRegistration(name="tool.invoke", handler=self.invoke, counts_as="tool")]
-
-        for hook in (kastra_model_providers, kastra_resource_kinds, kastra_operations):
-            setattr(module, hook.__name__, hook)
-        hooks = ("agent", "workflow", "network")
-        extra: list[tuple[str, Any]] = [(name, f"kastra_plugin_{name}.hooks") for name in hooks]
-        plugins = PluginManager(discover=False, extra=[*extra, ("test", module)])
-        config = Config.load(self.path, env={})
-        registry = registry_of(plugins)
-        self.runtime = RuntimeManager(store=self.store, config=config, plugins=plugins, registry=registry)
-        return self.runtime
+class Stage(MigratedStage):
+    provider = "openai"
 
     async def start(self, flow: JsonObject, input: Any = None) -> RunHandle:
         """Migrate a flow, apply what came of it and start its workflow."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import types
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -13,64 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from kastra_core import PluginManager, ResourceKind, RuntimeManager, hookimpl
 from kastra_core.api.meta import JsonObject
-from kastra_core.config import Config
 from kastra_core.execution.runs import RunHandle
-from kastra_core.memory_store import MemoryStore
 from kastra_core.migration import MemorySource, read_text
-from kastra_core.protocols.runner import OperationContext
-from kastra_core.registrations import ModelProviderRegistration, OperationRegistration
-from kastra_core.runtime import registry_of
-from kastra_core.testing.fakes import FakeModelProvider
 from kastra_plugin_crewai.migrator import CrewAiMigrator
+from migrated_stage import MigratedStage
 
 
-class Stage:
-    """A runtime with a scripted model, and tools whose functions are here."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.store = MemoryStore()
-        self.model = FakeModelProvider(default="said")
-        self.functions: dict[str, Callable[..., Any]] = {}
-        """Name of a Tool -> what it does."""
-        self.calls: list[str] = []
-        self.runtime: RuntimeManager | None = None
-
-    async def invoke(self, ctx: OperationContext, arguments: JsonObject) -> Any:
-        name = arguments["tool"]["name"]
-        self.calls.append(name)
-        return {"output": self.functions[name](**arguments["arguments"])}
-
-    async def open(self) -> RuntimeManager:
-        module = types.ModuleType("crewai_flow_test_plugin")
-
-        @hookimpl
-        def kastra_model_providers() -> list[ModelProviderRegistration]:
-            return [self.model.registration("fake", keyless=True)]
-
-        @hookimpl
-        def kastra_resource_kinds() -> list[ResourceKind]:
-            return [ResourceKind(kind="Tool", plural="tools")]
-
-        @hookimpl
-        def kastra_operations() -> list[OperationRegistration]:
-            return [OperationRegistration(name="tool.invoke", handler=self.invoke, counts_as="tool")]
-
-        for hook in (kastra_model_providers, kastra_resource_kinds, kastra_operations):
-            setattr(module, hook.__name__, hook)
-        hooks = ("agent", "workflow", "network")
-        extra: list[tuple[str, Any]] = [(name, f"kastra_plugin_{name}.hooks") for name in hooks]
-        plugins = PluginManager(discover=False, extra=[*extra, ("test", module)])
-        self.runtime = RuntimeManager(
-            store=self.store,
-            config=Config.load(self.path, env={}),
-            plugins=plugins,
-            registry=registry_of(plugins),
-        )
-        return self.runtime
-
+class Stage(MigratedStage):
     async def start(self, flow: str | Mapping[str, Any], input: Any = None) -> RunHandle:
         """Migrate a flow, apply what came of it and start its workflow."""
         text = flow if isinstance(flow, str) else json.dumps(flow)
@@ -185,7 +134,7 @@ async def test_code_that_changes_the_state_is_called_in_a_loop_until_the_router_
 
     stage.functions = {"step": step, "loop-finish": lambda state: state["count"] * 2}
     assert await stage.output(flow) == 6
-    assert stage.calls == ["step", "step", "step", "loop-finish"]
+    assert stage.called == ["step", "step", "step", "loop-finish"]
 
 
 async def test_a_crew_and_an_agent_get_their_inputs_and_answer(stage: Stage) -> None:
@@ -366,5 +315,5 @@ async def test_a_migrated_flow_runs_the_methods_that_its_events_start(
 
     stage.functions = {name: does(name) for name in flow["methods"]}
     await stage.output(flow, {})
-    assert Counter(stage.calls) == expected
+    assert Counter(stage.called) == expected
     await stage.aclose()
