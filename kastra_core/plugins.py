@@ -13,7 +13,7 @@ from typing import Any
 import attrs
 import pluggy
 
-from kastra_core import hookspecs
+from kastra_core import __version__, hookspecs
 from kastra_core.errors import PluginConflictError, PluginError, PluginLoadError, nearest
 from kastra_core.registrations import (
     CommandRegistration,
@@ -25,10 +25,22 @@ from kastra_core.registrations import (
     StoreRegistration,
 )
 
-__all__ = ["ENTRY_POINT_GROUP", "PluginInfo", "PluginManager", "entry_points"]
+__all__ = [
+    "BUILTIN",
+    "CONFORMANCE_GROUP",
+    "ENTRY_POINT_GROUP",
+    "EntryPoint",
+    "PluginInfo",
+    "PluginManager",
+    "entry_points",
+]
 
 ENTRY_POINT_GROUP = "kastra"
+"""Entry points that name a plugin's module of hooks."""
+CONFORMANCE_GROUP = "kastra.conformance"
+"""Entry points that name a plugin's module of conformance suites, under the plugin's name."""
 BUILTIN = "kastra-core"
+"""What the core itself offers is listed as a plugin of this name."""
 
 _RECORDS: dict[str, type] = {
     "kastra_resource_kinds": ResourceKind,
@@ -49,6 +61,8 @@ class EntryPoint:
     module: str
     distribution: str = ""
     version: str = ""
+    metadata: str = ""
+    """Directory of the distribution's metadata (``*.dist-info``)."""
 
 
 @attrs.define(kw_only=True)
@@ -59,6 +73,10 @@ class PluginInfo:
     module: str
     distribution: str = ""
     version: str = ""
+    metadata: str = ""
+    """Directory of the distribution's metadata, "" when it is no installed distribution."""
+    api_version: Any = None
+    """``KASTRA_API_VERSION`` of its module, a whole number; None: it states none, or was not imported."""
     state: str = "loaded"
     error: PluginError | None = None
     debug: str = attrs.field(default="", repr=False)
@@ -68,20 +86,20 @@ class PluginInfo:
     """Hook name -> what it yielded and is in use."""
 
 
-def _parse_entry_points(text: str) -> Iterator[tuple[str, str]]:
+def _parse_entry_points(text: str, group: str) -> Iterator[tuple[str, str]]:
     section = ""
     for raw in text.splitlines():
         line = raw.strip()
         if line.startswith("["):
             section = line.strip("[] ")
-        elif section == ENTRY_POINT_GROUP and "=" in line and not line.startswith(("#", ";")):
+        elif section == group and "=" in line and not line.startswith(("#", ";")):
             name, _, value = line.partition("=")
             # Extras ("module [extra]") were never widely used and mean nothing here.
             yield name.strip(), value.split("[")[0].strip()
 
 
-def entry_points(path: Sequence[str] | None = None) -> list[EntryPoint]:
-    """Return the plugins that installed distributions announce, by name.
+def entry_points(path: Sequence[str] | None = None, *, group: str = ENTRY_POINT_GROUP) -> list[EntryPoint]:
+    """Return the entry points of a group that installed distributions announce, by name; default: the plugins.
 
     Reads ``*.dist-info/entry_points.txt`` on ``path`` (default ``sys.path``) directly: the same answer as
     ``importlib.metadata``, whose import alone takes longer than all of ``kastra --version`` should.
@@ -104,11 +122,15 @@ def entry_points(path: Sequence[str] | None = None) -> list[EntryPoint]:
                 text = (Path(place or ".") / info / "entry_points.txt").read_text(encoding="utf-8")
             except (OSError, UnicodeDecodeError):
                 continue
-            if f"[{ENTRY_POINT_GROUP}]" not in text:
+            if f"[{group}]" not in text:
                 continue
-            for name, module in _parse_entry_points(text):
+            for name, module in _parse_entry_points(text, group):
                 point = EntryPoint(
-                    name=name, module=module, distribution=distribution.replace("_", "-"), version=version
+                    name=name,
+                    module=module,
+                    distribution=distribution.replace("_", "-"),
+                    version=version,
+                    metadata=str(Path(place or ".") / info),
                 )
                 found.setdefault(name, point)
     return sorted(found.values(), key=lambda point: point.name)
@@ -150,9 +172,7 @@ class PluginManager:
         self._load_one(builtin, None)
         points = entry_points() if self._discover else []
         for point in points:
-            infos[point.name] = PluginInfo(
-                name=point.name, module=point.module, distribution=point.distribution, version=point.version
-            )
+            infos[point.name] = PluginInfo(**attrs.asdict(point))
         objects = {}
         for name, plugin in self._extra:
             module = plugin if isinstance(plugin, str) else getattr(plugin, "__name__", type(plugin).__name__)
@@ -173,6 +193,8 @@ class PluginManager:
         try:
             module = plugin if plugin is not None else _imported(info.module)
             stage = "registration"
+            info.api_version = getattr(module, "KASTRA_API_VERSION", None)
+            _check_api_version(info.api_version)
             self._check(module)
             self._pluggy.register(module, name=info.name)
             records: dict[str, list[Any]] = {}
@@ -205,12 +227,6 @@ class PluginManager:
 
     @staticmethod
     def _check(module: Any) -> None:
-        version = getattr(module, "KASTRA_API_VERSION", hookspecs.API_VERSION)
-        if version != hookspecs.API_VERSION:
-            raise PluginError(
-                f"it was made for version {version} of the hooks, this is version {hookspecs.API_VERSION}; "
-                "install a matching version of the plugin or of kastra-core"
-            )
         for name in dir(module):
             item = getattr(module, name, None)
             if name in _RECORDS and callable(item) and not hasattr(item, "kastra_impl"):
@@ -285,6 +301,17 @@ class PluginManager:
             for info in self.load().values()
             if info.state == "loaded" and info.name != BUILTIN
         )
+
+
+def _check_api_version(stated: Any) -> None:
+    """Raises: PluginError when a plugin states a version of the hooks that this core does not have."""
+    ours = hookspecs.API_VERSION
+    if stated is None or stated == ours:
+        return
+    if not isinstance(stated, int):
+        raise PluginError(f"KASTRA_API_VERSION is {stated!r}, expected a whole number; this core has version {ours}")
+    made = f"it was made for version {stated} of the hooks, kastra-core {__version__} has version {ours}; "
+    raise PluginError(made + ("upgrade kastra-core" if stated > ours else "upgrade the plugin"))
 
 
 def _imported(name: str) -> Any:
