@@ -66,6 +66,15 @@ if TYPE_CHECKING:
     import asyncio
 
     from kastra_core.api.selectors import FieldSelector, LabelSelector
+    from kastra_core.protocols.store import (
+        BlobFacet,
+        JournalFacet,
+        LeaseFacet,
+        ResourceFacet,
+        StateFacet,
+        ThreadFacet,
+        VectorFacet,
+    )
 
 __all__ = ["MemoryStore", "open_memory_store"]
 
@@ -175,13 +184,15 @@ class MemoryStore:
         self._undo: list[Callable[[], object]] = []
         self._bell, self._signal_bell, self._state_bell = _Bell(), _Bell(), _Bell()
         """One for who watches resources, signals, state: a commit wakes nobody else."""
-        self.resources = _Resources(self)
-        self.journal = _Journal(self)
-        self.leases = _Leases(self)
-        self.state = _State(self)
-        self.threads = _Threads(self)
-        self.blobs = _Blobs(self)
-        self.vectors = _Vectors(self)
+        # Declared as their protocols, so that a store that is built upon this one may put its own in their place.
+        self.resources: ResourceFacet = _Resources(self)
+        self.journal: JournalFacet = _Journal(self)
+        self.leases: LeaseFacet = _Leases(self)
+        self.state: StateFacet = _State(self)
+        self.threads: ThreadFacet = _Threads(self)
+        self.blobs: BlobFacet = _Blobs(self)
+        self._vectors = _Vectors(self)
+        self.vectors: VectorFacet | None = self._vectors
 
     async def commit(self, operations: Sequence[Operation]) -> list[Any]:
         if self.closed:
@@ -279,7 +290,7 @@ class MemoryStore:
             case DeleteThread(namespace, thread):
                 return self._delete_thread(namespace, thread)
             case UpsertVectors():
-                return self.vectors._upsert(operation)
+                return self._vectors._upsert(operation)
             case PutBlob(data, holder):
                 digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
                 if digest not in self._blob_data:
@@ -443,7 +454,7 @@ class MemoryStore:
         holder = thread_holder(namespace, thread)
         self._release_blobs(holder)
         self._clear_state(holder)
-        self.vectors._let_go(holder)
+        self._vectors._let_go(holder)
         return self._drop(self._threads, (namespace, thread)) is not None
 
 

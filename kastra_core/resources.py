@@ -21,11 +21,13 @@ from kastra_core.api.registry import KindRegistry
 from kastra_core.api.selectors import FieldSelector, LabelSelector
 from kastra_core.decoding import Decoded, decode, fill, without_status
 from kastra_core.errors import AlreadyExistsError, ConflictError, NotFoundError, Problem, UserError, ValidationError
+from kastra_core.origins import Origins
 from kastra_core.protocols.store import (
     CreateResource,
     DeleteResource,
     Operation,
     ResourceList,
+    SetState,
     Store,
     UpdateResource,
     WatchEvent,
@@ -62,10 +64,18 @@ class ResourceClient:
         store: where they are.
         registry: the kinds; writes of other kinds are refused, reads are not.
         clock: unix seconds, for timestamps.
+        origins: notes who offers the kinds of what is written; None: nobody does.
     """
 
-    def __init__(self, store: Store, registry: KindRegistry, *, clock: Callable[[], float] = time.time) -> None:
-        self.store, self.registry, self._clock = store, registry, clock
+    def __init__(
+        self,
+        store: Store,
+        registry: KindRegistry,
+        *,
+        clock: Callable[[], float] = time.time,
+        origins: Origins | None = None,
+    ) -> None:
+        self.store, self.registry, self._clock, self._origins = store, registry, clock, origins
 
     # ------------------------------------------------------------------------------------------ reading
 
@@ -241,7 +251,11 @@ class ResourceClient:
                     operations.append(CreateResource(plan.resource))
                 elif plan.outcome == "configured" and plan.before is not None:
                     operations.append(UpdateResource(plan.resource, plan.before.metadata.resource_version))
-            if dry_run or not operations:
+            if dry_run:
+                return plans
+            origins = await self._noted(item.kind for item in items)
+            operations += origins  # behind the others: their results are counted
+            if not operations:
                 return plans
             try:
                 written = iter(await self.store.commit(operations))
@@ -249,6 +263,7 @@ class ResourceClient:
                 if attempt == _TRIES - 1:
                     raise
                 continue
+            self._note(origins)
             done = [
                 plan if plan.outcome == "unchanged" else attrs.evolve(plan, resource=next(written)) for plan in plans
             ]
@@ -368,7 +383,20 @@ class ResourceClient:
 
         Raises: AlreadyExistsError.
         """
-        return (await self.store.commit([CreateResource(self.stamp(resource))]))[0]  # type: ignore[no-any-return]
+        operations: list[Operation] = [CreateResource(self.stamp(resource))]
+        kind = self.registry.get(resource.group, resource.kind)
+        origins = await self._noted([kind] if kind is not None else [])
+        created: Resource = (await self.store.commit([*operations, *origins]))[0]
+        self._note(origins)
+        return created
+
+    async def _noted(self, kinds: Iterable[ResourceKind]) -> Sequence[SetState]:
+        """What a commit says beside resources of these kinds: who offers them."""
+        return await self._origins.writes(kinds) if self._origins is not None else ()
+
+    def _note(self, written: Sequence[SetState]) -> None:
+        if self._origins is not None:
+            self._origins.written(written)
 
     def stamp(self, resource: Resource) -> Resource:
         """Return the resource with what a new one gets: uid, generation 1, creationTimestamp."""

@@ -19,6 +19,7 @@ from kastra_core.api.registry import KindRegistry
 from kastra_core.config import Config
 from kastra_core.decoding import Decoded
 from kastra_core.errors import NotFoundError, PluginError, StoreError, UserError, ValidationError
+from kastra_core.origins import Origins
 from kastra_core.plugins import PluginManager
 from kastra_core.protocols.store import Store
 from kastra_core.registrations import StoreRegistration
@@ -111,7 +112,7 @@ class RuntimeManager:
     ) -> None:
         self.store, self.config, self.plugins, self.registry = store, config, plugins, registry
         self.clock = clock
-        self.client = ResourceClient(store, registry, clock=clock)
+        self.client = ResourceClient(store, registry, clock=clock, origins=Origins(store, registry, plugins))
         self._controllers_started = False
         self._tending: asyncio.Task[None] | None = None
         self._closed = False

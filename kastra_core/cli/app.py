@@ -12,7 +12,7 @@ import click
 
 from kastra_core import __version__
 from kastra_core.api.lazy import load
-from kastra_core.cli.common import CliState
+from kastra_core.cli.common import CliState, about_missing_kinds
 from kastra_core.cli.failures import guarded, silence_stdout
 from kastra_core.errors import KastraError, PluginLoadError, nearest
 
@@ -45,7 +45,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "System": {
         "events": "List events.",
         "status": "Show store, resources, runs, models and plugins at a glance.",
-        "plugins": "List the installed plugins and how they fare.",
+        "plugins": "Look after the installed plugins: list, show, doctor, lock, check, new.",
         "store": "Look after the store: check, backup, restore, migrate, compact.",
         "config": "Show and change the configuration.",
         "completion": "Print the completion script for a shell.",
@@ -202,4 +202,4 @@ def run(args: Sequence[str]) -> int:
 
         guard_terminals()
     state = CliState()
-    return guarded(lambda: app.enter(args, state), state)
+    return guarded(lambda: app.enter(args, state), state, lambda error: about_missing_kinds(error, state))

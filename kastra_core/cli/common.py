@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from kastra_core.errors import PluginLoadError, UserError
+from kastra_core.errors import KastraError, PluginLoadError, UnknownKindError, UserError, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ __all__ = [
     "CliState",
     "Duration",
     "KubectlCommand",
+    "about_missing_kinds",
     "all_namespaces_option",
     "current",
     "emit",
@@ -222,6 +223,25 @@ def _drive(make: Callable[[], Coroutine[Any, Any, T]]) -> Any:
         if "event loop" not in str(error) and "GeneratorExit" not in str(error):
             raise
     return _SUSPENDED
+
+
+def about_missing_kinds(error: BaseException, state: CliState) -> list[str]:
+    """Lines to tell when a kind was not known that the store remembers: whose it is, and what brings it back."""
+    if isinstance(error, UnknownKindError):
+        told = repr(error.kind)
+    elif isinstance(error, ValidationError):
+        told = " ".join(problem.message for problem in error.problems if problem.path == "kind")
+    else:
+        return []
+    from kastra_core.origins import missing_kinds
+
+    try:
+        found = state.read(lambda runtime: missing_kinds(runtime.store, runtime.registry, runtime.plugins))
+    except KastraError:  # that the kind is not known was told
+        return []
+    names = [(one, {one.kind.lower(), one.plural, one.singular, *one.short_names}) for one in found]
+    words = set(re.findall(r"[\w-]+", told.lower()))
+    return [f"note: {one}; {one.remedy}" for one, known in names if one.plugin and known & words]
 
 
 def current() -> CliState:

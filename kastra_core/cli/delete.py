@@ -121,6 +121,7 @@ def command(
                     if resource.key in left:
                         await _drop_finalizers(runtime, selection.kind, resource)
         if left and wait:
+            await _refuse_orphans(runtime, left)
             await _wait_gone(runtime, left, timeout_s)
         if missing and not ignore_not_found:
             for error in missing[:-1]:
@@ -224,6 +225,27 @@ async def _drop_finalizers(runtime: RuntimeManager, kind: ResourceKind, resource
         except (ConflictError, NotFoundError):
             continue
         return
+
+
+async def _refuse_orphans(runtime: RuntimeManager, left: dict[ResourceKey, tuple[str, str]]) -> None:
+    """Nobody lets go of what is of a kind that is not known: do not wait for it.
+
+    Raises: UserError.
+    """
+    from kastra_core.origins import missing_kinds
+
+    missing = {
+        (one.group, one.kind): one for one in await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
+    }
+    stay = await runtime.store.resources.get_many([key for key in left if (key.group, key.kind) in missing])
+    if not stay:
+        return
+    told = "; ".join(f"{left[key][1]}{_why_there(resource)}" for key, resource in stay.items())
+    kinds = "; ".join(dict.fromkeys(f"{one}; {one.remedy}" for key in stay if (one := missing[key.group, key.kind])))
+    raise UserError(
+        f"marked for deletion, but not gone: {told}. {kinds}, and it goes; or `kastra delete KIND/NAME "
+        "--drop-finalizers`, and what its controller would have cleaned up stays"
+    )
 
 
 async def _wait_gone(runtime: RuntimeManager, left: dict[ResourceKey, tuple[str, str]], timeout_s: float) -> None:

@@ -27,6 +27,7 @@ from kastra_core.cli.targets import namespace_of, select, targets_of
 from kastra_core.errors import KastraError, NotFoundError
 
 if TYPE_CHECKING:
+    from kastra_core.origins import MissingKind
     from kastra_core.runtime import RuntimeManager
 
 __all__ = ["command"]
@@ -34,7 +35,7 @@ __all__ = ["command"]
 
 class _Described(NamedTuple):
     kind: ResourceKind
-    orphaned: bool
+    missing: MissingKind | None
     resource: Resource
     references: list[tuple[str, str, str]]
     """(field path, reference, state) each."""
@@ -68,7 +69,7 @@ def command(
             field_selector=field_selector,
         )
         described = [
-            await _look(runtime, selection.kind, resource, selection.orphaned)
+            await _look(runtime, selection.kind, resource, selection.missing)
             for selection in found
             for resource in selection.resources
         ]
@@ -84,14 +85,16 @@ def command(
         click.echo("No resources found", err=True)
 
 
-async def _look(runtime: RuntimeManager, kind: ResourceKind, resource: Resource, orphaned: bool) -> _Described:
+async def _look(
+    runtime: RuntimeManager, kind: ResourceKind, resource: Resource, missing: MissingKind | None
+) -> _Described:
     event_kind = runtime.registry.resolve("events")
     namespace = resource.metadata.namespace or "default"
     events = (await runtime.client.list(event_kind, namespace=namespace)).items
     owned = (await runtime.store.resources.list("", "", owner_uid=resource.metadata.uid)).items
     return _Described(
         kind,
-        orphaned,
+        missing,
         resource,
         await _references(runtime, resource),
         [event for event in events if is_about(event, resource)],
@@ -154,8 +157,8 @@ def _page(item: _Described, now_s: float) -> str:
         head.append(("Owned by", owners))
     if item.owned:
         head.append(("Owns", ", ".join(item.owned)))
-    if item.orphaned:
-        head.append(("Note", "no installed plugin offers this kind"))
+    if item.missing is not None:
+        head.append(("Orphaned", f"{item.missing}; {item.missing.remedy}"))
     out = ["".join(f"{name + ':':<13}{value}\n" for name, value in head)]
     shown = _Excerpt(f"kastra get {resource.kind.lower()}/{meta.name}{where} -o yaml")
     out.append(_yaml("Spec", shown.of_section(resource.spec)))

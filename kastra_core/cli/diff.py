@@ -10,6 +10,7 @@ import click
 from kastra_core.api.meta import Resource
 from kastra_core.cli.common import (
     KubectlCommand,
+    about_missing_kinds,
     current,
     emit,
     filename_options,
@@ -64,7 +65,10 @@ def command(
         documents = manifests.read_sources(list(filenames), recursive=recursive)
         items = state.read(plan)
     except KastraError as error:
-        ctx.exit(max(explain_failure(error, debug=state.debug), TROUBLE))
+        code = explain_failure(error, debug=state.debug)
+        for line in about_missing_kinds(error, state):
+            click.echo(line, err=True)
+        ctx.exit(max(code, TROUBLE))
     text = "".join(_diff(name, item) for name, item in items if item.outcome != "unchanged")
     emit(text)
     if text:

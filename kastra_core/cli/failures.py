@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 import click
@@ -28,12 +28,15 @@ class HasDebug(Protocol):
     debug: bool
 
 
-def guarded(call: Callable[[], Any], state: HasDebug) -> int:
+def guarded(
+    call: Callable[[], Any], state: HasDebug, further: Callable[[BaseException], Iterable[str]] | None = None
+) -> int:
     """Return the exit code of a call; whatever it raises becomes a message on stderr.
 
     Args:
         call: returns an exit code (an int), or something else for 0.
         state: its ``debug`` says whether to show tracebacks.
+        further: lines to tell after the message.
     """
     try:
         code = call()
@@ -47,7 +50,10 @@ def guarded(call: Callable[[], Any], state: HasDebug) -> int:
         _tell(str(end.code))
         return 1
     except BaseException as error:
-        return explain_failure(error, debug=state.debug)
+        told = explain_failure(error, debug=state.debug)
+        for line in further(error) if further is not None else ():
+            _tell(line)
+        return told
     return code if isinstance(code, int) and not isinstance(code, bool) else 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -24,7 +24,7 @@ from kastra_core.cli.common import (
 from kastra_core.cli.completion import complete_resources
 from kastra_core.cli.jsonpath import compile_path
 from kastra_core.cli.printing import as_data, kind_name, render_data, table
-from kastra_core.cli.targets import Selection, Target, namespace_of, select, targets_of
+from kastra_core.cli.targets import Selection, Target, as_orphan, namespace_of, select, targets_of
 from kastra_core.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def command(
         tables = [
             table(
                 selection.kind,
-                selection.resources,
+                _in_table(selection),
                 time.time(),
                 wide=output == "wide",
                 namespace=all_namespaces,
@@ -141,11 +141,8 @@ def command(
             data = as_data(resources, single=single, managed_fields=show_managed_fields)
             emit(render_data(data, output))
     for selection in shown:
-        if selection.orphaned:
-            kind = selection.kind
-            state.warn(
-                f"no installed plugin offers {kind.kind}.{kind.group}; its resources are shown as they are stored"
-            )
+        if selection.missing is not None:
+            state.warn(f"{selection.missing}; its resources are kept as they are stored; {selection.missing.remedy}")
     if hidden and not state.quiet and (not shown or sys.stderr.isatty()):
         runs = "1 child run is" if hidden == 1 else f"{hidden} child runs are"
         click.echo(f"{runs} not shown; --children shows {'it' if hidden == 1 else 'them'}", err=True)
@@ -155,6 +152,11 @@ def command(
         if targets and not any(target.kind.namespaced for target in targets):
             where = None
         click.echo("No resources found" + _where(state, where, elsewhere), err=True)
+
+
+def _in_table(selection: Selection) -> Iterable[Resource]:
+    missing = selection.missing
+    return selection.resources if missing is None else [as_orphan(one, missing) for one in selection.resources]
 
 
 def is_child(resource: Resource) -> bool:
@@ -195,4 +197,4 @@ def _sorted(selection: Selection, path: str) -> Selection:
             return (1, value, "")
         return (2, 0, str(value))
 
-    return Selection(selection.kind, tuple(sorted(selection.resources, key=key)), selection.orphaned)
+    return Selection(selection.kind, tuple(sorted(selection.resources, key=key)), selection.missing)

@@ -65,6 +65,11 @@ def command(ctx: click.Context, output: str) -> None:
 
 async def _resources(runtime: RuntimeManager) -> list[dict[str, Any]]:
     """Each kind that has resources, by group and kind; bookkeeping is left out."""
+    from kastra_core.origins import missing_kinds
+
+    missing = {
+        (one.group, one.kind): one for one in await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
+    }
     out = []
     for (group, name), count in sorted((await runtime.store.resources.counts()).items()):
         kind = runtime.registry.get(group, name)
@@ -76,7 +81,8 @@ async def _resources(runtime: RuntimeManager) -> list[dict[str, Any]]:
             if ready is not None:
                 row["ready" if ready.get("status") == "True" else "notReady"] += 1
         if kind is None:
-            row["orphaned"] = True
+            gone = missing[group, name]
+            row |= {"orphaned": True, "plugin": gone.plugin_name, "reason": gone.reason, "remedy": gone.remedy}
         out.append(row)
     return out
 
@@ -146,7 +152,7 @@ def _page(data: dict[str, Any]) -> str:
         rows = [["KIND", "COUNT", "READY", "NOT READY", ""]]
         for row in data["resources"]:
             name = row["kind"] if row["group"] == "mastra.ai" else f"{row['kind']}.{row['group']}"
-            note = "no plugin offers it" if row.get("orphaned") else ""
+            note = f"orphaned: {row['plugin'] or 'its plugin'} is {row['reason']}" if row.get("orphaned") else ""
             told = row["ready"] or row["notReady"]  # nobody says of data that no controller acts upon
             ready, unready = (str(row["ready"]), str(row["notReady"])) if told else (NONE, NONE)
             rows.append([name, str(row["count"]), ready, unready, note])

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from kastra_core.api.kind import ResourceKind
+import attrs
+
+from kastra_core.api.kind import PrinterColumn, ResourceKind
 from kastra_core.api.meta import Resource, ResourceKey
 from kastra_core.api.selectors import FieldSelector, LabelSelector
 from kastra_core.errors import NotFoundError, UnknownKindError, UserError
 
 if TYPE_CHECKING:
+    from kastra_core.origins import MissingKind
     from kastra_core.runtime import RuntimeManager
 
 __all__ = [
     "Selection",
     "Target",
+    "as_orphan",
     "namespace_of",
     "orphaned_kinds",
     "refuse_whole_kinds",
@@ -35,11 +39,12 @@ class Target(NamedTuple):
 
 
 class Selection(NamedTuple):
-    """Resources of one kind; ``orphaned``: no plugin offers the kind."""
+    """Resources of one kind."""
 
     kind: ResourceKind
     resources: tuple[Resource, ...]
-    orphaned: bool = False
+    missing: MissingKind | None = None
+    """The kind as the store remembers it, when nobody offers it: its resources are orphaned."""
 
 
 def namespace_of(runtime: RuntimeManager, namespace: str | None, all_namespaces: bool) -> str | None:
@@ -47,14 +52,39 @@ def namespace_of(runtime: RuntimeManager, namespace: str | None, all_namespaces:
     return None if all_namespaces else namespace or runtime.config.namespace
 
 
+def _orphaned_kind(missing: MissingKind) -> ResourceKind:
+    """A kind that nobody offers, as far as it is known; its version is not."""
+    return ResourceKind(
+        kind=missing.kind,
+        plural=missing.plural,
+        singular=missing.singular,
+        short_names=missing.short_names,
+        group=missing.group,
+        version="",
+        namespaced=missing.namespaced is not False,
+        description="No plugin offers it.",
+        printer_columns=(
+            PrinterColumn(name="STATUS", json_path=".status.phase"),
+            PrinterColumn(name="PLUGIN", json_path=".status.plugin"),
+            PrinterColumn(name="AGE", json_path=".metadata.creationTimestamp", type="date"),
+        ),
+    )
+
+
+def as_orphan(resource: Resource, missing: MissingKind) -> Resource:
+    """The resource as a table shows it, whose columns are those of :func:`orphaned_kinds`."""
+    return attrs.evolve(resource, status={"phase": "Orphaned", "plugin": missing.plugin_name or "unknown"})
+
+
 async def orphaned_kinds(runtime: RuntimeManager) -> list[ResourceKind]:
-    """Kinds that have resources in the store and that no plugin offers."""
-    counts = await runtime.store.resources.counts()
-    return [
-        ResourceKind(kind=kind, plural=f"{kind.lower()}s", group=group, version="", description="No plugin offers it.")
-        for (group, kind), count in sorted(counts.items())
-        if count and runtime.registry.get(group, kind) is None
-    ]
+    """Kinds that have resources in the store and that nobody offers."""
+    return [_orphaned_kind(missing) for missing in await _missing(runtime)]
+
+
+async def _missing(runtime: RuntimeManager) -> list[MissingKind]:
+    from kastra_core.origins import missing_kinds
+
+    return await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
 
 
 async def resolve_kinds(runtime: RuntimeManager, words: str) -> list[ResourceKind]:
@@ -78,7 +108,7 @@ async def _kinds_of_word(runtime: RuntimeManager, word: str) -> list[ResourceKin
         if category := runtime.registry.in_category(word.lower()):
             return [*category, *(await orphaned_kinds(runtime) if word.lower() == "all" else ())]
         for kind in await orphaned_kinds(runtime):
-            short = (kind.kind.lower(), kind.plural)
+            short = (kind.kind.lower(), *kind.names)
             if word.lower() in (*short, *(f"{name}.{kind.group}" for name in short)):
                 return [kind]
         if word.lower() == "all":
@@ -194,10 +224,10 @@ async def select(
             resources.append(await runtime.client.require(kind.key(where or "", target.name)))
         except NotFoundError as error:
             missing.append(await _with_places(runtime, kind, target.name, error) if hints else error)
-    selections = [
-        Selection(kind, tuple(found[group_kind]), runtime.registry.get(*group_kind) is None)
-        for group_kind, kind in kinds.items()
-    ]
+    gone: dict[tuple[str, str], MissingKind] = {}
+    if any(runtime.registry.get(*group_kind) is None for group_kind in kinds):
+        gone = {(one.group, one.kind): one for one in await _missing(runtime)}
+    selections = [Selection(kind, tuple(found[group_kind]), gone.get(group_kind)) for group_kind, kind in kinds.items()]
     return selections, missing
 
 

@@ -18,6 +18,7 @@ from kastra_core.execution.children import CANCEL_SIGNAL
 from kastra_core.execution.run_status import FINISHED, running_status
 from kastra_core.execution.state import RunState, used_signals
 from kastra_core.execution.worker import Worker
+from kastra_core.origins import missing_kinds
 from kastra_core.protocols.store import Claim, ClaimRun, Lease, Operation, ReleaseRun, Signal, UpdateResource
 
 if TYPE_CHECKING:
@@ -350,7 +351,7 @@ class Recovery:
         if not self._can_run(run) and not await self._is_cancelled(claim.run):
             if claim.run not in self._foreign:
                 self._foreign.add(claim.run)
-                log.warning("%s: no installed plugin runs its target; it is left to another worker", claim.key)
+                log.warning("%s is left to another worker: %s", claim.key, await self._why_not(run))
             return False
         claimed = await self._claim(run, claim)
         if claimed is None:
@@ -406,6 +407,15 @@ class Recovery:
             return True  # it is ended with what is wrong with it
         kind = self._manager.runtime.registry.get(str(target.get("group")), str(target.get("kind")))
         return kind is not None and kind.executable
+
+    async def _why_not(self, run: Resource) -> str:
+        """Why this process cannot run the target of a run."""
+        target = run.spec["target"]
+        runtime = self._manager.runtime
+        for missing in await missing_kinds(self._store, runtime.registry, runtime.plugins):
+            if (missing.group, missing.kind) == (target.get("group"), target.get("kind")) and missing.plugin:
+                return f"{missing}; {missing.remedy}"
+        return f"no installed plugin runs {target.get('kind')}.{target.get('group')}"
 
     async def _is_cancelled(self, uid: str) -> bool:
         return any(signal.name == CANCEL_SIGNAL for signal in await self._store.journal.signals(uid))

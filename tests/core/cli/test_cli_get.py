@@ -185,9 +185,9 @@ def test_all_and_lists_of_kinds_print_a_table_each(applied: Kastra) -> None:
 def test_resources_whose_plugin_is_gone_can_still_be_listed(applied: Kastra) -> None:
     done = applied("--no-plugin", "acme", "get", "Widget.acme.example")
     assert "anvil" in done.out
-    assert "no installed plugin offers Widget.acme.example" in done.err
+    assert "Widget.acme.example is of acme 1.0, which is blocked" in done.err
     assert "anvil" in applied("--no-plugin", "acme", "get", "all").out
-    assert "no installed plugin offers this kind" in applied("--no-plugin", "acme", "describe", "widget/anvil").out
+    assert "Orphaned:    Widget.acme.example is of acme 1.0" in applied("--no-plugin", "acme", "describe", "widget/anvil").out
 
 
 @pytest.mark.parametrize(
