@@ -44,6 +44,7 @@ __all__ = [
     "RunCancelledError",
     "RunError",
     "RunFailedError",
+    "SamePluginNameError",
     "SchemaVersionError",
     "SelectorError",
     "StoreError",
@@ -329,6 +330,20 @@ class PluginConflictError(PluginError):
         return (
             f"{self.what} {self.name!r} is offered by plugin {self.first!r} and by plugin {self.second!r}; "
             f"the first is used; switch one off with --no-plugin {self.second} or KASTRA_PLUGINS_BLOCK={self.second}"
+        )
+
+
+class SamePluginNameError(PluginConflictError):
+    """Two installed distributions announce plugins of one name; ``first`` and ``second`` are the distributions."""
+
+    def __init__(self, name: str, first: str, second: str) -> None:
+        super().__init__("plugin", name, first, second)
+        self.args = (name, first, second)
+
+    def __str__(self) -> str:
+        return (
+            f"two distributions have a plugin named {self.name!r}: {self.first} and {self.second}; "
+            "the first is used, uninstall one of them"
         )
 
 

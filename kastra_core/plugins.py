@@ -14,7 +14,7 @@ import attrs
 import pluggy
 
 from kastra_core import __version__, hookspecs
-from kastra_core.errors import PluginConflictError, PluginError, PluginLoadError, nearest
+from kastra_core.errors import PluginConflictError, PluginError, PluginLoadError, SamePluginNameError, nearest
 from kastra_core.registrations import (
     CommandRegistration,
     ControllerRegistration,
@@ -101,10 +101,12 @@ def _parse_entry_points(text: str, group: str) -> Iterator[tuple[str, str]]:
 def entry_points(path: Sequence[str] | None = None, *, group: str = ENTRY_POINT_GROUP) -> list[EntryPoint]:
     """Return the entry points of a group that installed distributions announce, by name; default: the plugins.
 
+    Two of one name are in the order in which they are found.
+
     Reads ``*.dist-info/entry_points.txt`` on ``path`` (default ``sys.path``) directly: the same answer as
     ``importlib.metadata``, whose import alone takes longer than all of ``kastra --version`` should.
     """
-    found: dict[str, EntryPoint] = {}
+    found: list[EntryPoint] = []
     seen: set[str] = set()
     for place in sys.path if path is None else path:
         try:
@@ -125,15 +127,16 @@ def entry_points(path: Sequence[str] | None = None, *, group: str = ENTRY_POINT_
             if f"[{group}]" not in text:
                 continue
             for name, module in _parse_entry_points(text, group):
-                point = EntryPoint(
-                    name=name,
-                    module=module,
-                    distribution=distribution.replace("_", "-"),
-                    version=version,
-                    metadata=str(Path(place or ".") / info),
+                found.append(
+                    EntryPoint(
+                        name=name,
+                        module=module,
+                        distribution=distribution.replace("_", "-"),
+                        version=version,
+                        metadata=str(Path(place or ".") / info),
+                    )
                 )
-                found.setdefault(name, point)
-    return sorted(found.values(), key=lambda point: point.name)
+    return sorted(found, key=lambda point: point.name)
 
 
 class PluginManager:
@@ -172,7 +175,12 @@ class PluginManager:
         self._load_one(builtin, None)
         points = entry_points() if self._discover else []
         for point in points:
-            infos[point.name] = PluginInfo(**attrs.asdict(point))
+            taken = infos.get(point.name)
+            if taken is None:
+                infos[point.name] = PluginInfo(**attrs.asdict(point))
+            else:
+                names = [f"{one.distribution} {one.version}".strip() for one in (taken, point)]
+                taken.conflicts.append(SamePluginNameError(point.name, *names))
         objects = {}
         for name, plugin in self._extra:
             module = plugin if isinstance(plugin, str) else getattr(plugin, "__name__", type(plugin).__name__)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from kastra_core.api.kind import ResourceKind
-from kastra_core.errors import PluginConflictError, PluginLoadError
+from kastra_core.errors import PluginConflictError, PluginLoadError, SamePluginNameError
 from kastra_core.hookspecs import hookimpl
 from kastra_core.plugins import ENTRY_POINT_GROUP, PluginManager, entry_points
 from kastra_core.registrations import (
@@ -124,6 +124,17 @@ def test_of_two_versions_of_a_distribution_the_first_on_the_path_counts(tmp_path
     assert [(point.name, point.distribution, point.version) for point in entry_points(path)] == [
         ("new", "acme-plug", "2.0")
     ]
+
+
+def test_two_distributions_with_a_plugin_of_one_name_are_both_named(site: Site) -> None:
+    site.install("kp_first", GOOD.format("first"), info="a_tools-1.0.dist-info", text="[kastra]\nacme = kp_first\n")
+    site.install("kp_second", GOOD.format("second"), info="b_tools-2.0.dist-info", text="[kastra]\nacme = kp_second\n")
+    manager = PluginManager()
+    info = manager.load()["acme"]
+    assert (info.module, info.distribution, info.state) == ("kp_first", "a-tools", "loaded")
+    told = "two distributions have a plugin named 'acme': a-tools 1.0 and b-tools 2.0; the first is used, uninstall one"
+    assert [str(fault).startswith(told) for fault in manager.faults] == [True]
+    assert isinstance(info.conflicts[0], SamePluginNameError)
 
 
 def test_discovery_steps_over_what_it_cannot_read(site: Site) -> None:
