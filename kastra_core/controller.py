@@ -26,6 +26,8 @@ from kastra_core.status import (
 )
 
 if TYPE_CHECKING:
+    from kastra_core.config import Config
+    from kastra_core.execution.models import Models
     from kastra_core.resources import ResourceClient
 
 __all__ = [
@@ -55,6 +57,16 @@ class ControllerRuntime(Protocol):
     def registry(self) -> KindRegistry: ...
     @property
     def store(self) -> Store: ...
+    @property
+    def config(self) -> Config:
+        """``config.project`` is the directory of the project."""
+        ...
+
+    @property
+    def models(self) -> Models:
+        """Which model answers for a resource, and whether it could."""
+        ...
+
     @property
     def bus(self) -> EventBus: ...
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -13,13 +14,16 @@ import pytest
 from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import JsonObject, Resource, condition_of
 from kastra_core.api.registry import KindRegistry
+from kastra_core.config import Config
 from kastra_core.controller import AbstractController, Request, Result
 from kastra_core.controller_manager import ControllerManager
 from kastra_core.definitions import Definitions
 from kastra_core.errors import TerminalError
 from kastra_core.events import EventBus
+from kastra_core.execution.models import Models
 from kastra_core.includes import decode_manifests
 from kastra_core.memory_store import MemoryStore
+from kastra_core.plugins import PluginManager
 from kastra_core.protocols.store import Store
 from kastra_core.resources import ResourceClient
 
@@ -47,6 +51,7 @@ class MiniRuntime:
     store: Store
     registry: KindRegistry
     client: ResourceClient
+    config: Config = attrs.field(factory=lambda: Config(project=Path.cwd(), store="memory:"))
     bus: EventBus = attrs.field(factory=EventBus)
     events: RecordedEvents = attrs.field(factory=RecordedEvents)
 
@@ -54,6 +59,11 @@ class MiniRuntime:
     def controllers(self) -> ControllerManager:
         """A manager without controllers of its own."""
         return ControllerManager(self)
+
+    @cached_property
+    def models(self) -> Models:
+        """The models of the installed plugins."""
+        return Models(PluginManager(), self.config)
 
     @cached_property
     def definitions(self) -> Definitions:

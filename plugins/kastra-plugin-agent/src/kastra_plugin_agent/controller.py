@@ -104,7 +104,7 @@ class AgentController(AbstractController):
         return Condition(type="ToolsResolved", status="True", reason="Resolved")
 
     def _model(self, spec: AgentSpec) -> tuple[Condition, str]:
-        models, config = self.runtime.models, self.runtime.config  # type: ignore[attr-defined]
+        models, config = self.runtime.models, self.runtime.config
         default = config.default_model or models.keyless_model
         model, why = chosen_model(spec.model, config.model, default)
         if model is None:
@@ -126,10 +126,10 @@ class AgentController(AbstractController):
         memory = spec.memory
         if not memory.enabled or memory.type == "buffer":
             return None
-        models = self.runtime.models  # type: ignore[attr-defined]
+        models = self.runtime.models
         if memory.type == "summary":
             model = memory.summary.model
-            if model is None or self.runtime.config.model:  # type: ignore[attr-defined]
+            if model is None or self.runtime.config.model:
                 return _memory_ready("Summary", f"{answers} writes the summaries" if answers else "")
             check = models.recent_check(model.provider, model.name, model.settings())
             shown = f"{model.provider}/{model.name}"

@@ -190,7 +190,7 @@ class NetworkController(AbstractController):
 
         A model that only breaks ties is not named: most runs never ask it.
         """
-        models, config = self.runtime.models, self.runtime.config  # type: ignore[attr-defined]
+        models, config = self.runtime.models, self.runtime.config
         default = config.default_model or models.keyless_model
         model, _ = model_of(spec, config.model, default)
         weak = model is None or models.is_keyless(str(model))
@@ -228,7 +228,7 @@ class NetworkController(AbstractController):
 
     def _members_model(self, named: Sequence[tuple[Reference, Resource | None]]) -> str:
         """The model without account that answers for members, "" when there is none: users are told of it."""
-        models = self.runtime.models  # type: ignore[attr-defined]
+        models = self.runtime.models
         theirs = {str(found.status.get("model") or "") for _, found in named if found is not None}
         return next((model for model in sorted(theirs) if model and models.is_keyless(model)), "")
 
@@ -257,7 +257,7 @@ class NetworkController(AbstractController):
             )
             return
         provider, _, name = embeddings.partition("/")
-        check = self.runtime.models.recent_check(provider, name)  # type: ignore[attr-defined]
+        check = self.runtime.models.recent_check(provider, name)
         if not check.ok:
             yield f"Embeddings{check.reason}", f"{embeddings}: {check.told}"
 
@@ -269,7 +269,7 @@ class NetworkController(AbstractController):
                 "configuration, or pip install kastra-plugin-local",
             )
             return
-        check = self.runtime.models.recent_check(model.provider, model.name, model.settings())  # type: ignore[attr-defined]
+        check = self.runtime.models.recent_check(model.provider, model.name, model.settings())
         if check.ok:
             return
         reason = check.reason if check.reason.startswith(_MODEL) else f"{_MODEL}{check.reason}"
