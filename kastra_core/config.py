@@ -120,6 +120,11 @@ class Config:
     _layers: tuple[tuple[Any, JsonObject], ...] = attrs.field(default=(), repr=False, eq=False)
     """Lowest first: (Document or name of the variable, data)."""
 
+    @property
+    def chosen_plugins(self) -> dict[str, str]:
+        """Model provider -> the plugin that is to serve it, where the configuration names one."""
+        return {name: settings.plugin for name, settings in self.providers.items() if settings.plugin}
+
     @classmethod
     def load(cls, project: Path | None = None, env: Mapping[str, str] | None = None) -> Config:
         """Return the configuration of a project.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -146,6 +146,7 @@ class PluginManager:
         block: names of plugins not to load.
         extra: further plugins as (name, module or object with hook implementations), for tests and embedding.
         discover: look for entry points.
+        providers: model provider -> the plugin that serves it, as the configuration says: those do not clash.
     """
 
     def __init__(
@@ -154,8 +155,10 @@ class PluginManager:
         block: Iterable[str] = (),
         extra: Sequence[tuple[str, Any]] = (),
         discover: bool = True,
+        providers: Mapping[str, str] | None = None,
     ) -> None:
         self._block = frozenset(block)
+        self._providers = dict(providers or {})
         self._extra = tuple(extra)
         self._discover = discover
         self._infos: dict[str, PluginInfo] | None = None
@@ -219,6 +222,7 @@ class PluginManager:
                 for record in yielded:
                     if not isinstance(record, record_type):
                         raise TypeError(f"it yielded {record!r}, expected {record_type.__name__} records")
+                    _check_fields(record)
                 self._check_once(hook, yielded)
                 records[hook] = yielded
             info.records = records
@@ -270,6 +274,8 @@ class PluginManager:
                     clashes = [name for name in names if (what, name) in taken]
                     left = [name for name in names if (what, name) not in taken]
                     for clash in clashes:
+                        if hook == "kastra_model_providers" and self._providers.get(clash) in infos:
+                            continue
                         error = PluginConflictError(what, clash, taken[(what, clash)], info.name)
                         info.conflicts.append(error)
                         infos[error.first].conflicts.append(error)
@@ -309,6 +315,38 @@ class PluginManager:
             for info in self.load().values()
             if info.state == "loaded" and info.name != BUILTIN
         )
+
+
+def _check_fields(record: Any) -> None:
+    """Raises: PluginError when a field of a record is not of its type: it would hurt whoever reads it later."""
+    for field in attrs.fields(type(record)):
+        kind, value = str(field.type), getattr(record, field.name)
+        if kind.startswith("Lazy["):
+            fits = value is not None or kind.endswith("| None")
+            if isinstance(value, str):
+                fits = _LAZY.fullmatch(value) is not None
+            wanted = 'an object, or its name as "module:attribute"'
+        elif kind in _FITTING:
+            wanted, fit = _FITTING[kind]
+            fits = fit(value)
+        else:
+            continue
+        if not fits:
+            what = f"{type(record).__name__}.{field.name}"
+            raise PluginError(f"{what} is {value!r}, expected {wanted}")
+
+
+_LAZY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
+_FITTING: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("a text", lambda value: isinstance(value, str)),
+    "bool": ("true or false", lambda value: isinstance(value, bool)),
+    "int": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "tuple[str, ...]": (
+        "a tuple of texts",
+        lambda value: isinstance(value, tuple) and all(isinstance(item, str) for item in value),
+    ),
+}
+"""Annotation of a field -> what it takes, in words and as a test."""
 
 
 def _check_api_version(stated: Any) -> None:

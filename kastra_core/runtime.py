@@ -145,7 +145,7 @@ class RuntimeManager:
             StoreError, ConfigError, PluginError (no plugin serves the URL).
         """
         config = config or Config.load(project)
-        plugins = plugins or PluginManager(block=[*config.plugins.block, *block])
+        plugins = plugins or PluginManager(block=[*config.plugins.block, *block], providers=config.chosen_plugins)
         url = url or config.store
         store = await open_store(url, plugins, {**config.options_of_store(url), **(options or {})})
         runtime = cls(store=store, config=config, plugins=plugins, registry=registry_of(plugins))

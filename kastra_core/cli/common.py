@@ -91,7 +91,9 @@ class CliState:
         if self._plugins is None:
             from kastra_core.plugins import PluginManager
 
-            self._plugins = PluginManager(block=[*self.config.plugins.block, *self.block])
+            self._plugins = PluginManager(
+                block=[*self.config.plugins.block, *self.block], providers=self.config.chosen_plugins
+            )
             faults = self._plugins.faults
             if faults and self.tell_faults:
                 more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kastra_core.api.meta import JsonObject, JsonValue
@@ -56,17 +58,18 @@ async def chat(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     ``model_retry``; a retry after the first text starts the answer over. With ``show`` false it is not.
     """
     models: Models = ctx.runtime.models
-    provider, model = arguments["provider"], arguments["model"]
-    request = ChatRequest(
-        model=model,
-        messages=[Message.from_json(message) for message in arguments["messages"]],
-        tools=[ToolDefinition(**tool) for tool in arguments.get("tools") or ()],
-        tool_choice=arguments.get("tool_choice") or "auto",
-        response_schema=arguments.get("response_schema"),
-        settings=models.settings(provider, arguments.get("settings")),
-        idempotency_key=ctx.idempotency_key,
-        **_parameters(arguments.get("parameters") or {}),
-    )
+    with _reading("model.chat", arguments, provider=str, model=str, messages=list):
+        provider = arguments["provider"]
+        request = ChatRequest(
+            model=arguments["model"],
+            messages=[Message.from_json(message) for message in arguments["messages"]],
+            tools=[ToolDefinition(**tool) for tool in arguments.get("tools") or ()],
+            tool_choice=arguments.get("tool_choice") or "auto",
+            response_schema=arguments.get("response_schema"),
+            settings=models.settings(provider, arguments.get("settings")),
+            idempotency_key=ctx.idempotency_key,
+            **_parameters(arguments.get("parameters") or {}),
+        )
 
     async def on_retry(attempt: int, wait_s: float, error: ModelError) -> None:
         await ctx.emit(
@@ -95,14 +98,15 @@ async def embed(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     Result: ``{"vectors": [[float]], "usage": {...}, "model": name}``.
     """
     models: Models = ctx.runtime.models
-    provider = arguments["provider"]
-    request = EmbeddingRequest(
-        model=arguments["model"],
-        texts=arguments["texts"],
-        dimensions=arguments.get("dimensions"),
-        input_type=arguments.get("inputType") or "",
-        settings=models.settings(provider, arguments.get("settings")),
-    )
+    with _reading("model.embed", arguments, provider=str, model=str, texts=list):
+        provider = arguments["provider"]
+        request = EmbeddingRequest(
+            model=arguments["model"],
+            texts=arguments["texts"],
+            dimensions=arguments.get("dimensions"),
+            input_type=arguments.get("inputType") or "",
+            settings=models.settings(provider, arguments.get("settings")),
+        )
 
     async def on_retry(attempt: int, wait_s: float, error: ModelError) -> None:
         await ctx.emit({"type": "model_retry", "attempt": attempt, "wait_s": round(wait_s, 3), "reason": error.reason})
@@ -153,6 +157,22 @@ def _scope(ctx: OperationContext, arguments: JsonObject) -> tuple[str, float | N
         message = "this run shares no state; run it as a member of a network that has spec.state, or say scope"
         raise OperationError(message, reason="NoSharedState")
     return ctx.shared.scope, ctx.shared.ttl_s
+
+
+@contextmanager
+def _reading(name: str, arguments: JsonObject, **required: type) -> Iterator[None]:
+    """Arguments that a runner made are right; a workflow's may be anything.
+
+    Raises: OperationError with the reason ``InvalidArguments``.
+    """
+    for key, kind in required.items():
+        if not isinstance(arguments.get(key), kind):
+            raise _invalid(f"{name} takes {key}: {'a text' if kind is str else 'a list'}", arguments.get(key))
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise OperationError(f"{name} cannot read its arguments ({what})", reason="InvalidArguments") from error
 
 
 def _invalid(expected: str, found: object) -> OperationError:

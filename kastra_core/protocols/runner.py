@@ -14,11 +14,29 @@ import attrs
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
+from kastra_core.errors import OperationError
 from kastra_core.protocols.store import Operation, StoredMessage
+from kastra_core.serde import problems_of, structure
 
-__all__ = ["OperationContext", "OperationHandler", "Outcome", "RunContext", "Runner", "SharedState"]
+__all__ = ["OperationContext", "OperationHandler", "Outcome", "RunContext", "Runner", "SharedState", "arguments_as"]
 
 T = TypeVar("T")
+
+
+def arguments_as(arguments: JsonObject, cls: type[T]) -> T:
+    """Return the arguments of an operation as an attrs class, whose fields are written in camelCase.
+
+    Raises: OperationError with the reason ``InvalidArguments`` and all that does not fit.
+
+    Example:
+        async def greet(ctx, arguments):
+            given = arguments_as(arguments, GreetArguments)
+    """
+    try:
+        return structure(arguments, cls)
+    except Exception as error:  # whatever the types' own constructors raise is about what was given
+        problems = problems_of(error)
+        raise OperationError("; ".join(map(str, problems)), reason="InvalidArguments") from error
 
 
 @attrs.frozen(kw_only=True)

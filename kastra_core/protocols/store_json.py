@@ -19,9 +19,13 @@ _TYPES: Mapping[str, Any] = {cls.__name__: cls for cls in get_args(Operation)}
 def operation_to_json(operation: Operation) -> JsonObject:
     """Return an operation as JSON, its class as ``type``; whether what it carries is JSON is not looked at.
 
+    Raises: TypeError: it is none.
+
     >>> operation_to_json(PutBlob(b"x", "run-1"))
     {'type': 'PutBlob', 'data': 'eA==', 'holder': 'run-1'}
     """
+    if _TYPES.get(type(operation).__name__) is not type(operation):
+        raise TypeError(f"{type(operation).__name__} is no operation of a store")
     out: JsonObject = {"type": type(operation).__name__}
     for field in attrs.fields(type(operation)):
         out[field.name] = _plain(getattr(operation, field.name), field.name)

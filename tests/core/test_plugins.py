@@ -137,6 +137,50 @@ def test_two_distributions_with_a_plugin_of_one_name_are_both_named(site: Site) 
     assert isinstance(info.conflicts[0], SamePluginNameError)
 
 
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ("ResourceKind(kind='X', plural=4)", "ResourceKind.plural is 4, expected a text"),
+        (
+            "ResourceKind(kind='X', plural='x', short_names=('a', 1))",
+            "short_names is ('a', 1), expected a tuple of texts",
+        ),
+        ("ResourceKind(kind='X', plural='x', short_names='a')", "ResourceKind.short_names is 'a', expected a tuple"),
+        ("ResourceKind(kind='X', plural='x', namespaced='no')", "namespaced is 'no', expected true or false"),
+        ("ResourceKind(kind='X', plural='x', runner='no module')", "expected an object, or its name as"),
+        ("ControllerRegistration(name='a', kind=None, factory=print)", "kind is None, expected a text"),
+        (
+            "ControllerRegistration(name='a', kind='A', factory=None)",
+            "factory is None, expected an object, or its name",
+        ),
+        ("ControllerRegistration(name='a', kind='A', factory='a.b')", "factory is 'a.b', expected an object, or its"),
+        (
+            "ModelProviderRegistration(name='x', providers=5, factory='a:b')",
+            "providers is 5, expected a tuple of texts",
+        ),
+        ("ControllerRegistration(name='a', kind='A', factory='a:b', workers=True)", "expected a whole number"),
+    ],
+)
+def test_a_field_of_a_record_that_is_of_another_type_quarantines_its_plugin(site: Site, record: str, told: str) -> None:
+    hook = {"R": "resource_kinds", "C": "controllers", "M": "model_providers"}[record[0]]
+    code = f"from kastra_core.registrations import *\n@hookimpl\ndef kastra_{hook}():\n    yield {record}\n"
+    site.install("kp_wrong", code)
+    info = PluginManager().load()["kp_wrong"]
+    assert info.state == "quarantined"
+    assert told in str(info.error)
+
+
+def test_a_provider_whose_plugin_is_chosen_is_no_clash(site: Site) -> None:
+    code = "from kastra_core.registrations import *\n@hookimpl\ndef kastra_model_providers():\n"
+    for name in ("kp_one", "kp_two"):
+        site.install(
+            name, f"{code}    yield ModelProviderRegistration(name='{name}', providers=('p',), factory='a:b')\n"
+        )
+    assert [fault.name for fault in PluginManager().faults if isinstance(fault, PluginConflictError)] == ["p"]
+    assert PluginManager(providers={"p": "kp_two"}).faults == []
+    assert len(PluginManager(providers={"p": "kp_gone"}).faults) == 1
+
+
 def test_discovery_steps_over_what_it_cannot_read(site: Site) -> None:
     site.install("acme", "")
     broken = site.root / "broken-1.0.dist-info"

@@ -11,7 +11,7 @@ from decimal import Decimal
 from enum import Enum
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any, is_typeddict
+from typing import Any, get_type_hints, is_typeddict
 from uuid import UUID
 
 import attrs
@@ -46,7 +46,7 @@ def _converter() -> Converter:
         missing = [name for name, (_, needed) in known.items() if needed and name not in value]
         if missing:
             raise ValueError(f"required: {', '.join(missing)}")
-        return {name: conv.structure(item, known[name][0]) for name, item in value.items() if name in known}
+        return {name: conv.structure(item, _bare(known[name][0])) for name, item in value.items() if name in known}
 
     for kind in (datetime, date, time):
         conv.register_structure_hook(kind, lambda value, cls: cls.fromisoformat(value))
@@ -55,6 +55,12 @@ def _converter() -> Converter:
     conv.register_structure_hook_func(is_typeddict, typed_dict)
     configure_union_passthrough(str | int | float | bool | None, conv)
     return conv
+
+
+def _bare(annotation: Any) -> Any:
+    """An annotation without what ``Annotated`` adds, at any depth: a dict in it has no hash, and cattrs wants one."""
+    holder = type("Holder", (), {"__annotations__": {"value": annotation}})
+    return get_type_hints(holder)["value"]
 
 
 def bind(signature: FunctionSignature, arguments: JsonObject) -> tuple[list[Any], dict[str, Any]]:
@@ -77,7 +83,7 @@ def bind(signature: FunctionSignature, arguments: JsonObject) -> tuple[list[Any]
         value = left.pop(parameter.name)
         if parameter.schema is not None:
             try:
-                value = _converter().structure(value, parameter.annotation)
+                value = _converter().structure(value, _bare(parameter.annotation))
             except Exception as error:
                 # cattrs raises whatever the type's own constructor does; all of it is about this one value.
                 faults.append("; ".join(transform_error(error, path=parameter.name)))
