@@ -163,6 +163,19 @@ def test_more_keywords_are_passed_when_the_function_takes_them() -> None:
     assert bind(signature, {"message": "m", "level": 3}) == ([], {"message": "m", "level": 3})
 
 
+def test_what_annotated_adds_is_no_part_of_the_type() -> None:
+    def ask(
+        text: Annotated[str, "What to ask.", {"maxLength": 9}],
+        more: list[Annotated[int, {"minimum": 1}]] | None = None,
+    ) -> str:
+        return text
+
+    signature = read_signature(ask, "m:ask")
+    assert bind(signature, {"text": "a", "more": [1]}) == ([], {"text": "a", "more": [1]})
+    with pytest.raises(BindingError, match="more"):
+        bind(signature, {"text": "a", "more": ["x"]})
+
+
 def test_all_values_that_do_not_fit_are_named() -> None:
     def at(when: datetime, where: Place) -> None: ...
 
