@@ -50,14 +50,37 @@ class Plugins:
         self.path = path
         path.mkdir()
 
-    def install(self, name: str, source: str, *, module: str = "") -> None:
-        """Put a distribution ``name`` there whose plugin is a module of the given source."""
+    def install(
+        self,
+        name: str,
+        source: str,
+        *,
+        module: str = "",
+        distribution: str = "",
+        version: str = "1.0",
+        fields: str = "",
+        points: str | None = None,
+    ) -> Path:
+        """Put a distribution there whose plugin ``name`` is a module of the given source; return its metadata.
+
+        Args:
+            module: default: made from the name.
+            distribution: default: the name.
+            fields: further lines of METADATA.
+            points: entry_points.txt in place of the plugin's.
+        """
         module = module or f"{name.replace('-', '_')}_plugin"
+        distribution = distribution or name
         (self.path / f"{module}.py").write_text(source, encoding="utf-8")
-        info = self.path / f"{name.replace('-', '_')}-1.0.dist-info"
+        info = self.path / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
-        (info / "entry_points.txt").write_text(f"[kastra]\n{name} = {module}\n", encoding="utf-8")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n{fields}", encoding="utf-8"
+        )
+        (info / "entry_points.txt").write_text(
+            f"[kastra]\n{name} = {module}\n" if points is None else points, encoding="utf-8"
+        )
+        return info
 
 
 @pytest.fixture

@@ -187,7 +187,8 @@ def test_resources_whose_plugin_is_gone_can_still_be_listed(applied: Kastra) -> 
     assert "anvil" in done.out
     assert "Widget.acme.example is of acme 1.0, which is blocked" in done.err
     assert "anvil" in applied("--no-plugin", "acme", "get", "all").out
-    assert "Orphaned:    Widget.acme.example is of acme 1.0" in applied("--no-plugin", "acme", "describe", "widget/anvil").out
+    described = applied("--no-plugin", "acme", "describe", "widget/anvil").out
+    assert "Orphaned:    Widget.acme.example is of acme 1.0" in described
 
 
 @pytest.mark.parametrize(

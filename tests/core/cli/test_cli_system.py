@@ -144,17 +144,19 @@ def test_a_broken_plugin_is_named_with_its_cause_and_the_rest_works(
     assert shell("get", "widgets", "-o", "name").out.count("widget.acme.example/") == 2
     listed = shell("plugins")
     assert listed.code == 3
-    assert ["broken", "broken", "1.0", "quarantined", "<none>"] in [line.split() for line in listed.out.splitlines()]
+    assert ["broken", "broken", "1.0", "quarantined", "PYTHONPATH", "<none>"] in [
+        line.split() for line in listed.out.splitlines()
+    ]
     assert cause in listed.err
     status = shell("status")
     assert status.code == 3
     assert cause in status.out
-    detail = shell("plugins", "broken")
+    detail = shell("plugins", "show", "broken")
     assert detail.code == 3
     assert cause in detail.out
     for done in (applied, listed, status, detail):
         assert "Traceback" not in done.err + done.out
-    assert "Traceback" in shell("--debug", "plugins", "broken").err
+    assert "Traceback" in shell("--debug", "plugins", "show", "broken").err
 
 
 def test_a_blocked_plugin_is_no_fault(shell: Kastra, plugins: Any) -> None:
@@ -162,7 +164,9 @@ def test_a_blocked_plugin_is_no_fault(shell: Kastra, plugins: Any) -> None:
     for args, more in ((("--no-plugin", "broken"), {}), ((), {"KASTRA_PLUGINS_BLOCK": "broken"})):
         done = shell(*args, "plugins", **more)
         assert done.code == 0
-        assert ["broken", "broken", "1.0", "blocked", "<none>"] in [line.split() for line in done.out.splitlines()]
+        assert ["broken", "broken", "1.0", "blocked", "PYTHONPATH", "<none>"] in [
+            line.split() for line in done.out.splitlines()
+        ]
 
 
 def test_two_plugins_that_claim_one_kind_are_both_named_and_the_first_is_used(shell: Kastra, plugins: Any) -> None:
@@ -349,7 +353,7 @@ def test_a_plugin_that_is_not_there_to_be_left_out_is_told(kastra: Kastra) -> No
 
 def test_wide_plugins_end_with_what_they_offer(kastra: Kastra) -> None:
     header, *_ = kastra("plugins", "-o", "wide").out.splitlines()
-    assert header.split() == ["NAME", "DISTRIBUTION", "VERSION", "STATE", "MODULE", "OFFERS"]
+    assert header.split() == ["NAME", "DISTRIBUTION", "VERSION", "STATE", "FROM", "MODULE", "OFFERS"]
 
 
 def test_the_users_configuration_is_below_that_of_the_project(kastra: Kastra, tmp_path: Path) -> None:
