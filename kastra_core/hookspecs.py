@@ -31,7 +31,9 @@ API_VERSION = 1
 """Version of the hooks; a plugin may state ``KASTRA_API_VERSION = 1`` and is quarantined where it is another."""
 
 hookspec = pluggy.HookspecMarker("kastra")
+"""Marks the specification of a hook; plugins need :data:`hookimpl` only."""
 hookimpl = pluggy.HookimplMarker("kastra")
+"""Marks a function of a plugin's module as what a hook of the same name calls."""
 
 
 @hookspec

@@ -75,6 +75,7 @@ class SecretRef:
         }
 
     def unstructure_value(self) -> dict[str, Any]:
+        """The JSON."""
         return {"valueFrom": {"env": self.env} if self.env is not None else {"file": self.file}}
 
     def __str__(self) -> str:
@@ -86,6 +87,7 @@ class SecretValue:
     """A setting that is a :class:`SecretRef` or, in the user's own configuration, the text itself (never printed)."""
 
     ref: SecretRef | None = None
+    """The reference, None for a text."""
     literal: str | None = attrs.field(default=None, repr=False)
 
     @classmethod
@@ -101,6 +103,7 @@ class SecretValue:
         return {"anyOf": [{"type": "string"}, schema_of(SecretRef)]}
 
     def unstructure_value(self) -> Any:
+        """The JSON; a text stays as it is."""
         return self.ref.unstructure_value() if self.ref is not None else self.literal
 
 

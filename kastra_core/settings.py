@@ -38,6 +38,7 @@ __all__ = [
 ]
 
 PROJECT_DIRECTORY = ".kastra"
+"""What makes a directory a project: it holds the configuration and, by default, the store."""
 SENSITIVE = re.compile(r"key|secret|token|jwt|password|credential|authorization|cookie", re.IGNORECASE)
 """Names of fields and headers whose text is a secret."""
 HIDDEN = "***"
@@ -54,34 +55,45 @@ class ProviderSettings:
     plugin: str | None = None
     """The plugin to use when several serve the provider."""
     api_base: str | None = None
+    """Address of the endpoint, when it is not the provider's usual one."""
     api_key: SecretValue | None = None
+    """The key: ``{valueFrom: {env: NAME}}``, in your own file also the text itself."""
     headers: Mapping[str, SecretValue] = attrs.field(factory=dict)
     """Sent with each request."""
     timeout_s: float | None = None
+    """Seconds for one answer, more than 0."""
     options: Mapping[str, Any] = attrs.field(factory=dict)
     """The plugin's own settings."""
 
 
 @attrs.frozen(kw_only=True)
 class PluginSettings:
+    """Which plugins are used: ``plugins``."""
+
     block: tuple[str, ...] = ()
     """Plugins not to load."""
 
 
 @attrs.frozen(kw_only=True)
 class PythonToolSettings:
+    """Of tools that are Python functions: ``tools.python``."""
+
     allow: tuple[str, ...] = ()
     """Module prefixes whose functions may be tools."""
 
 
 @attrs.frozen(kw_only=True)
 class HttpToolSettings:
+    """Of tools that are HTTP endpoints: ``tools.http``."""
+
     allow_private: tuple[str, ...] = ()
     """Hosts and networks (10.0.0.0/8) that HTTP tools may reach though they are private."""
 
 
 @attrs.frozen(kw_only=True)
 class ToolSettings:
+    """What tools may reach: ``tools``."""
+
     python: PythonToolSettings = attrs.field(factory=PythonToolSettings)
     http: HttpToolSettings = attrs.field(factory=HttpToolSettings)
 
@@ -95,6 +107,7 @@ class Settings:
     store_options: Mapping[str, Any] = attrs.field(factory=dict)
     """The store's own settings (``durability``, ``authToken``); ``{valueFrom: ...}`` stands for a secret."""
     namespace: str = "default"
+    """Where names without a namespace are."""
     model: str | None = None
     """``provider/name``; overrides the model of every Agent."""
     default_model: str | None = None
@@ -102,6 +115,7 @@ class Settings:
     default_embeddings: str | None = None
     """``provider/name`` that makes embeddings where nobody names one."""
     providers: Mapping[str, ProviderSettings] = attrs.field(factory=dict)
+    """How to reach model providers, by name."""
     plugins: PluginSettings = attrs.field(factory=PluginSettings)
     tools: ToolSettings = attrs.field(factory=ToolSettings)
     limits: Mapping[str, Any] = attrs.field(factory=dict)
@@ -230,6 +244,11 @@ def _read(kind: Any, value: Any) -> Any:
 
 
 def camel(name: str) -> str:
+    """Return a field's name as files write it.
+
+    >>> camel("default_model")
+    'defaultModel'
+    """
     first, *rest = name.split("_")
     return first + "".join(word.capitalize() for word in rest)
 
@@ -280,6 +299,10 @@ def literals_of(data: JsonObject) -> Iterator[str]:
 
 
 def check_literal(path: Path, literal: str, document: Any) -> list[str]:
+    """Return what the user should know of a secret that is written out at the key ``literal`` of a file.
+
+    Raises: ConfigError when it is a project's file, which others may see.
+    """
     place = f"{path}:{document.locate(literal)[0] if document is not None else 0}".removesuffix(":0")
     if path.parent.name == PROJECT_DIRECTORY:
         # The options of a store hold for every project when they stand in the user's file, also where they do not fit.
@@ -303,6 +326,7 @@ _PART = re.compile(r'(?:^|(?<=[\w"-])\.)(?:"([^"]*)"|([^."]+))')
 
 
 def look_up(data: Any, dotted: str) -> Any:
+    """Return the value at a dotted key, ``NOTHING`` when it is not there. Raises: ConfigError: it is no key."""
     for part in split_key(dotted):
         if not isinstance(data, dict) or part not in data:
             return NOTHING

@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 MAIN_GROUP = "mastra.ai"
+"""Group of the first-party kinds; plugins of others have a group of their own."""
 
 
 @attrs.frozen
@@ -190,26 +191,39 @@ class ResourceKind:
     """
 
     kind: str
+    """CamelCase: ``Greeting``."""
     plural: str
+    """Lower case: ``greetings``."""
     group: str = MAIN_GROUP
+    """A domain of yours: ``acme.example``."""
     version: str = "v1"
+    """In which resources are stored; ``conversions`` and ``structures`` have others that manifests may be in."""
     singular: str = ""
     """Default: kind in lower case."""
     short_names: tuple[str, ...] = ()
+    """Further spellings for the command line."""
     categories: tuple[str, ...] = ("all",)
+    """What it is shown with: ``kastra get all``."""
     namespaced: bool = True
+    """False: its resources stand outside of namespaces."""
     description: str = ""
+    """What it is, a sentence."""
 
     spec_type: Lazy[type] | None = None
+    """The attrs class of ``spec``."""
     status_type: Lazy[type] | None = None
+    """The attrs class of ``status``, for exported schemas; what controllers write is not checked."""
     structure: Lazy[Structure] | None = None
+    """What describes manifests in place of ``spec_type``."""
     default: Lazy[Callable[[JsonObject], JsonObject]] | None = None
     """Of a typed kind: manifest in, manifest with defaults out; must not change its argument. attrs defaults are not
     written to spec. Defaults are filled into what is stored and belong to no manager."""
     validate: Lazy[SpecValidator] | None = None
+    """Rules beyond the structure."""
     validate_update: Lazy[UpdateValidator] | None = None
     """Asked when a stored resource would change."""
     references: Lazy[ReferencesOf] | None = None
+    """What a resource refers to: a run pins it, and when it changes the resource is looked at again."""
     list_map_keys: Mapping[str, tuple[str, ...]] = attrs.field(factory=dict)
     """Lists that apply merges item by item: path ("spec.tools") -> key fields; all others are replaced whole."""
     conversions: Mapping[str, Lazy[Converter]] = attrs.field(factory=dict)
@@ -220,6 +234,7 @@ class ResourceKind:
     """Version -> what whoever writes a manifest of it is told ("deprecated, use v2")."""
 
     printer_columns: tuple[PrinterColumn, ...] = ()
+    """Of ``kastra get``, after the name."""
     runner: Lazy[Any] | None = None
     """Factory of a ``Runner`` (no arguments); makes the kind executable."""
     handle: Lazy[Any] | None = None
@@ -258,6 +273,7 @@ class ResourceKind:
 
     @property
     def gvk(self) -> GroupVersionKind:
+        """Group, version and kind."""
         return GroupVersionKind(self.group, self.version, self.kind)
 
     @property
@@ -266,6 +282,7 @@ class ResourceKind:
 
     @property
     def group_kind(self) -> tuple[str, str]:
+        """(group, kind), which is what a registry knows it by."""
         return (self.group, self.kind)
 
     @property
@@ -281,6 +298,7 @@ class ResourceKind:
 
     @property
     def executable(self) -> bool:
+        """Whether it has a runner."""
         return self.runner is not None
 
     @property
@@ -289,6 +307,7 @@ class ResourceKind:
         return (self.plural, self.singular, *self.short_names, self.kind.lower())
 
     def key(self, namespace: str, name: str) -> ResourceKey:
+        """Identity of a resource of this kind; the namespace of a cluster-scoped kind counts for nothing."""
         return ResourceKey(self.group, self.kind, namespace if self.namespaced else "", name)
 
     def references_of(self, resource: Resource) -> tuple[Reference, ...]:

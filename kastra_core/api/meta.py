@@ -73,6 +73,7 @@ class OwnerReference:
     block_owner_deletion: bool = False
 
     def to_manifest(self) -> JsonObject:
+        """An entry of ``metadata.ownerReferences``."""
         out: JsonObject = {"apiVersion": self.api_version, "kind": self.kind, "name": self.name, "uid": self.uid}
         if self.controller:
             out["controller"] = True
@@ -82,6 +83,7 @@ class OwnerReference:
 
     @classmethod
     def from_manifest(cls, data: Mapping[str, Any]) -> OwnerReference:
+        """Read an entry that is known to be well formed."""
         return cls(
             api_version=data["apiVersion"],
             kind=data["kind"],
@@ -190,10 +192,12 @@ class Resource:
 
     @property
     def version(self) -> str:
+        """Version of apiVersion."""
         return self.api_version.rpartition("/")[2]
 
     @property
     def key(self) -> ResourceKey:
+        """Its identity in a store."""
         meta = self.metadata
         return ResourceKey(self.api_version.rpartition("/")[0], self.kind, meta.namespace, meta.name)
 

@@ -138,6 +138,7 @@ class KindRegistry:
         return end
 
     def get(self, group: str, kind: str) -> ResourceKind | None:
+        """The kind, None when it is not known."""
         return self._kinds.get((group, kind))
 
     def for_manifest(self, api_version: str, kind: str) -> tuple[ResourceKind, str | None]:
@@ -233,18 +234,22 @@ class KindRegistry:
         return [kind for kind in self if kind.defines is not None]
 
     def in_category(self, category: str) -> list[ResourceKind]:
+        """The kinds that ``kastra get CATEGORY`` shows."""
         return [kind for kind in self if category in kind.categories and not kind.ephemeral]
 
     def provider_of(self, kind: ResourceKind) -> str:
+        """Name of the plugin or definition that offers a kind, "" when nobody said."""
         return self._providers.get(kind.group_kind, "")
 
     def of_key(self, key: ResourceKey) -> ResourceKind:
+        """The kind of a resource. Raises: UnknownKindError."""
         found = self._kinds.get((key.group, key.kind))
         if found is None:
             raise UnknownKindError(key.kind, [k.kind for k in self._kinds.values()])
         return found
 
     def gvks(self) -> list[GroupVersionKind]:
+        """All kinds in their own version, the main group first."""
         return [kind.gvk for kind in self]
 
     def __iter__(self) -> Iterator[ResourceKind]:

@@ -29,6 +29,7 @@ class Requirement:
     values: frozenset[str] = frozenset()
 
     def matches(self, value: str | None) -> bool:
+        """Whether the label's value meets it; None: there is no such label."""
         if self.op == "in":
             return value in self.values
         if self.op == "notin":
@@ -84,6 +85,7 @@ class LabelSelector:
         return cls(tuple(out))
 
     def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels meet all terms."""
         return all(requirement.matches(labels.get(requirement.key)) for requirement in self.requirements)
 
 
@@ -138,6 +140,7 @@ class FieldSelector:
         return cls(tuple(out))
 
     def matches(self, resource: Resource) -> bool:
+        """Whether a resource meets all terms."""
         return all(
             requirement.matches(_text(field_value(resource, requirement.key)) or "")
             for requirement in self.requirements

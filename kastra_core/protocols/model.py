@@ -38,9 +38,12 @@ __all__ = [
 
 @attrs.frozen
 class TextPart:
+    """Words."""
+
     content: str
 
     def to_json(self) -> JsonObject:
+        """As journals and threads keep it."""
         return {"type": "text", "content": self.content}
 
 
@@ -53,6 +56,7 @@ class ToolCallPart:
     arguments: JsonObject | str
 
     def to_json(self) -> JsonObject:
+        """As journals and threads keep it."""
         return {"type": "tool_call", "id": self.id, "name": self.name, "arguments": self.arguments}
 
 
@@ -65,6 +69,7 @@ class ToolResultPart:
     is_error: bool = False
 
     def to_json(self) -> JsonObject:
+        """As journals and threads keep it."""
         out: JsonObject = {"type": "tool_call_response", "id": self.id, "response": self.response}
         if self.is_error:
             out["is_error"] = True
@@ -72,6 +77,7 @@ class ToolResultPart:
 
 
 Part: TypeAlias = TextPart | ToolCallPart | ToolResultPart
+"""What a message is made of."""
 
 
 @attrs.frozen
@@ -86,18 +92,22 @@ class Message:
 
     @classmethod
     def system(cls, text: str) -> Message:
+        """What the model is told before the conversation."""
         return cls("system", (TextPart(text),))
 
     @classmethod
     def user(cls, text: str) -> Message:
+        """What somebody asks."""
         return cls("user", (TextPart(text),))
 
     @classmethod
     def assistant(cls, text: str) -> Message:
+        """What a model answered."""
         return cls("assistant", (TextPart(text),))
 
     @classmethod
     def tool(cls, id: str, response: JsonValue, *, is_error: bool = False) -> Message:
+        """What a tool answered; ``id`` is that of the model's call."""
         return cls("tool", (ToolResultPart(id, response, is_error),))
 
     @property
@@ -107,13 +117,16 @@ class Message:
 
     @property
     def tool_calls(self) -> tuple[ToolCallPart, ...]:
+        """The tools that the model asks for, in order."""
         return tuple(part for part in self.parts if isinstance(part, ToolCallPart))
 
     def to_json(self) -> JsonObject:
+        """``{role, parts}``, as journals and threads keep it."""
         return {"role": self.role, "parts": [part.to_json() for part in self.parts]}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Message:
+        """Read what :meth:`to_json` gave. Raises: ValueError for a part of a type that nobody knows; KeyError."""
         return cls(data["role"], tuple(_part(part) for part in data["parts"]))
 
 
@@ -191,6 +204,7 @@ class Usage:
     cost: float | None = None
 
     def to_json(self) -> JsonObject:
+        """As journals keep it; without ``cost`` when it is not known."""
         out: JsonObject = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens}
         if self.cost is not None:
             out["cost"] = self.cost
@@ -198,24 +212,30 @@ class Usage:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Usage:
+        """Read what :meth:`to_json` gave."""
         return cls(
             input_tokens=data.get("input_tokens", 0), output_tokens=data.get("output_tokens", 0), cost=data.get("cost")
         )
 
 
 FinishReason: TypeAlias = Literal["stop", "length", "tool_calls", "content_filter", "error"]
+"""Why an answer ended: complete, ``max_tokens`` reached, tools asked for, the provider's filter, a fault."""
 
 
 @attrs.frozen(kw_only=True)
 class ChatResponse:
+    """A whole answer."""
+
     message: Message
     finish_reason: FinishReason = "stop"
     usage: Usage = attrs.field(factory=Usage)
     model: str = ""
     """Which model answered, as the provider says."""
     id: str = ""
+    """The provider's name of the answer."""
 
     def to_json(self) -> JsonObject:
+        """As journals keep it."""
         return {
             "message": self.message.to_json(),
             "finish_reason": self.finish_reason,
@@ -226,6 +246,7 @@ class ChatResponse:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ChatResponse:
+        """Read what :meth:`to_json` gave. Raises: KeyError, ValueError."""
         return cls(
             message=Message.from_json(data["message"]),
             finish_reason=data["finish_reason"],
@@ -260,13 +281,18 @@ class ChatCompleted:
 
 
 ChatEvent: TypeAlias = TextDelta | ToolCallDelta | ChatCompleted
+"""What :meth:`ModelProvider.stream` yields."""
 
 
 @attrs.frozen(kw_only=True)
 class EmbeddingRequest:
+    """Texts to be turned into vectors."""
+
     model: str
+    """The provider's name of it, without provider prefix."""
     texts: Sequence[str]
     dimensions: int | None = None
+    """Length of each vector; None: the model's own."""
     input_type: Literal["", "query", "passage"] = ""
     """For models that tell what is searched for from what is searched; "" = the provider's default."""
     settings: ModelSettings = attrs.field(factory=ModelSettings)
@@ -274,6 +300,8 @@ class EmbeddingRequest:
 
 @attrs.frozen(kw_only=True)
 class EmbeddingResponse:
+    """The vectors of a request."""
+
     vectors: Sequence[Sequence[float]]
     """One per text, in order: float[n_texts][dim]."""
     usage: Usage = attrs.field(factory=Usage)
@@ -317,7 +345,10 @@ class ModelProvider(Protocol):
         ...
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
-        """Raises: ModelError and its subclasses, nothing else."""
+        """Return the whole answer.
+
+        Raises: ModelError and its subclasses, nothing else.
+        """
         ...
 
     def stream(self, request: ChatRequest) -> AsyncIterator[ChatEvent]:
@@ -328,7 +359,12 @@ class ModelProvider(Protocol):
         ...
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
-        """Raises: InvalidRequestError when the provider has no embeddings."""
+        """Return a vector for each text, in order.
+
+        Raises: ModelError and its subclasses; InvalidRequestError when the provider has no embeddings.
+        """
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Close connections. Safe to call twice."""
+        ...

@@ -114,7 +114,8 @@ class RunContext(Protocol):
             at_most_once: record the start too; when a crash left the outcome unknown, fail instead of repeating.
         Raises:
             OperationError: it failed for good; recorded, and raised again on replay.
-            LimitExceededError, RunCancelledError
+            LimitExceededError: a limit of the run does not allow it.
+            RunCancelledError: the run was cancelled.
         """
         ...
 
@@ -132,7 +133,8 @@ class RunContext(Protocol):
         What this run pinned is run as it was pinned, whatever was applied since. It shares the state that this run
         shares, or ``shared``.
 
-        Raises: OperationError, recorded: the child ended without an output, or could not be started.
+        Raises:
+            OperationError: the child ended without an output, or could not be started; recorded.
         """
         ...
 

@@ -287,6 +287,7 @@ Operation: TypeAlias = (
     | HoldBlob
     | ReleaseBlobs
 )
+"""What :meth:`Store.commit` carries out."""
 
 # ------------------------------------------------------------------------------------------------- results
 
@@ -334,7 +335,10 @@ class Claim:
 
 @attrs.frozen
 class Signal:
+    """What somebody sent to a run."""
+
     run: str
+    """uid of the Run."""
     seq: int
     """Grows over all runs of the store."""
     name: str
@@ -355,26 +359,38 @@ class Lease:
 
 @attrs.frozen
 class StoredMessage:
+    """A message of a thread."""
+
     seq: int
     """From 1 within the thread."""
     message: JsonObject
+    """As ``Message.to_json`` gave it."""
     run: str
+    """uid of the Run that wrote it, "" for none."""
     time_s: float
+    """Unix seconds."""
 
 
 @attrs.frozen
 class ThreadInfo:
+    """A thread without its messages."""
+
     namespace: str
     thread: str
     messages: int
+    """How many there are."""
     last_seq: int
+    """Number of the last one, 0 for none."""
     created_s: float
+    """Unix seconds."""
     updated_s: float
     """When the last message came, or the thread was made; writes of its state do not count."""
 
 
 @attrs.frozen
 class VectorMatch:
+    """A vector that a query found."""
+
     id: str
     score: float
     """Cosine similarity, -1 to 1."""
@@ -387,7 +403,9 @@ class VectorMatch:
 class ResourceFacet(Protocol):
     """Resources of all kinds. A store knows no kind: it keeps what it is given."""
 
-    async def get(self, key: ResourceKey) -> Resource | None: ...
+    async def get(self, key: ResourceKey) -> Resource | None:
+        """The resource, None when it is not there."""
+        ...
 
     async def get_many(self, keys: Sequence[ResourceKey]) -> dict[ResourceKey, Resource]:
         """Those of ``keys`` that exist."""
@@ -427,6 +445,8 @@ class ResourceFacet(Protocol):
 
 
 class JournalFacet(Protocol):
+    """What runs did, who works on them, and what was sent to them. A run is named by the uid of its Run."""
+
     async def records(self, run: str) -> Sequence[Record]:
         """All records of a run in order of recording."""
         ...
@@ -435,7 +455,9 @@ class JournalFacet(Protocol):
         """All unfinished runs: cost grows with them, not with history."""
         ...
 
-    async def claim(self, run: str) -> Claim | None: ...
+    async def claim(self, run: str) -> Claim | None:
+        """The claim of an unfinished run, None when there is none."""
+        ...
 
     async def signals(self, run: str) -> Sequence[Signal]:
         """All signals a run got, in order."""
@@ -447,17 +469,23 @@ class JournalFacet(Protocol):
 
 
 class LeaseFacet(Protocol):
+    """Who has what for a while."""
+
     async def acquire(self, name: str, holder: str, ttl_s: float, data: JsonObject | None = None) -> Lease | None:
         """Take or renew; None while another holder's lease has not expired."""
         ...
 
-    async def release(self, name: str, holder: str) -> bool: ...
+    async def release(self, name: str, holder: str) -> bool:
+        """Give it up; whether ``holder`` had it."""
+        ...
 
     async def get(self, name: str) -> Lease | None:
         """The lease, expired or not."""
         ...
 
-    async def list(self, prefix: str = "") -> Sequence[Lease]: ...
+    async def list(self, prefix: str = "") -> Sequence[Lease]:
+        """Leases whose name begins so, expired ones too."""
+        ...
 
 
 class StateFacet(Protocol):
@@ -469,11 +497,13 @@ class StateFacet(Protocol):
         """The value, None when missing or expired."""
         ...
 
-    async def set_value(self, scope: str, key: str, value: JsonValue, *, ttl_s: float | None = None) -> None: ...
+    async def set_value(self, scope: str, key: str, value: JsonValue, *, ttl_s: float | None = None) -> None:
+        """As :class:`SetState` for one key."""
+        ...
 
-    async def update_values(
-        self, scope: str, values: Mapping[str, JsonValue], *, ttl_s: float | None = None
-    ) -> None: ...
+    async def update_values(self, scope: str, values: Mapping[str, JsonValue], *, ttl_s: float | None = None) -> None:
+        """As :class:`SetState`."""
+        ...
 
     async def get_state(self, scope: str) -> JsonObject:
         """All values that have not expired."""
@@ -485,6 +515,8 @@ class StateFacet(Protocol):
 
 
 class ThreadFacet(Protocol):
+    """Conversations. Messages are written by :class:`AppendMessages`."""
+
     async def last_seq(self, namespace: str, thread: str) -> int:
         """0 for a thread that is empty or missing."""
         ...
@@ -546,10 +578,12 @@ class BlobFacet(Protocol):
         ...
 
     async def get(self, digest: str) -> bytes:
-        """Raises: NotFoundError."""
+        """The bytes. Raises: NotFoundError."""
         ...
 
-    async def has(self, digest: str) -> bool: ...
+    async def has(self, digest: str) -> bool:
+        """Whether the bytes are there."""
+        ...
 
     async def delete(self, digest: str) -> bool:
         """Take a :meth:`put` back: the bytes go unless others hold them. False when there was no such put."""

@@ -40,6 +40,8 @@ class FacetStatus:
 
 @attrs.frozen(kw_only=True)
 class StoreStatus:
+    """What a store is, how large, and who works on it."""
+
     url: str
     """Without secrets."""
     exists: bool
@@ -95,7 +97,10 @@ class BackupInfo:
 
 @attrs.frozen(kw_only=True)
 class RestoreReport:
+    """What a restore put in the place of what was there."""
+
     source: Path
+    """The backup."""
     schema: int
     items: Mapping[str, int]
     kept: Path | None
@@ -104,6 +109,8 @@ class RestoreReport:
 
 @attrs.frozen(kw_only=True)
 class MigrationStep:
+    """A step from a schema to the next one, or back."""
+
     number: int
     """The schema that ``up`` leads to and ``down`` leads away from."""
     direction: Literal["up", "down"]
@@ -114,8 +121,12 @@ class MigrationStep:
 
 @attrs.frozen(kw_only=True)
 class MigrationReport:
+    """What a migration did, or would do."""
+
     before: int
+    """Number of the schema that was found."""
     after: int
+    """Number of the schema that is there now."""
     steps: tuple[MigrationStep, ...]
     dry_run: bool
     """The steps were tried and rolled back."""
@@ -124,6 +135,8 @@ class MigrationReport:
 
 @attrs.frozen(kw_only=True)
 class CompactReport:
+    """What a compaction gave back."""
+
     before_bytes: int
     after_bytes: int
     removed: Mapping[str, int]
@@ -139,7 +152,9 @@ class StoreAdmin(Protocol):
     UserError for an operation that this store cannot do.
     """
 
-    async def status(self) -> StoreStatus: ...
+    async def status(self) -> StoreStatus:
+        """Say what is there, also of a store that cannot be used as it is."""
+        ...
 
     async def check(self) -> CheckReport:
         """Look at everything: the file's structure, and that the rows agree with each other."""
