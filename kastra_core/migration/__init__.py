@@ -1,6 +1,6 @@
 """The toolkit for migrators: documents with places, names, secrets, placeholders, and a report that misses no key.
 
-:class:`Report` is where to begin; ``docs/guide/migrate.md`` has a whole migrator.
+:class:`Report` is where to begin; ``docs/plugins/migrators.md`` has a whole migrator.
 """
 
 from kastra_core.migration.cel_texts import CEL_RESERVED, cel_literal, cel_member

@@ -257,3 +257,15 @@ def test_other_formats_are_not_taken_for_crews(text: str, file: str) -> None:
 def test_agents_are_known_by_what_they_say(name: str) -> None:
     text = '{"a": {"role": "r", "goal": "g", "backstory": "b"}}'
     assert CrewAiMigrator().detect(read_text(text, name)[0]) >= 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("writer: {role: Writer, goal: Write., backstory: Long.}\n", 0.9, 1.0),
+        ("writer: {role: Writer}\neditor: {llm: gpt-4o}\n", 0.8, 0.8),
+        ("agents: {writer: {instructions: Write., model: gpt-4o}}\n", 0.0, 0.45),
+    ],
+)
+def test_the_name_of_a_file_alone_makes_no_crew(text: str, least: float, most: float) -> None:
+    assert least <= CrewAiMigrator().detect(read_text(text, "config/agents.yaml")[0]) <= most

@@ -75,7 +75,8 @@ def detect_yaml(document: SourceDocument) -> float:
     named = posixpath.splitext(posixpath.basename(document.file.replace("\\", "/")))[0] == kind
     if whole * 2 > len(data):
         return 0.95 if named else 0.9
-    return 0.8 if named else 0.45
+    partly = any(isinstance(value, Mapping) and marks & value.keys() for value in data.values())
+    return 0.8 if named and partly else 0.45
 
 
 def migrate_yaml(report: CrewReport, source: MigrationSource, documents: Sequence[SourceDocument]) -> None:
