@@ -61,9 +61,14 @@ class MiniRuntime:
         return ControllerManager(self)
 
     @cached_property
+    def plugins(self) -> PluginManager:
+        """The installed plugins; set it to have others."""
+        return PluginManager()
+
+    @cached_property
     def models(self) -> Models:
-        """The models of the installed plugins."""
-        return Models(PluginManager(), self.config)
+        """The models of the plugins."""
+        return Models(self.plugins, self.config)
 
     @cached_property
     def definitions(self) -> Definitions:
@@ -71,13 +76,19 @@ class MiniRuntime:
         return Definitions(self.registry, self.store)
 
     @classmethod
-    def of(cls, *kinds: ResourceKind, store: Store | None = None) -> MiniRuntime:
-        """Return a runtime that knows ``kinds``."""
+    def of(cls, *kinds: ResourceKind, store: Store | None = None, project: Path | None = None) -> MiniRuntime:
+        """Return a runtime that knows ``kinds``.
+
+        Args:
+            store: default: a new one in memory.
+            project: the directory of ``config.project``; default: the current one.
+        """
         registry = KindRegistry()
         for kind in kinds:
             registry.register(kind)
         kept = MemoryStore() if store is None else store
-        return cls(store=kept, registry=registry, client=ResourceClient(kept, registry))
+        config = Config(project=Path.cwd() if project is None else project, store="memory:")
+        return cls(store=kept, registry=registry, client=ResourceClient(kept, registry), config=config)
 
     async def apply(self, manifests: Iterable[Mapping[str, Any]]) -> Sequence[Resource]:
         """Apply manifests; return what is stored then, in order."""
@@ -131,9 +142,9 @@ class ControllerConformance:
         return ()
 
     @pytest.fixture
-    def runtime(self, kinds: Sequence[ResourceKind]) -> Any:
-        """What the controller is made with: a MiniRuntime with ``kinds``, or one that is like it."""
-        return MiniRuntime.of(*kinds)
+    def runtime(self, kinds: Sequence[ResourceKind], tmp_path: Path) -> Any:
+        """What the controller is made with: a MiniRuntime with ``kinds`` and an empty project, or what is like one."""
+        return MiniRuntime.of(*kinds, project=tmp_path)
 
     @pytest.fixture
     def controller(self, runtime: Any, make_controller: Callable[[Any], AbstractController]) -> AbstractController:

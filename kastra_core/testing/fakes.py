@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeAlias
 
+import attrs
 import orjson
 
 from kastra_core.errors import InvalidRequestError
+from kastra_core.hookspecs import hookimpl
 from kastra_core.protocols.model import (
     ChatCompleted,
     ChatEvent,
@@ -86,6 +89,25 @@ class FakeModelProvider:
         return ModelProviderRegistration(
             name=name, providers=providers or ("fake",), factory=lambda _: self, keyless=keyless
         )
+
+    def plugin(
+        self, *providers: str, name: str = "fake", keyless: bool = True, embeddings: str = ""
+    ) -> tuple[str, Any]:
+        """Return a plugin that offers this object: for ``PluginManager(extra=[...])``, or ``plugins`` of a suite.
+
+        Args:
+            providers: as of :meth:`registration`.
+            embeddings: its model that makes embeddings, where it is to be the default for them.
+        """
+        record = attrs.evolve(self.registration(*providers, name=name, keyless=keyless), embeddings=embeddings)
+        module = types.ModuleType(f"{name}_plugin")
+
+        @hookimpl
+        def kastra_model_providers() -> Iterable[ModelProviderRegistration]:
+            return (record,)
+
+        setattr(module, kastra_model_providers.__name__, kastra_model_providers)
+        return name, module
 
     def check(self, model: str, settings: ModelSettings) -> ModelCheck:
         return self._check

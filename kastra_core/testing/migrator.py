@@ -7,7 +7,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
@@ -22,6 +22,7 @@ from kastra_core.includes import decode_documents
 from kastra_core.manifests import dump, parse
 from kastra_core.migration import MemorySource, key_path
 from kastra_core.protocols.migrator import MigrationResult, MigrationRow, Migrator, SourceDocument
+from kastra_core.testing._leaves import another, leaves_of, with_value
 
 __all__ = ["MigratorConformance", "idle_rows", "keys_of", "uncovered_keys"]
 
@@ -33,20 +34,8 @@ _MOST_CHANGES = 80
 
 def keys_of(data: Any, path: str = "") -> Iterator[str]:
     """Paths of all leaves of a document: ``agents.chef.tools[0]``; an empty object or list is a leaf."""
-    for at, _ in _leaves(data, ()):
+    for at, _ in leaves_of(data):
         yield key_path(at)
-
-
-def _leaves(data: Any, path: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], Any]]:
-    below: list[tuple[Any, Any]] = []
-    if isinstance(data, Mapping):
-        below = list(data.items())
-    elif isinstance(data, list):
-        below = list(enumerate(data))
-    for key, item in below:
-        yield from _leaves(item, (*path, key))
-    if not below and path:
-        yield path, data
 
 
 def uncovered_keys(document: SourceDocument, result: MigrationResult) -> list[str]:
@@ -75,7 +64,7 @@ def idle_rows(
     first = migrator.migrate(MemorySource(documents, others))
     idle = []
     for at, document in enumerate(documents):
-        leaves = {key_path(path): (path, value) for path, value in _leaves(document.data, ())}
+        leaves = {key_path(path): (path, value) for path, value in leaves_of(document.data)}
         told = {
             row.key: row
             for row in first.rows
@@ -84,7 +73,7 @@ def idle_rows(
         keys = [key for key in told if key in leaves and isinstance(leaves[key][1], (str, int, float))]
         for key in keys[:: max(1, len(keys) // _MOST_CHANGES)]:
             path, value = leaves[key]
-            changed = attrs.evolve(document, data=_with(document.data, path, _another(value)))
+            changed = attrs.evolve(document, data=with_value(document.data, path, another(value)))
             try:
                 second = migrator.migrate(MemorySource([*documents[:at], changed, *documents[at + 1 :]], others))
             except ManifestError:
@@ -96,21 +85,6 @@ def idle_rows(
 
 def _made(result: MigrationResult) -> tuple[Any, ...]:
     return (list(result.resources), dict(result.files), result.config, dict(result.names))
-
-
-def _another(value: Any) -> Any:
-    if isinstance(value, bool):
-        return not value
-    return value + 1 if isinstance(value, (int, float)) else f"{value}x"
-
-
-def _with(data: Any, path: Sequence[str | int], value: Any) -> Any:
-    out = copy.deepcopy(data)
-    place = out
-    for part in path[:-1]:
-        place = place[part]
-    place[path[-1]] = value
-    return out
 
 
 class _Imports(MetaPathFinder):

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from kastra_core.api.kind import ResourceKind
-from kastra_core.api.meta import Condition, JsonObject, Resource, ResourceKey, condition_of, is_true
-from kastra_core.controller import AbstractController, Request, ready_status
+from kastra_core.api.meta import Resource, ResourceKey, condition_of, is_true
+from kastra_core.controller import Request
 from kastra_core.protocols.store import CreateResource, UpdateResource
-from kastra_core.testing.controller import ControllerConformance, MiniRuntime
+from kastra_core.testing.controller import MiniRuntime
 from kastra_plugin_crd.controller import VALID, DefinitionController
 from kastra_plugin_crd.hooks import FINALIZER, GROUP, KIND, kastra_resource_kinds
 
@@ -51,47 +50,6 @@ def gadget(name: str, size: int = 1) -> Json:
 
 def key(name: str) -> ResourceKey:
     return ResourceKey("acme.example", "Gadget", "default", name)
-
-
-class TestDefinitionController(ControllerConformance):
-    @pytest.fixture
-    def kinds(self) -> Sequence[ResourceKind]:
-        return [CRD]
-
-    @pytest.fixture
-    def make_controller(self) -> Callable[[Any], AbstractController]:
-        return DefinitionController
-
-    @pytest.fixture
-    def manifest(self) -> JsonObject:
-        return definition()
-
-
-class GadgetController(AbstractController):
-    kind, group, finalizer = "Gadget", "acme.example", "acme.example/gadget"
-
-    async def get_desired_state(self, resource: Resource) -> Json:
-        return ready_status(resource, [Condition(type="Ready", status="True", reason="Made")])
-
-
-class TestControllerOfADefinedKind(ControllerConformance):
-    """The conformance suite serves authors of controllers for kinds that YAML defines, too."""
-
-    @pytest.fixture
-    def kinds(self) -> Sequence[ResourceKind]:
-        return [CRD]
-
-    @pytest.fixture
-    def make_controller(self) -> Callable[[Any], AbstractController]:
-        return GadgetController
-
-    @pytest.fixture
-    def others(self) -> Sequence[JsonObject]:
-        return [definition()]
-
-    @pytest.fixture
-    def manifest(self) -> JsonObject:
-        return gadget("a")
 
 
 @pytest.fixture

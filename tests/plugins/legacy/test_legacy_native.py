@@ -26,7 +26,7 @@ def test_the_plugin_offers_the_migrator() -> None:
 def test_manifests_of_the_guides_come_out_equal_with_low_confidence(registry: Any) -> None:
     migrator, count = LegacyMigrator(), 0
     for guide in GUIDES:
-        for block in re.findall(r"```ya?ml\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL):
+        for block in re.findall(r"```ya?ml[^\n]*\n(.*?)```", guide.read_text(encoding="utf-8"), re.DOTALL):
             try:
                 documents = read_text(block, guide.name)
             except ManifestError:

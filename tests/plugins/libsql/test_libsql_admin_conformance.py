@@ -1,4 +1,4 @@
-"""Maintenance of a database file and of a database on a server keeps the contract."""
+"""Maintenance of a database on a server keeps the contract."""
 
 from __future__ import annotations
 
@@ -13,16 +13,6 @@ from kastra_core.testing.store import ManualClock, Reopen
 from kastra_core.testing.store_admin import StoreAdminConformance
 from kastra_plugin_libsql.admin import open_admin
 from kastra_plugin_libsql.store import open_store
-
-
-class TestFileAdmin(StoreAdminConformance):
-    @pytest.fixture
-    def reopen(self, tmp_path: Path, clock: ManualClock) -> Reopen:
-        return lambda: open_store(f"file:{tmp_path}/kastra.db", {"clock": clock})
-
-    @pytest.fixture
-    def admin(self, tmp_path: Path, clock: ManualClock) -> StoreAdmin:
-        return open_admin(f"file:{tmp_path}/kastra.db", {"clock": clock})
 
 
 class ServerAdmin(StoreAdminConformance):

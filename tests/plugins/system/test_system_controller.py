@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,26 +14,12 @@ from kastra_core.api.meta import JsonObject, OwnerReference, condition_of
 from kastra_core.controller import failed_status
 from kastra_core.protocols.controller import Request
 from kastra_core.protocols.store import UpdateResource
-from kastra_core.testing.controller import ControllerConformance, MiniRuntime
+from kastra_core.testing.controller import MiniRuntime
 from kastra_plugin_agent.hooks import kastra_resource_kinds as agent_kinds
 from kastra_plugin_system.controller import SystemController
 from kastra_plugin_system.hooks import kastra_resource_kinds as system_kinds
 from kastra_plugin_system.rules import LABEL
 from kastra_plugin_workflow.hooks import kastra_resource_kinds as workflow_kinds
-
-
-class TestSystemController(ControllerConformance):
-    @pytest.fixture
-    def kinds(self) -> Sequence[ResourceKind]:
-        return [*system_kinds(), *agent_kinds(), *workflow_kinds()]
-
-    @pytest.fixture
-    def make_controller(self) -> Callable[[Any], SystemController]:
-        return SystemController
-
-    @pytest.fixture
-    def manifest(self, systems: Any) -> JsonObject:
-        return systems.manifest(agents=[systems.agent("a")], workflows=[systems.flow("w", "a")])  # type: ignore[no-any-return]
 
 
 async def test_each_resource_is_made_with_owner_label_and_field_manager(runtime: RuntimeManager, systems: Any) -> None:

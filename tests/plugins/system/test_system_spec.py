@@ -15,78 +15,16 @@ from kastra_core.decoding import decode
 from kastra_core.errors import Problem, ValidationError
 from kastra_core.includes import decode_documents, resolve_document
 from kastra_core.manifests import dump, parse, read_sources
-from kastra_core.testing.kind import KindConformance
 from kastra_plugin_agent.hooks import kastra_resource_kinds as agent_kinds
+from kastra_plugin_system.conformance import manifest
 from kastra_plugin_system.graph import graph_of
 from kastra_plugin_system.hooks import kastra_resource_kinds as system_kinds
-from kastra_plugin_system.rules import LABEL
 from kastra_plugin_tool.hooks import kastra_resource_kinds as tool_kinds
 from kastra_plugin_workflow.hooks import kastra_resource_kinds as workflow_kinds
 
 
 def kinds() -> list[ResourceKind]:
     return [*system_kinds(), *agent_kinds(), *workflow_kinds(), *tool_kinds()]
-
-
-def manifest(name: str = "shop", **spec: Any) -> JsonObject:
-    return {"apiVersion": "mastra.ai/v1", "kind": "System", "metadata": {"name": name}, "spec": spec}
-
-
-AGENT: JsonObject = {"name": "a", "spec": {"instructions": "您好"}}
-WHOLE: JsonObject = {"apiVersion": "mastra.ai/v1", "kind": "Agent", "metadata": {"name": "w"}, "spec": {}}
-
-
-class TestSystemKind(KindConformance):
-    @pytest.fixture
-    def kind(self) -> ResourceKind:
-        return kinds()[0]
-
-    @pytest.fixture
-    def others(self) -> Sequence[ResourceKind]:
-        return kinds()[1:]
-
-    @pytest.fixture
-    def valid(self) -> Sequence[JsonObject]:
-        return [
-            manifest(),
-            manifest(
-                agents=[{**AGENT, "labels": {"tier": "front"}, "annotations": {"note": "说明"}}],
-                tools=[{"name": "t", "spec": {"type": "python", "python": {"function": "json:loads"}}}],
-                workflows=[{"name": "w", "spec": {"steps": [{"id": "s", "agent": "a"}]}}],
-                networks=[],
-                resources=[WHOLE],
-            ),
-        ]
-
-    @pytest.fixture
-    def invalid(self) -> Sequence[tuple[JsonObject, str]]:
-        meta = WHOLE["metadata"]
-        owned = {**WHOLE, "metadata": {**meta, "ownerReferences": [{"uid": "x"}]}}
-        labelled = {**WHOLE, "metadata": {**meta, "labels": {LABEL: "other"}}}
-        return [
-            (manifest(agents=["a"]), "spec.agents[0]"),
-            (manifest(agents={"a": {}}), "spec.agents"),
-            (manifest(agents=[{"spec": {}}]), "spec.agents[0].name"),
-            (manifest(agents=[{"name": "a"}]), "spec.agents[0].spec"),
-            (manifest(agents=[{"name": "a", "instructions": "x"}]), "spec.agents[0].instructions"),
-            (manifest(agents=[{"metadata": {"name": "a"}, "spec": {}}]), "spec.agents[0].metadata"),
-            (manifest(agents=[{**AGENT, "file": "a.yaml"}]), "spec.agents[0]"),
-            (manifest(agents=[{"file": "a.yaml"}]), "spec.agents[0].file"),
-            (manifest(agents=[{"file": 5}]), "spec.agents[0].file"),
-            (manifest(include=["a.yaml"]), "spec.include[0]"),
-            (manifest(agents=[AGENT, {"name": "a", "spec": {}}]), "spec.agents[1].name"),
-            (manifest(agents=[AGENT, {"name": "B", "spec": {}}]), "spec.agents[1].name"),
-            (manifest(agents=[{"name": "a", "spec": {"modle": "x"}}]), "spec.agents[0].spec.modle"),
-            (manifest(agents=[{"name": "a", "spec": {}, "labels": {"k": "!"}}]), "spec.agents[0].labels.k"),
-            (manifest(agents=[{**AGENT, "labels": {LABEL: "x"}}]), f"spec.agents[0].labels.{LABEL}"),
-            (manifest(agents=[{**AGENT, "name": "w"}], resources=[WHOLE]), "spec.resources[0].metadata.name"),
-            (manifest(networks=[{"name": "n", "spec": {}}]), "spec.networks[0]"),
-            (manifest(resources=[{"kind": "Agent"}]), "spec.resources[0].apiVersion"),
-            (manifest(resources=[owned]), "spec.resources[0].metadata.ownerReferences"),
-            (manifest(resources=[labelled]), f"spec.resources[0].metadata.labels.{LABEL}"),
-            (manifest(resources=[manifest()]), "spec.resources[0].metadata.name"),
-            (manifest(name="x" * 64), "metadata.name"),
-        ]
 
 
 @pytest.fixture

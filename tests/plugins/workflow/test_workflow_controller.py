@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kastra_core.api.kind import ResourceKind
 from kastra_core.api.meta import Condition, JsonObject, ResourceKey, condition_of
 from kastra_core.controller import failed_status, ready_status
 from kastra_core.errors import NotReadyError
 from kastra_core.plugins import PluginManager
 from kastra_core.protocols.controller import Request
-from kastra_core.testing.controller import ControllerConformance, MiniRuntime
+from kastra_core.testing.controller import MiniRuntime
 from kastra_plugin_workflow.controller import WorkflowController
 from workflow_control import GROUP, World
 
@@ -36,25 +34,6 @@ async def reason_of(world: World, name: str = "w") -> tuple[str, str, str]:
     assert ready is not None
     assert (ready["status"], ready.get("message")) == (condition["status"], condition.get("message"))
     return condition["status"], condition["reason"], condition.get("message", "")
-
-
-class TestWorkflowController(ControllerConformance):
-    @pytest.fixture
-    def kinds(self) -> Sequence[ResourceKind]:
-        return [
-            kind
-            for _, kind in PluginManager().records("kastra_resource_kinds")
-            if kind.kind in ("Workflow", "Agent", "Tool")
-        ]
-
-    @pytest.fixture
-    def make_controller(self) -> Callable[[Any], WorkflowController]:
-        return WorkflowController
-
-    @pytest.fixture
-    def manifest(self) -> JsonObject:
-        steps = [{"id": "one", "set": 1}]
-        return {"apiVersion": f"{GROUP}/v1", "kind": "Workflow", "metadata": {"name": "w"}, "spec": {"steps": steps}}
 
 
 async def test_a_workflow_without_references_is_ready_and_counts_its_steps(world: World) -> None:

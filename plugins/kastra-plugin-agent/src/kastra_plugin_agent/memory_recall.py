@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+import attrs
 
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import ModelError, OperationError
 from kastra_core.protocols.model import EmbeddingRequest
-from kastra_core.protocols.runner import OperationContext, RunContext
+from kastra_core.protocols.runner import OperationContext, RunContext, arguments_as
 from kastra_core.protocols.store import UpsertVectors, thread_holder
 from kastra_plugin_agent.memory_spec import MemorySpec
 from kastra_plugin_agent.tokens import cut_text, estimate_text, inert
@@ -111,6 +113,23 @@ def _entry(turn: JsonObject) -> str:
 # ------------------------------------------------------------------------------------------------- operations
 
 
+@attrs.frozen(kw_only=True)
+class _Recall:
+    question: str
+    where: Mapping[str, str]
+    top_k: int
+    min_score: float
+    exclude: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    embeddings: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Embed:
+    texts: tuple[str, ...]
+    embeddings: str | None = None
+
+
 async def recall(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     """Operation ``memory.recall``: earlier turns that are near a question in meaning.
 
@@ -118,23 +137,25 @@ async def recall(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     ``maxTokens``, ``embeddings`` ("provider/name", null = the default). Result: ``turns`` [{run, thread, user,
     assistant, score, timeS}], oldest first; ``embeddings``, ``usage``.
     """
+    given = arguments_as(arguments, _Recall)
     vectors = _vectors(ctx)
-    made = await _embedded(ctx, [arguments["question"][:EMBEDDED_CHARACTERS]], "query", arguments.get("embeddings"))
-    top, exclude = arguments["topK"], set(arguments["exclude"])
+    made = await _embedded(ctx, [given.question[:EMBEDDED_CHARACTERS]], "query", given.embeddings)
+    top, exclude = given.top_k, set(given.exclude)
     # Two vectors a turn, and those that are not wanted may be the nearest.
-    where = arguments["where"]
-    holder = thread_holder(where["namespace"], where["thread"]) if where.get("thread") else None
+    where = dict(given.where)
+    namespace, thread = where.get("namespace"), where.get("thread")
+    holder = thread_holder(namespace, thread) if namespace and thread else None
     matches = await vectors.query(
         made["collection"], made["vectors"][0], k=2 * (top + len(exclude)), where=where, holder=holder
     )
     turns: dict[str, JsonObject] = {}
     for match in matches:
         run = match.id.rpartition("/")[0]
-        if run in exclude or run in turns or match.score < arguments["minScore"]:
+        if run in exclude or run in turns or match.score < given.min_score:
             continue
         kept = {name: match.metadata[name] for name in ("thread", "user", "assistant", "timeS")}
         turns[run] = {"run": run, **kept, "score": round(match.score, 4)}
-    chosen = _within(list(turns.values())[:top], arguments.get("maxTokens"))
+    chosen = _within(list(turns.values())[:top], given.max_tokens)
     chosen.sort(key=lambda turn: (turn["timeS"], turn["run"]))
     return {"turns": chosen, "embeddings": made["embeddings"], "usage": made["usage"]}
 
@@ -145,8 +166,9 @@ async def embed(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     Arguments: ``texts``, ``embeddings`` as for ``memory.recall``. Result: ``vectors`` of length 1, the ``collection``
     in which they belong, ``timeS``, ``embeddings``, ``usage``.
     """
+    given = arguments_as(arguments, _Embed)
     _vectors(ctx)
-    made = await _embedded(ctx, arguments["texts"], "passage", arguments.get("embeddings"))
+    made = await _embedded(ctx, given.texts, "passage", given.embeddings)
     return {**made, "timeS": ctx.runtime.clock()}
 
 

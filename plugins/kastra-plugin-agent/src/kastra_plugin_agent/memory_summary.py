@@ -16,7 +16,7 @@ import orjson
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import OperationError
 from kastra_core.protocols.model_input import text_of
-from kastra_core.protocols.runner import OperationContext, RunContext
+from kastra_core.protocols.runner import OperationContext, RunContext, arguments_as
 from kastra_core.protocols.store import SetState, StoredMessage
 from kastra_plugin_agent.memory_buffer import Buffer, asks, buffered
 from kastra_plugin_agent.memory_spec import MemorySpec
@@ -189,19 +189,46 @@ async def _condensed(
     return cut_text(inert(answer), summary_tokens)
 
 
+@attrs.frozen(kw_only=True)
+class _Place:
+    scope: str
+    namespace: str
+    thread: str
+
+
+@attrs.frozen(kw_only=True)
+class _Kept(_Place):
+    up_to: int
+    text: str
+
+
+@attrs.frozen(kw_only=True)
+class _Portion:
+    namespace: str
+    thread: str
+    after: int
+    up_to: int
+    max_tokens: int
+
+
 async def present(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     """Operation ``memory.summary``: what was condensed of a thread so far.
 
     Arguments: ``scope``, ``namespace``, ``thread``. Result: ``text`` ("" = nothing yet) and ``upTo``, the last message
     that is in it.
     """
+    up_to, text, _ = await _present(ctx, arguments_as(arguments, _Place))
+    return {"upTo": up_to, "text": text}
+
+
+async def _present(ctx: OperationContext, place: _Place) -> tuple[int, str, int]:
+    """(last message in the summary, its text, last message of the thread)."""
     store = ctx.runtime.store
-    kept = await store.state.get_state(arguments["scope"])
-    up_to = int(kept.get("upTo") or 0)
-    if up_to > await store.threads.last_seq(arguments["namespace"], arguments["thread"]):
-        # Of an earlier thread of this name.
-        return {"upTo": 0, "text": ""}
-    return {"upTo": up_to, "text": str(kept.get("text") or "")}
+    kept = await store.state.get_state(place.scope)
+    up_to, last = int(kept.get("upTo") or 0), await store.threads.last_seq(place.namespace, place.thread)
+    if up_to > last:
+        return 0, "", last  # of an earlier thread of this name
+    return up_to, str(kept.get("text") or ""), last
 
 
 async def keep(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
@@ -210,11 +237,11 @@ async def keep(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     Arguments: those of ``memory.summary``, ``upTo``, ``text``. Result: whether it is kept. It is not when the thread
     was deleted meanwhile, nor when another run got further.
     """
-    now = await present(ctx, arguments)
-    last = await ctx.runtime.store.threads.last_seq(arguments["namespace"], arguments["thread"])
-    kept = now["upTo"] < arguments["upTo"] <= last
+    given = arguments_as(arguments, _Kept)
+    up_to, _, last = await _present(ctx, given)
+    kept = up_to < given.up_to <= last
     if kept:
-        ctx.write(SetState(arguments["scope"], {"upTo": arguments["upTo"], "text": arguments["text"]}))
+        ctx.write(SetState(given.scope, {"upTo": given.up_to, "text": given.text}))
     return kept
 
 
@@ -224,13 +251,14 @@ async def transcript(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     Arguments: ``namespace``, ``thread``, ``after``, ``upTo`` (sequence numbers), ``maxTokens``. Result: ``text`` and
     ``upTo``, the last message that is in it.
     """
-    up_to, most = arguments["upTo"], arguments["maxTokens"]
-    end, last = arguments["after"], min(up_to, arguments["after"] + PORTION_ROWS)
+    given = arguments_as(arguments, _Portion)
+    up_to, most = given.up_to, given.max_tokens
+    end, last = given.after, min(up_to, given.after + PORTION_ROWS)
     lines: list[str] = []
     tokens, turn, end_before = 0, 0, end
     while end < last and tokens <= most:
         rows = await ctx.runtime.store.threads.messages(
-            arguments["namespace"], arguments["thread"], up_to=min(last, end + PAGE_ROWS), after=end
+            given.namespace, given.thread, up_to=min(last, end + PAGE_ROWS), after=end
         )
         if not rows:
             break

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import attrs
 import orjson
 
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.errors import OperationError
-from kastra_core.protocols.runner import OperationContext, RunContext
+from kastra_core.protocols.runner import OperationContext, RunContext, arguments_as
 from kastra_core.protocols.store import ClearState, Operation, SetState
 from kastra_plugin_agent.memory_spec import WORKING_MEMORY_TOOL, WorkingMemorySpec
 from kastra_plugin_agent.own_tools import OwnTool
@@ -74,6 +75,14 @@ def working_tool(spec: WorkingMemorySpec, scope: str, max_bytes: int) -> OwnTool
     return OwnTool(definition, call)
 
 
+@attrs.frozen(kw_only=True)
+class _Change:
+    scope: str
+    values: Mapping[str, Any]
+    max_bytes: int
+    schema: Mapping[str, Any] | None = None
+
+
 async def update(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     """Operation ``memory.update``: change keys of a working memory, with the record of it or not at all.
 
@@ -81,13 +90,14 @@ async def update(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     keys}. Errors: OperationError with reason WorkingMemoryInvalid (what it would be does not fit the schema) or
     WorkingMemoryFull.
     """
-    values: JsonObject = arguments["values"]
-    present = await ctx.runtime.store.state.get_state(arguments["scope"])
+    given = arguments_as(arguments, _Change)
+    values = dict(given.values)
+    present = await ctx.runtime.store.state.get_state(given.scope)
     merged = {key: value for key, value in {**present, **values}.items() if value is not None}
-    wrong = list(_wrong(merged, arguments.get("schema")))
+    wrong = list(_wrong(merged, given.schema))
     if wrong:
         raise OperationError(f"nothing was changed: {'; '.join(wrong[:5])}", reason="WorkingMemoryInvalid")
-    size, allowed = len(orjson.dumps(merged)), arguments["maxBytes"]
+    size, allowed = len(orjson.dumps(merged)), given.max_bytes
     # What is too large already, as the bound was another one, may shrink step by step.
     if size > allowed and size >= len(orjson.dumps(present)):
         raise OperationError(
@@ -96,7 +106,7 @@ async def update(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
             reason="WorkingMemoryFull",
         )
     if values:
-        ctx.write(SetState(arguments["scope"], values))
+        ctx.write(SetState(given.scope, values))
     return {
         "saved": [key for key, value in values.items() if value is not None],
         "removed": [key for key, value in values.items() if value is None],

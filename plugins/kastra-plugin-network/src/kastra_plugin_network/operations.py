@@ -7,11 +7,13 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
+
 from kastra_core.api.meta import JsonObject, JsonValue
 from kastra_core.errors import ModelError, OperationError
 from kastra_core.protocols.model import EmbeddingRequest
 from kastra_core.protocols.model_input import text_of
-from kastra_core.protocols.runner import OperationContext
+from kastra_core.protocols.runner import OperationContext, arguments_as
 
 __all__ = ["embedding", "plan"]
 
@@ -139,15 +141,22 @@ def _unit(vector: Sequence[float]) -> tuple[float, ...]:
     return tuple(float(value) / length for value in vector) if length else tuple(float(value) for value in vector)
 
 
+@attrs.frozen(kw_only=True)
+class _Plan:
+    type: str | None = None
+    model: str | None = None
+    embeddings: str | None = None
+
+
 async def plan(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
     """Say how a network is routed where that depends on what is installed.
 
     Arguments: ``type`` (that of the network, or null), ``model`` ("provider/name" or null), ``embeddings`` (or null).
     Result: ``{type, weak}``; ``weak``: the model is one that needs no account.
     """
+    given = arguments_as(arguments, _Plan)
     models = ctx.runtime.models
-    model = arguments.get("model")
-    weak = model is None or models.is_keyless(model)
-    embeddings = arguments.get("embeddings") or models.embeddings()
-    kind = arguments.get("type") or ("embedding" if weak and embeddings else "model")
+    weak = given.model is None or models.is_keyless(given.model)
+    embeddings = given.embeddings or models.embeddings()
+    kind = given.type or ("embedding" if weak and embeddings else "model")
     return {"type": kind, "weak": weak}

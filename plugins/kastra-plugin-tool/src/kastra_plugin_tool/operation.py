@@ -6,10 +6,12 @@ import asyncio
 import random
 from typing import Any
 
+import attrs
+
 from kastra_core.api.meta import JsonObject, JsonValue, Resource
 from kastra_core.api.references import Reference
 from kastra_core.errors import ConfigError, OperationError, TerminalError
-from kastra_core.protocols.runner import OperationContext
+from kastra_core.protocols.runner import OperationContext, arguments_as
 from kastra_core.serde import typed
 from kastra_plugin_tool.context import ToolContext
 from kastra_plugin_tool.policy import ToolPolicy
@@ -19,6 +21,19 @@ from kastra_plugin_tool.schemas import misfits
 from kastra_plugin_tool.spec import ToolSpec
 
 __all__ = ["invoke"]
+
+
+@attrs.frozen(kw_only=True)
+class _Name:
+    namespace: str
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class _Call:
+    tool: _Name
+    arguments: Any = None
+    input: Any = None
 
 
 async def invoke(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
@@ -34,8 +49,8 @@ async def invoke(ctx: OperationContext, arguments: JsonObject) -> JsonValue:
             and others that say what happened; ``retryable`` when another try could help and does no harm. Also for
             a python tool that is not ready, with the reason of its condition.
     """
-    wanted = arguments["tool"]
-    reference = Reference(kind="Tool", namespace=wanted["namespace"], name=wanted["name"])
+    wanted = arguments_as(arguments, _Call).tool
+    reference = Reference(kind="Tool", namespace=wanted.namespace, name=wanted.name)
     tool = ctx.pinned(reference)
     if tool is None:
         raise OperationError(f"{reference} is not among what this run may use", reason="NotFound")

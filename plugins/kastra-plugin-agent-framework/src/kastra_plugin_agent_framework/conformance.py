@@ -1,4 +1,4 @@
-"""The migrator keeps to what every migrator must keep to."""
+"""The plugin keeps to what is asked of all plugins: ``kastra plugins check agent-framework`` runs what is here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 from kastra_core.migration import read_text
 from kastra_core.protocols.migrator import Migrator, SourceDocument
 from kastra_core.testing.migrator import MigratorConformance
+from kastra_core.testing.plugin import PluginConformance
 from kastra_plugin_agent_framework.migrator import AgentFrameworkMigrator
+
+__all__ = ["TestAgentFrameworkMigrator", "TestAgentFrameworkPlugin"]
 
 AGENT = """
 kind: Prompt
@@ -135,7 +138,11 @@ BROKEN = {
 }
 
 
-class TestAgentFrameworkMigratorConformance(MigratorConformance):
+class TestAgentFrameworkPlugin(PluginConformance):
+    entry_point = "agent-framework"
+
+
+class TestAgentFrameworkMigrator(MigratorConformance):
     @pytest.fixture
     def migrator(self) -> Migrator:
         return AgentFrameworkMigrator()

@@ -1,4 +1,4 @@
-"""The migrator keeps to the contract of all migrators, on files of every version and with every toolset."""
+"""The plugin keeps to what is asked of all plugins: ``kastra plugins check docker-agent`` runs what is here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 from kastra_core.migration import read_text
 from kastra_core.protocols.migrator import Migrator, SourceDocument
 from kastra_core.testing.migrator import MigratorConformance
+from kastra_core.testing.plugin import PluginConformance
 from kastra_plugin_docker_agent.migrator import DockerAgentMigrator
+
+__all__ = ["TestDockerAgentMigrator", "TestDockerAgentPlugin"]
 
 TEAM = """\
 #!/usr/bin/env docker agent run
@@ -163,7 +166,11 @@ BROKEN = {
 }
 
 
-class TestDockerAgentConformance(MigratorConformance):
+class TestDockerAgentPlugin(PluginConformance):
+    entry_point = "docker-agent"
+
+
+class TestDockerAgentMigrator(MigratorConformance):
     @pytest.fixture
     def migrator(self) -> Migrator:
         return DockerAgentMigrator()

@@ -1,4 +1,4 @@
-"""The contract of migrators, on agents, a pipeline and a graph that use most of the format."""
+"""The plugin keeps to what is asked of all plugins: ``kastra plugins check adk`` runs what is here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 from kastra_core.migration import read_text
 from kastra_core.protocols.migrator import Migrator, SourceDocument
 from kastra_core.testing.migrator import MigratorConformance
+from kastra_core.testing.plugin import PluginConformance
 from kastra_plugin_adk.migrator import AdkMigrator
+
+__all__ = ["TestAdkMigrator", "TestAdkPlugin"]
 
 _DESK = """\
 name: desk
@@ -122,7 +125,11 @@ def _read(**texts: str) -> list[SourceDocument]:
     return [one for name, text in texts.items() for one in read_text(text, f"shop/{name}.yaml")]
 
 
-class TestAdkConformance(MigratorConformance):
+class TestAdkPlugin(PluginConformance):
+    entry_point = "adk"
+
+
+class TestAdkMigrator(MigratorConformance):
     @pytest.fixture
     def migrator(self) -> Migrator:
         return AdkMigrator()

@@ -1,4 +1,4 @@
-"""The migrators keep to the contract."""
+"""The plugin keeps to what is asked of all plugins: ``kastra plugins check kagent`` runs what is here."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import pytest
 from kastra_core.migration import read_text
 from kastra_core.protocols.migrator import SourceDocument
 from kastra_core.testing.migrator import MigratorConformance
+from kastra_core.testing.plugin import PluginConformance
 from kastra_plugin_kagent.ark import ArkMigrator
 from kastra_plugin_kagent.kagent import KagentMigrator
 from kastra_plugin_kagent.kaos import KaosMigrator
+
+__all__ = ["TestArkMigrator", "TestKagentMigrator", "TestKagentPlugin", "TestKaosMigrator"]
 
 KAGENT = """\
 apiVersion: kagent.dev/v1alpha2
@@ -258,6 +261,10 @@ kind: Agent
 metadata: {name: x}
 spec: {instructions: hi}
 """
+
+
+class TestKagentPlugin(PluginConformance):
+    entry_point = "kagent"
 
 
 class TestKagentMigrator(MigratorConformance):

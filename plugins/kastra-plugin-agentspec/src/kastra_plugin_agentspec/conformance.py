@@ -1,17 +1,23 @@
-"""The migrator keeps to what all migrators keep to, with a document of each kind of component."""
+"""The plugin keeps to what is asked of all plugins: ``kastra plugins check agentspec`` runs what is here."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from kastra_core.errors import ManifestError
-from kastra_core.migration import MemorySource, read_text
-from kastra_core.protocols.migrator import MigrationResult, Migrator, SourceDocument
+from kastra_core.api.meta import JsonObject
+from kastra_core.migration import read_text
+from kastra_core.protocols.migrator import Exporter, Migrator, SourceDocument
+from kastra_core.testing.exporter import ExporterConformance
 from kastra_core.testing.migrator import MigratorConformance
+from kastra_core.testing.plugin import PluginConformance
+from kastra_plugin_agentspec.exporter import AgentSpecExporter
 from kastra_plugin_agentspec.migrator import AgentSpecMigrator
+
+__all__ = ["RESOURCES", "TestAgentSpecExporter", "TestAgentSpecMigrator", "TestAgentSpecPlugin"]
 
 AGENT = """\
 agentspec_version: 26.1.2
@@ -165,7 +171,115 @@ tools: [{component_type: BuiltinTool, name: b, $referenced_components: {t: {comp
 }
 
 
-class TestAgentSpecConformance(MigratorConformance):
+def resource(kind: str, name: str, spec: JsonObject, **metadata: Any) -> JsonObject:
+    return {"apiVersion": "mastra.ai/v1", "kind": kind, "metadata": {"name": name, **metadata}, "spec": spec}
+
+
+HELPER = resource(
+    "Agent",
+    "helper",
+    {
+        "description": "Helps.",
+        "instructions": "You help with {{topic}}.",
+        "model": {
+            "provider": "openai",
+            "name": "gpt-4o-mini",
+            "parameters": {"temperature": 0.5, "stop": ["x"]},
+            "timeoutS": 9,
+        },
+        "tools": ["find", {"name": "talk", "ref": "agents/other"}],
+        "memory": {"type": "summary", "maxMessages": 8},
+        "limits": {"maxSteps": 3},
+    },
+    labels={"a": "b"},
+)
+FIND = resource(
+    "Tool",
+    "find",
+    {
+        "type": "http",
+        "description": "Finds.",
+        "inputSchema": {
+            "type": "object",
+            "properties": {"q": {"type": "string"}, "n": {"type": "integer", "default": 3}},
+            "required": ["q"],
+        },
+        "http": {"url": "https://x.org/{q}", "query": {"n": "{n}"}, "auth": {"bearer": {"valueFrom": {"env": "T"}}}},
+    },
+)
+COUNT = resource("Tool", "count", {"type": "python", "python": {"function": "texts:count"}, "timeout": "5s"})
+ANSWER = resource(
+    "Workflow",
+    "answer",
+    {
+        "inputSchema": {"type": "object", "properties": {"question": {"type": "string"}}, "required": ["question"]},
+        "steps": [
+            {"id": "look", "tool": "find", "arguments": {"q": "{{ workflow.input.question }}", "n": 5}, "retry": 2},
+            {
+                "id": "sort",
+                "branch": {
+                    "cases": [
+                        {
+                            "name": "none",
+                            "when": "size(steps.look.output) == 0",
+                            "steps": [
+                                {"id": "sorry", "agent": "helper", "input": "Say sorry for {{ steps.look.output }}."}
+                            ],
+                        },
+                        {"name": "some", "when": "true", "next": "each"},
+                    ]
+                },
+                "next": "END",
+            },
+            {
+                "id": "each",
+                "foreach": {
+                    "items": "{{ steps.look.output }}",
+                    "as": "one",
+                    "concurrency": 2,
+                    "steps": [
+                        {"id": "tell", "agent": "helper", "input": "On {{ one }} of {{ workflow.input.question }}"}
+                    ],
+                },
+            },
+            {
+                "id": "both",
+                "parallel": [
+                    {"id": "left", "tool": "count", "input": {}},
+                    {"name": "right", "steps": [{"id": "wait", "sleep": "1s"}]},
+                ],
+            },
+            {
+                "id": "again",
+                "loop": {
+                    "until": "size(steps.poll.output) > 3",
+                    "steps": [{"id": "poll", "agent": "helper", "input": "More?"}],
+                },
+            },
+            {"id": "done", "succeed": {"answer": "{{ steps.again.output }}"}},
+        ],
+        "outputSchema": {"type": "object", "properties": {"answer": {"type": "string"}}},
+    },
+)
+TEAM = resource(
+    "Network",
+    "team",
+    {
+        "agents": ["helper", {"name": "clerk", "ref": "agents/missing", "examples": ["x"]}],
+        "workflows": ["answer"],
+        "tools": ["count"],
+        "router": {"model": "openai/gpt-4o", "instructions": "Share the work.", "maxSteps": 4},
+        "state": True,
+    },
+)
+RESOURCES = [HELPER, FIND, COUNT, ANSWER, TEAM]
+
+
+class TestAgentSpecPlugin(PluginConformance):
+    entry_point = "agentspec"
+
+
+class TestAgentSpecMigrator(MigratorConformance):
     @pytest.fixture
     def migrator(self) -> Migrator:
         return AgentSpecMigrator()
@@ -179,76 +293,19 @@ class TestAgentSpecConformance(MigratorConformance):
         return [document for file, text in BROKEN.items() for document in read_text(text, file)]
 
 
-def test_a_mark_of_the_format_is_surer_than_its_shape() -> None:
-    migrator = AgentSpecMigrator()
-    marks = (
-        "agentspec_version: 26.1.0",
-        "$referenced_components: {}",
-        "component_type: Agent",
-        "component_type: AcmeNode",
-    )
-    found = [migrator.detect(read_text(text, "x.yaml")[0]) for text in marks]
-    assert found == [0.97, 0.95, 0.92, 0.6]
-    assert migrator.detect(read_text("kind: Agent", "x.yaml")[0]) == 0.0
+class TestAgentSpecExporter(ExporterConformance):
+    @pytest.fixture
+    def exporter(self) -> Exporter:
+        return AgentSpecExporter()
 
+    @pytest.fixture
+    def manifests(self) -> Sequence[JsonObject]:
+        return RESOURCES
 
-def _moved(text: str, file: str = "a.yaml") -> MigrationResult:
-    return AgentSpecMigrator().migrate(MemorySource(read_text(text, file)))
+    @pytest.fixture
+    def invalid(self) -> Sequence[Sequence[JsonObject]]:
+        return [[resource("RetentionPolicy", "p", {"events": {"ttl": "1h"}})], [FIND, FIND], [{"kind": "Agent"}]]
 
-
-EMPTY = """\
-agentspec_version: 26.1.0
-component_type: Agent
-id: {id}
-name: helper
-description: ""
-metadata: {{}}
-inputs: []
-outputs: []
-system_prompt: Help.
-llm_config:
-  {{component_type: OpenAiConfig, id: m, name: {model}, description: null, metadata: {{}}, model_id: gpt-4o-mini{more}}}
-tools:
-- {{component_type: ServerTool, id: t, name: look, description: "", inputs: [], requires_confirmation: false}}
-toolboxes: []
-"""
-
-
-def test_ids_versions_and_empty_fields_are_no_loss() -> None:
-    rows = _moved(EMPTY.format(id="one", model="null", more="")).rows
-    assert [row.key for row in rows if row.outcome == "dropped"] == []
-    empty = {row.key for row in rows if row.reason == "says the same as no value"}
-    assert empty == {"description", "metadata", "inputs", "outputs", "toolboxes"}
-    assert {row.key for row in rows if row.reason.startswith("the component;")} == {"llm_config", "tools[0]"}
-    assert {row.outcome for row in rows if row.key in empty} == {"defaulted"}
-
-
-def test_what_is_not_known_is_dropped_beside_empty_fields() -> None:
-    rows = _moved(EMPTY.format(id="one", model="m", more=", size: 3, metadata2: {x: 1}")).rows
-    dropped = {row.key: row.reason for row in rows if row.outcome == "dropped"}
-    assert {"llm_config.size", "llm_config.metadata2", "llm_config.name"} == set(dropped)
-    assert "not known" in dropped["llm_config.size"]
-
-
-def test_the_id_of_a_file_leads_to_its_resource_in_the_names() -> None:
-    result = _moved(EMPTY.format(id="7f3a", model="null", more=""))
-    assert result.names == {"Agent/7f3a (id)": "helper"}
-    row = next(row for row in result.rows if row.key == "id")
-    assert (row.outcome, row.target) == ("mapped", "Agent default/helper metadata.name")
-
-
-def test_one_id_of_two_files_leads_to_both_resources() -> None:
-    first, second = (EMPTY.format(id="same", model="null", more="") for _ in range(2))
-    documents = [*read_text(first, "a.yaml"), *read_text(second.replace("name: helper", "name: other"), "b.yaml")]
-    names = AgentSpecMigrator().migrate(MemorySource(documents)).names
-    assert names == {"Agent/same (id)": "helper", "Agent/same (id in b.yaml)": "other"}
-
-
-@pytest.mark.parametrize("field", ["agentspec_version", "air_version"])
-def test_a_version_is_read_and_an_unknown_one_refused_in_either_spelling(field: str) -> None:
-    text = f"agentspec_version: 26.1.0\n{field}: {{}}\ncomponent_type: Agent\nname: a\nsystem_prompt: x\n"
-    text = text if field == "air_version" else text.removeprefix("agentspec_version: 26.1.0\n")
-    row = next(row for row in _moved(text.format("25.4.1")).rows if row.key == field)
-    assert (row.outcome, row.target) == ("mapped", "Agent default/a apiVersion")
-    with pytest.raises(ManifestError, match="not a version"):
-        _moved(text.format("23.0.0"))
+    @pytest.fixture
+    def migrator(self) -> Migrator:
+        return AgentSpecMigrator()

@@ -1,4 +1,4 @@
-"""The suite that every migrator must pass, on a pod with all that the older formats have."""
+"""The plugin keeps to what is asked of all plugins: ``kastra plugins check legacy`` runs what is here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ import pytest
 from kastra_core.migration import read_text
 from kastra_core.protocols.migrator import SourceDocument
 from kastra_core.testing.migrator import MigratorConformance
+from kastra_core.testing.plugin import PluginConformance
 from kastra_plugin_legacy.migrator import LegacyMigrator
+
+__all__ = ["TestLegacyMigrator", "TestLegacyPlugin"]
 
 POD = """
 apiVersion: mastra/v1
@@ -118,7 +121,11 @@ tools:
 """
 
 
-class TestLegacyConformance(MigratorConformance):
+class TestLegacyPlugin(PluginConformance):
+    entry_point = "legacy"
+
+
+class TestLegacyMigrator(MigratorConformance):
     @pytest.fixture
     def migrator(self) -> LegacyMigrator:
         return LegacyMigrator()
