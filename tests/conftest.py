@@ -29,6 +29,12 @@ def _module(file: str) -> Any:
 
 
 @pytest.fixture(scope="session")
+def mock_module() -> Any:
+    """The module ``mock_openai``."""
+    return _module("mock_openai")
+
+
+@pytest.fixture(scope="session")
 def _mock_openai_server() -> Iterator[Any]:
     with _module("mock_openai").ThreadedServer() as server:
         yield server

@@ -351,6 +351,10 @@ class Mock:
         app.router.add_route("*", "/__reset", self.reset)
         return app
 
+    def plan(self, body):
+        """What a chat request is answered; others replace it."""
+        return make_plan(body, self.fails)
+
     async def read(self, request, kind):
         raw = await request.read()
         self.stats["requests"] += 1
@@ -411,7 +415,7 @@ class Mock:
         except ValueError:
             return self.error(400)
         self.last = self.last_chat = body
-        plan = make_plan(body, self.fails)
+        plan = self.plan(body)
         if "x-mock-fail" in request.headers:
             plan.status = int(request.headers["x-mock-fail"])
         await self.wait(request, plan.sleep)

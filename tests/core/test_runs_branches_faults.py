@@ -98,7 +98,7 @@ async def test_a_store_that_fails_is_no_failure_that_a_runner_could_answer(lab: 
             raise StoreUnavailableError("it is away")
 
     journal = lab.store.journal
-    lab.store.journal = Failing()  # type: ignore[assignment]
+    lab.store.journal = Failing()
     runtime, run = await started(lab, program)
     assert "the run is not over" in (await run.status())["message"]
     assert lab.world.calls == []
@@ -225,7 +225,7 @@ async def test_a_signal_that_came_while_the_watch_was_broken_wakes_its_branch(la
             yield  # type: ignore[misc]  # makes it a generator
 
     journal = lab.store.journal
-    lab.store.journal = Breaking()  # type: ignore[assignment]
+    lab.store.journal = Breaking()
     runtime, run = await started(lab, program)
     await lab.world.entry("works").wait()
     while not state_of(runtime, run).parked:
@@ -278,7 +278,7 @@ async def test_many_branches_that_begin_to_wait_read_the_signals_once(lab: Lab) 
         return sum(out.values())
 
     journal = lab.store.journal
-    lab.store.journal = Counting()  # type: ignore[assignment]
+    lab.store.journal = Counting()
     runtime, run = await started(lab, program)
     await runtime.runs.drain()
     assert reads < 10

@@ -374,8 +374,8 @@ class Drive:
         self._faults = faults
         store = self.lab.store
         store.commit = self.slow(self.faulty(store.commit))  # type: ignore[method-assign,assignment]
-        store.journal = Slow(store.journal, self.slow)  # type: ignore[assignment]
-        store.resources = Slow(store.resources, self.slow)  # type: ignore[assignment]
+        store.journal = Slow(store.journal, self.slow)
+        store.resources = Slow(store.resources, self.slow)
 
     def slow(self, method: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
         async def slowly(*args: Any, **more: Any) -> Any:
