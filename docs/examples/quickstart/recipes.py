@@ -39,13 +39,15 @@ _NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
-def find_recipes(ingredients: list[str]) -> list[dict[str, Any]]:
+def find_recipes(ingredients: list[str] | str) -> list[dict[str, Any]]:
     """Find up to three recipes, those that use most of the given ingredients first.
 
     Args:
         ingredients: 现有的食材，中文或英文; what is in the kitchen, in Chinese or English. Example: ["鸡蛋", "番茄"]
     """
-    have = {name for given in ingredients for name in _known(given)}
+    # A text that speaks of them will do: the workflow passes on what the agent said.
+    texts = [ingredients] if isinstance(ingredients, str) else ingredients
+    have = {name for text in texts for name in _known(text)}
     found = []
     for title, needed, steps in RECIPES:
         used = have.intersection(needed)

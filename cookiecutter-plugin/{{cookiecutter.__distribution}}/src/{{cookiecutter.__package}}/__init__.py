@@ -1,0 +1,1 @@
+"""The Kastra plugin {{ cookiecutter.plugin_name }}: ``hooks`` says what it offers."""
