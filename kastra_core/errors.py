@@ -327,8 +327,11 @@ class PluginConflictError(PluginError):
         self.what, self.name, self.first, self.second = what, name, first, second
 
     def __str__(self) -> str:
+        what, name = self.what, self.name
+        if what == "kind" and name.startswith("plural "):
+            what, name = "plural", name.removeprefix("plural ")
         return (
-            f"{self.what} {self.name!r} is offered by plugin {self.first!r} and by plugin {self.second!r}; "
+            f"{what} {name!r} is offered by plugin {self.first!r} and by plugin {self.second!r}; "
             f"the first is used; switch one off with --no-plugin {self.second} or KASTRA_PLUGINS_BLOCK={self.second}"
         )
 

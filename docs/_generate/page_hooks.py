@@ -25,7 +25,7 @@ def hooks_page() -> str:
     parts = [
         "# Hooks",
         f"Made from `{_SPECS}` and `{_RECORDS}` by `docs/generate.py`. "
-        "The [guide](../guide/plugins.md) shows them at work.",
+        "The [guide](../plugins/index.md) shows them at work.",
         docstring(module.docstring.value if module.docstring else "", link),
     ]
     for name, item in module.members.items():

@@ -208,7 +208,7 @@ class RunLab:
         self.now_s = 1_700_000_000.0
         self.operations = Operations()
         self.signals = dict(signals or {})
-        self._config = Config.load(project, env={})
+        self._config = Config.load(project, env={"KASTRA_CONFIG_HOME": str(project / "config")})
         self.plugins: PluginManager = _Plugins(self.operations, kinds, operations, plugins)
         self._runtimes: list[RuntimeManager] = []
 

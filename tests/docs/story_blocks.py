@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import shlex
+import tomllib
 from collections.abc import Callable, Iterator
 
 import attrs
+import yaml
 
 __all__ = [
     "DATA",
@@ -28,6 +31,11 @@ SILENT = ("text", "mermaid")
 """Languages of blocks that say nothing that could be run."""
 DATA = ("yaml", "json")
 """Languages of manifests and parts of them."""
+READERS: dict[str, Callable[[str], object]] = {
+    "json": json.loads,
+    "toml": tomllib.loads,
+    "yaml": lambda text: list(yaml.load_all(text, yaml.BaseLoader)),
+}
 OTHERS = {"bash": "console", "sh": "console", "shell": "console", "": "console or text", "py": "python", "yml": "yaml"}
 """Languages that have another name here."""
 
@@ -197,6 +205,10 @@ def faults_of(block: Block) -> Iterator[str]:
     if "title" in settings:
         if language == "console":
             yield "a console is no file"
+        try:
+            READERS.get(language, len)(block.text)
+        except (ValueError, yaml.YAMLError) as error:
+            yield f"no {language}: {error}"
         return
     if language in OTHERS:
         yield f"a block of {language or 'no language'}: write {OTHERS[language]}"

@@ -100,6 +100,9 @@ RUN = fenced("console", "$ true")
         (fenced("console", ""), "a console without a command"),
         (fenced("python", "def broken(:"), "does not compile"),
         (fenced("python title=a.py", "def broken(:"), "does not compile"),
+        (fenced("yaml title=a.yaml", "a: [") + RUN, "no yaml: "),
+        (fenced("json title=a.json", "{a: 1}") + RUN, "no json: "),
+        (fenced("toml title=a.toml", "a = ") + RUN, "no toml: "),
         (fenced("yaml colour=red", AGENT), "unknown attribute 'colour'"),
         (fenced("console run", "$ true"), "run is said of python"),
         (fenced("yaml shown", AGENT), "shown is said of text"),
@@ -164,6 +167,23 @@ def test_what_is_right_has_no_fault(text: str) -> None:
     assert read(text).faults == []
 
 
+def test_generated_pages_may_show_signatures() -> None:
+    text = fenced("py", "def f(a: int) -> None") + fenced("pycon", ">>> f(1)")
+    assert read_text(text, "docs/reference/python/x.md", ROOT).faults == []
+    assert len(read(text).faults) == 2
+
+
+@pytest.mark.parametrize("new", ["", "<!-- story: new docs/examples/quickstart -->\n"])
+def test_a_story_may_begin_in_a_copy_of_an_example(tell: Callable[[Story], Outcome], new: str) -> None:
+    name = "docs/page.md" if new else "docs/examples/quickstart/README.md"
+    page = read_text(
+        new + fenced("console", "$ ls run.py\nrun.py\n$ rm run.py\n$ ls -d .kastra 2>/dev/null | wc -l\n0"), name, ROOT
+    )
+    outcome = tell(page.stories[0])
+    assert not outcome.failures, outcome.failures
+    assert (ROOT / "docs/examples/quickstart/run.py").exists()
+
+
 def test_commands_may_have_several_lines() -> None:
     page = read(
         fenced(
@@ -217,6 +237,7 @@ $ true""",
         (fenced('yaml in="config"', "namspace: a"), ":1:", "namspace"),
         ("<!-- story: answers\n- Hello\n-->\n" + RUN, ":1:", "answers of the model that nobody asked for"),
         ("<!-- story: background -->\n" + fenced("console", "$ echo a\nb"), ":3: $ echo a", "it did not show:\n    b"),
+        ("<!-- story: background -->\n" + fenced("console", "$ true\n..."), ":3: $ true", "it did not show:\n    ..."),
         (
             "<!-- story: background -->\n" + fenced("console", "$ sh -c 'trap \"exit 9\" INT; echo a; sleep 60'\na"),
             ":3:",

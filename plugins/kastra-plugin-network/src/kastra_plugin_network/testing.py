@@ -130,7 +130,11 @@ class RouterConformance:
             del own.kastra_operations
         extra = [("network", "kastra_plugin_network.hooks"), *plugins, ("router_conformance", own)]
         manager = PluginManager(discover=False, extra=extra)
-        made = await RuntimeManager.open("memory:", config=Config.load(tmp_path, env={}), plugins=manager)
+        made = await RuntimeManager.open(
+            "memory:",
+            config=Config.load(tmp_path, env={"KASTRA_CONFIG_HOME": str(tmp_path / "config")}),
+            plugins=manager,
+        )
         yield made
         await made.aclose()
 
