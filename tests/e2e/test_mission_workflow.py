@@ -15,7 +15,7 @@ from kastra_core.api.meta import condition_of
 from kastra_core.config import Config
 from kastra_core.errors import NotReadyError
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "workflows" / "recipes"
+EXAMPLE = Path(__file__).resolve().parents[2] / "docs" / "examples" / "quickstart"
 KEY = {"OPENAI_API_KEY": "sk-mission-0123456789"}
 
 RECIPES = """\
@@ -108,6 +108,16 @@ spec:
     for name, instructions in (("extract", "提取数据。"), ("transform", "转换数据。"), ("load", "加载数据。"))
 )
 
+TOOL = """\
+apiVersion: mastra.ai/v1
+kind: Tool
+metadata: {name: recipe-finder, namespace: cooking}
+spec:
+  type: python
+  description: 根据现有食材查找菜谱 (find recipes by ingredients)
+  python: {function: "pantry:find_recipes"}
+"""
+
 ANY_ANSWER = "Hello from the mock."
 
 
@@ -129,8 +139,8 @@ def project(kitchen: Any) -> Any:
     (path / "processing-agents.yaml").write_text(AGENTS, encoding="utf-8")
     (path / "support.yaml").write_text(SUPPORT, encoding="utf-8")
     (path / "support-agent.yaml").write_text(SUPPORT_AGENT, encoding="utf-8")
-    shutil.copy(EXAMPLE / "pantry.py", path)
-    shutil.copy(EXAMPLE / "recipe-finder.yaml", path / "tool.yaml")
+    shutil.copy(Path(__file__).with_name("mission_pantry.py"), path / "pantry.py")
+    (path / "tool.yaml").write_text(TOOL, encoding="utf-8")
     kitchen.configure(tools={"python": {"allow": ["pantry"]}})
     return kitchen
 

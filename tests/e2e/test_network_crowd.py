@@ -15,6 +15,7 @@ import pytest
 
 from crash_nursery import Nursery, Place, nursery_of, places
 from kastra_core.api.kind import MAIN_GROUP
+from kastra_core.origins import SCOPE
 from kastra_core.protocols.store import Store
 from kastra_plugin_libsql.store import open_store
 from network_worker import TTL_S, crowd
@@ -47,7 +48,7 @@ class Square(Place):
         """Values by scope, those that are left after a time."""
         store = await open_store(self.url, {"clock": lambda: time.time() + after_s})
         try:
-            return {scope: await store.state.get_state(scope) for scope in self.scopes()}
+            return {scope: await store.state.get_state(scope) for scope in self.scopes() if scope != SCOPE}
         finally:
             await store.aclose()
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kastra_core import Problem, Resource, ResourceKind, hookimpl
+from kastra_core.api.references import Reference
 from kastra_core.errors import OperationError
 from kastra_core.protocols.runner import OperationContext, RunContext
 from kastra_core.registrations import OperationRegistration
@@ -16,7 +17,8 @@ Step = Mapping[str, Any]
 
 
 class PipelineRunner:
-    """Carries out ``spec.steps``: each has an id and one of work, think, value, ask, sleep, both, choose, again."""
+    """Carries out ``spec.steps``; each has an id and one of work, think, value, ask, sleep, call, both, choose,
+    again."""
 
     async def run(self, ctx: RunContext, target: Resource, input: Any) -> Any:
         return await _block(ctx, target.spec["steps"], "", input)
@@ -82,6 +84,9 @@ async def _body(ctx: RunContext, step: Step, path: str, given: Any) -> Any:
     if "sleep" in step:
         await ctx.sleep(step["sleep"], name=step["id"])
         return given
+    if "call" in step:
+        called = Reference(group=GROUP, kind="Pipeline", namespace="default", name=step["call"])
+        return await ctx.call(called, given, name=step["id"])
     if "choose" in step:
         taken = next(name for name, case in step["choose"].items() if case["when"] == given)
         cases = [(name, f"input == {case['when']!r}", name == taken) for name, case in step["choose"].items()]

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kastra_core import ResourceKind, hookimpl
+from kastra_core.cli.plugins_compare import compare
 from kastra_core.cli.plugins_fields import allows, fields_of, holds_field
-from kastra_core.cli.plugins_lockfile import compare, lock_data, lock_text
+from kastra_core.cli.plugins_lockfile import lock_data, lock_text
 from kastra_core.plugins import PluginManager, entry_points
 from kastra_core.registrations import (
     CommandRegistration,

@@ -267,7 +267,8 @@ async def test_a_run_that_begins_while_threads_go_keeps_its_thread(world: Any, m
 
     async def first_a_run_begins(self: Pass, info: Any) -> int:
         if not begun:
-            begun.append(await world.run("late", "Running", thread="t099"))
+            begun.append("late")  # others come here while it is made
+            await world.run("late", "Running", thread="t099")
         return await original(self, info)
 
     monkeypatch.setattr(Pass, "_remove_thread", first_a_run_begins)

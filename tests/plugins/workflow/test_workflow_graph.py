@@ -234,6 +234,8 @@ def test_odd_specs_are_drawn_as_well_as_can_be(spec: dict[str, Any]) -> None:
 def test_all_examples_of_the_docs_are_drawn_with_each_of_their_steps() -> None:
     drawn = 0
     for path in sorted((ROOT / "docs" / "examples").rglob("*.yaml")):
+        if "old" in path.parts:  # what is migrated is no manifest
+            continue
         for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")):
             if not manifest or manifest.get("kind") != "Workflow":
                 continue
