@@ -15,6 +15,7 @@ from kastra_core.api.meta import Resource
 from kastra_core.cli.graph_mermaid import draw_mermaid
 from kastra_core.cli.graph_svg import draw_svg
 from kastra_core.cli.graph_text import draw_text
+from kastra_core.manifests import read_sources
 from kastra_plugin_workflow.graph import graph_of
 
 ROOT = Path(__file__).parents[3]
@@ -236,8 +237,8 @@ def test_all_examples_of_the_docs_are_drawn_with_each_of_their_steps() -> None:
     for path in sorted((ROOT / "docs" / "examples").rglob("*.yaml")):
         if "old" in path.parts:  # what is migrated is no manifest
             continue
-        for manifest in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            if not manifest or manifest.get("kind") != "Workflow":
+        for manifest in (document.data for document in read_sources([str(path)])):
+            if manifest["kind"] != "Workflow":
                 continue
             graph = graph_of(Resource.from_manifest(manifest))
             steps = re.findall(r"'id': '([^']+)'", repr(manifest["spec"]))
