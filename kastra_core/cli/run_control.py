@@ -55,8 +55,8 @@ def resume(
 ) -> None:
     """Go on with runs whose process ended, to their end; with a name, print the output of that one.
 
-    With --data a run that awaits an answer gets it, and goes on; --signal says which when it awaits several. What had
-    finished of a run is not done again. Ctrl-C hands the runs back.
+    With --data a run that awaits an answer gets it, or the one that it called; --signal says which when it awaits
+    several. Runs above it go on too. What had finished of a run is not done again. Ctrl-C hands the runs back.
     """
     if name is None and (signal or data is not None or output):
         raise UserError("--signal, --data and -o need the name of a run: kastra run resume run/NAME")
@@ -79,9 +79,32 @@ def resume(
             shown.lines.say(f"run/{run.metadata.name} is over already")
             session = RunSession(runtime, None, shown.lines)
             return report(runtime, run.key, run, run.status, shown, session)
-        return await _resume_one(runtime, run, shown, answer or _asked(run))
+        to = run
+        if (answer is None or not answer.signal) and run.status.get("phase") not in FINISHED:
+            to = await _awaiting_one(runtime, run, answered=answer is not None)
+        return await _resume_one(runtime, run, shown, answer or _asked(to), to)
 
     leave(state.run(go))
+
+
+async def _awaiting_one(runtime: RuntimeManager, run: Resource, *, answered: bool) -> Resource:
+    """Who gets the answer to a run: itself, or the one run that awaits something of all that it called.
+
+    Raises: UserError when there is an answer and several await one.
+    """
+    from kastra_core.cli.run_answer import awaited
+    from kastra_core.cli.run_awaiting import awaiting_lines
+    from kastra_core.cli.run_waking import awaited_below
+
+    found = [] if awaited(run) else await awaited_below(runtime, run)
+    if len(found) == 1:
+        return found[0][0]
+    if not (found and answered):
+        return run
+    lines = [f"run/{run.metadata.name} called runs that await {len(found)} answers; give each to the one that asks:"]
+    for child, item in found:
+        lines += awaiting_lines(child.metadata.name, item, option_n(runtime, child.metadata.namespace))
+    raise UserError("\n".join(lines))
 
 
 async def _started(runtime: RuntimeManager, run: Resource) -> Resource:
@@ -139,37 +162,40 @@ async def _resume_all(state: CliState, runtime: RuntimeManager) -> int:
     return _FAILED if "Failed" in phases else 0
 
 
-async def _resume_one(runtime: RuntimeManager, run: Resource, shown: Shown, answer: _Answer | None) -> int:
+async def _resume_one(
+    runtime: RuntimeManager, run: Resource, shown: Shown, answer: _Answer | None, to: Resource
+) -> int:
+    """Go on with a run to its end; ``to``: who gets the answer, the run or one that it called."""
     from kastra_core.cli.run_view import is_orphaned
 
+    status: JsonObject = {}
     session = RunSession(runtime, shown.listener, shown.lines, cancels=False)
     if shown.listener is shown.screen and run.status.get("phase") not in FINISHED:
         shown.screen.take_over(await _done_of(runtime, run))
     session.follow(run.key)
     with session.interrupts:
         try:
-            here = runtime.runs
             await session.begin()
             if answer is not None:
-                await _send(runtime, run, answer, shown)
-                # Whoever has the run, or wakes it, takes the signal from its inbox; that may be this process.
-                for _ in range(_WAKE_LOOKS):
-                    found = await runtime.client.require(run.key)
-                    if here.attach(run.key) is not None or found.status.get("phase") != "Suspended":
-                        break
-                    await asyncio.sleep(_WAKE_LOOK_S)
-            elif here.attach(run.key) is None:
+                if to is not run:
+                    shown.lines.say(
+                        f"run/{run.metadata.name} waits for run/{to.metadata.name}, which gets the answer", cut=False
+                    )
+                await _send(runtime, to, answer, shown)
+            elif runtime.runs.attach(run.key) is None:
                 found = await runtime.client.require(run.key)
                 if found.status.get("phase") == "Running" and not await is_orphaned(runtime, found):
                     shown.lines.say(f"run/{run.metadata.name} goes on in another process; waiting for its end")
             status = await session.wait(run.key)
             code = report(runtime, run.key, run, status, shown, session)
+            await session.wait_above(run.key)
             await session.drain_resumed()
         except asyncio.CancelledError:
             if not session.interrupted:
                 raise
-            again = f"kastra run resume run/{run.metadata.name}{option_n(runtime, run.metadata.namespace)}"
-            shown.lines.must_say(f"run/{run.metadata.name} is not over; `{again}` goes on")
+            if status.get("phase") not in FINISHED:
+                again = f"kastra run resume run/{run.metadata.name}{option_n(runtime, run.metadata.namespace)}"
+                shown.lines.must_say(f"run/{run.metadata.name} is not over; `{again}` goes on")
             return INTERRUPTED
     return code
 
@@ -199,10 +225,6 @@ async def _send(runtime: RuntimeManager, run: Resource, answer: _Answer, shown: 
     awaited = [str(item.get("signal")) for item in run.status.get("awaiting") or ()]
     if run.status.get("phase") == "Suspended" and awaited and answer.signal not in awaited:
         shown.lines.say(f"it is kept: the run does not await {answer.signal!r} now, but {', '.join(awaited)}")
-
-
-_WAKE_LOOKS, _WAKE_LOOK_S = 100, 0.02
-"""A signal wakes a suspended run within a moment; a run that waits for another signal stays as it is."""
 
 
 @click.command(cls=KubectlCommand)

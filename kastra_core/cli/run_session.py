@@ -7,14 +7,14 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from kastra_core.api.kind import MAIN_GROUP
 from kastra_core.api.meta import JsonObject, Resource, ResourceKey, rfc3339
 from kastra_core.cli.run_screen import ErrorLines
 from kastra_core.cli.run_target import option_n, short_name
+from kastra_core.cli.run_waking import can_run, is_due, key_of_caller, unfinished_called
 from kastra_core.errors import UserError
 from kastra_core.execution.run_status import FINISHED
 
@@ -49,7 +49,7 @@ class _Outlook(NamedTuple):
     wake_at_s: float | None
     """Unix seconds of the first instant at which a clock wakes it, or a run that it called."""
     busy: bool
-    """A run that it called is at work."""
+    """A run that it called is at work, or about to be."""
 
 
 class Interrupts:
@@ -103,11 +103,16 @@ class RunSession:
         self._told = 0
         self._left: set[ResourceKey] = set()
         """Runs that another process had at the beginning; others that are taken over were suspended."""
+        self._ran: set[str] = set()
+        """uids of the runs that went on here."""
+        self._ended: list[Resource] = []
+        """Runs that another run called and that ended here; who called them may still have to be woken."""
         self._main: asyncio.Task[Any] | None = None
         self._cancelling: asyncio.Task[None] | None = None
         self.interrupts = Interrupts(self._interrupted)
         # A run that wakes from a suspension is executed anew; the bus tells before its first event.
         runtime.bus.subscribe("run.started", self._started)
+        runtime.bus.subscribe("run.finished", self._finished)
 
     @property
     def interrupted(self) -> bool:
@@ -146,7 +151,10 @@ class RunSession:
                 if runs.attach(key) is not None:
                     continue
                 if run.status.get("phase") != "Suspended":
-                    return await end  # another process has it
+                    await asyncio.wait({end}, timeout=_LOOK_S)  # another process has it, or it is being taken here
+                    continue
+                if await self._goes_on(run):
+                    continue
                 outlook = await self._outlook(run)
                 if outlook.busy:
                     await asyncio.wait({end}, timeout=_LOOK_S)
@@ -171,12 +179,14 @@ class RunSession:
     def _tell_wait(self, key: ResourceKey, outlook: _Outlook) -> None:
         assert outlook.wake_at_s is not None
         self.lines.say(f"run/{key.name} is suspended until {rfc3339(outlook.wake_at_s)}", cut=False)
-        if outlook.awaiting:
-            from kastra_core.cli.run_awaiting import awaiting_lines
+        self._tell_awaited(key, outlook.awaiting)
 
-            for item in outlook.awaiting:
-                for line in awaiting_lines(key.name, item, option_n(self.runtime, key.namespace)):
-                    self.lines.say(line, cut=False)
+    def _tell_awaited(self, key: ResourceKey, awaiting: Sequence[JsonObject]) -> None:
+        from kastra_core.cli.run_awaiting import awaiting_lines
+
+        for item in awaiting:
+            for line in awaiting_lines(key.name, item, option_n(self.runtime, key.namespace)):
+                self.lines.say(line, cut=False)
 
     async def _outlook(self, run: Resource, *, called: bool = False) -> _Outlook:
         """What a suspended run waits for, that of the runs that it called included."""
@@ -184,13 +194,8 @@ class RunSession:
         wakes = [status["wakeAtS"]] if status.get("wakeAtS") is not None else []
         awaiting = [{**item, "run": meta.name} if called else dict(item) for item in status.get("awaiting") or ()]
         busy = False
-        children = await self.runtime.store.resources.list(
-            MAIN_GROUP, run.kind, namespace=meta.namespace, owner_uid=meta.uid
-        )
-        for child in children.items:
-            if child.status.get("phase") in FINISHED:
-                continue
-            if child.status.get("phase") != "Suspended":
+        for child in await unfinished_called(self.runtime, run):
+            if child.status.get("phase") != "Suspended" or await self._goes_on(child):
                 busy = True
                 continue
             inner = await self._outlook(child, called=True)
@@ -199,18 +204,98 @@ class RunSession:
             wakes += [inner.wake_at_s] if inner.wake_at_s is not None else []
         return _Outlook(awaiting, min(wakes, default=None), busy)
 
+    async def _goes_on(self, run: Resource) -> bool:
+        """Whether a suspended run does not wait any more; it is taken when what it waits for is there.
+
+        The watch of signals would take it too, but in its own time.
+        """
+        claim = await self.runtime.store.journal.claim(run.metadata.uid)
+        if claim is None:
+            now = await self.runtime.client.get(run.key)
+            return now is None or now.status.get("phase") in FINISHED
+        if claim.holder:
+            return True
+        if not await is_due(self.runtime, run, claim) or not can_run(self.runtime, run):
+            return False
+        await self.runtime.runs.recovery.take(claim)
+        return True
+
+    async def wait_above(self, key: ResourceKey) -> None:
+        """Wait for the runs above one that is over, each to its end or until it waits for somebody.
+
+        Those that another worker has are left to it.
+        """
+        run = await self.runtime.client.get(key)
+        while run is not None and run.status.get("phase") in FINISHED:
+            caller = await self._caller_of(run)
+            if caller is None:
+                return
+            over = caller.status.get("phase") in FINISHED
+            goes_on = not over and await self._wake_caller(caller)
+            if goes_on:
+                self.lines.say(
+                    f"waiting for run/{caller.metadata.name} to end, which called it (Ctrl-C hands back)", cut=False
+                )
+            elif not (over or caller.metadata.uid in self._ran):
+                return  # it waits for something else, or another worker has it
+            if goes_on or caller.metadata.uid in self._ran:  # it may have gone on, and stopped, before this look
+                await self._wait_for_caller(caller.key)
+            run = await self.runtime.client.get(caller.key)
+
+    async def _wait_for_caller(self, key: ResourceKey) -> None:
+        try:
+            status = await self.wait(key)
+        except asyncio.CancelledError:
+            here = option_n(self.runtime, key.namespace)
+            self.lines.say(f"handed back run/{key.name}: `kastra run resume run/{key.name}{here}` goes on", cut=False)
+            raise
+        if status.get("phase") != "Suspended":
+            self.lines.say(f"run/{key.name}: {status.get('phase')}")
+            return
+        self.lines.say(f"run/{key.name} is suspended")
+        self._tell_awaited(key, status.get("awaiting") or ())
+
+    async def _caller_of(self, run: Resource) -> Resource | None:
+        key = key_of_caller(run)
+        caller = await self.runtime.client.get(key) if key is not None else None
+        return caller if caller is not None and caller.metadata.uid == run.spec["parent"]["run"] else None
+
+    async def _wake_caller(self, caller: Resource) -> bool:
+        """Let a run go on that one called that is over by now; whether it does so in this process."""
+        runs, uid = self.runtime.runs, caller.metadata.uid
+        while runs.find(uid) is None:
+            claim = await self.runtime.store.journal.claim(uid)
+            run = await self.runtime.client.get(caller.key)
+            if claim is None or run is None:
+                return False
+            if claim.holder == runs.worker.id:
+                if uid not in runs.recovery.busy and runs.find(uid) is None:
+                    return False  # the store fails: it is taken again later
+                await asyncio.sleep(_SETTLED_S)  # it is just being taken
+                continue
+            if claim.holder:
+                if runs.worker.alive(await self.runtime.store.leases.get(claim.holder), runs.clock()):
+                    return False
+            elif not await is_due(self.runtime, run, claim):
+                return False
+            if not can_run(self.runtime, run):
+                return False
+            if not await runs.recovery.take(claim):
+                await asyncio.sleep(_SETTLED_S)  # another worker was quicker, or it is taken here already
+        return True
+
     async def drain_resumed(self) -> None:
         """Wait for the other runs that this process took over; Ctrl-C hands them back."""
         runs = self.runtime.runs
         self._tell_resumed()
         others = [key for key in runs.active if not await self._is_called(key)]
         if not others:
-            await runs.drain()  # what a cancelled run had called ends with it
+            await self._drain()  # what a cancelled run had called ends with it
             return
         names = ", ".join(f"run/{key.name}" for key in others)
         self.lines.say(f"waiting for {names} to end (Ctrl-C hands back)", cut=False)
         try:
-            await runs.drain()
+            await self._drain()
         except asyncio.CancelledError:
             left = ", ".join(f"run/{key.name}" for key in runs.active)
             self.lines.say(f"handed back {left}: `kastra run resume` goes on", cut=False)
@@ -219,6 +304,19 @@ class RunSession:
             run = await self.runtime.client.get(key)
             if run is not None:
                 self.lines.say(f"run/{key.name}: {run.status.get('phase')}")
+
+    async def _drain(self) -> None:
+        """Wait until nothing goes on here, and nobody waits for what ended here."""
+        while True:
+            await self.runtime.runs.drain()
+            ended, self._ended = self._ended, []
+            woken = False
+            for run in ended:
+                caller = await self._caller_of(run)
+                if caller is not None and caller.status.get("phase") not in FINISHED:
+                    woken = await self._wake_caller(caller) or woken
+            if not (woken or self._ended):
+                return
 
     async def _is_called(self, key: ResourceKey) -> bool:
         """Whether another run called this one."""
@@ -233,10 +331,15 @@ class RunSession:
 
     def _started(self, message: Mapping[str, Any]) -> None:
         key = message["resource"].key
+        self._ran.add(message["resource"].metadata.uid)
         if key in self._followed and self._listener is not None:
             handle = self.runtime.runs.attach(key)
             if handle is not None:
                 handle.listen(self._listener.event)
+
+    def _finished(self, message: Mapping[str, Any]) -> None:
+        if "parent" in message["resource"].spec:
+            self._ended.append(message["resource"])
 
     def _interrupted(self) -> None:
         """The first Ctrl-C."""

@@ -195,14 +195,24 @@ def end_line(run: Resource) -> str:
 
 
 async def is_orphaned(runtime: RuntimeManager, run: Resource) -> bool:
-    """Whether an unfinished run has no live worker and no reason to wait: `kastra run resume` would take it over."""
+    """Whether an unfinished run has no live worker and no reason to wait: `kastra run resume` would take it over.
+
+    So has one that waits for such a run, which it called.
+    """
+    from kastra_core.cli.run_waking import is_due, unfinished_called
+
     claim = await runtime.store.journal.claim(run.metadata.uid)
     if claim is None:
         return False
-    if not claim.holder:
-        return claim.wake_at_s is not None and claim.wake_at_s <= runtime.clock()
-    lease = await runtime.store.leases.get(claim.holder)
-    return not Worker(runtime.store).alive(lease, runtime.clock())  # runtime.runs would need an event loop
+    if claim.holder:
+        lease = await runtime.store.leases.get(claim.holder)
+        return not Worker(runtime.store).alive(lease, runtime.clock())  # runtime.runs would need an event loop
+    if await is_due(runtime, run, claim):
+        return True
+    for child in await unfinished_called(runtime, run):
+        if await is_orphaned(runtime, child):
+            return True
+    return False
 
 
 async def ended_process(runtime: RuntimeManager, run: Resource) -> str:
@@ -249,7 +259,7 @@ async def follow_journal(
     """
     import asyncio
 
-    told = False
+    told = seen = False
     look_at = runtime.clock()
     end = asyncio.create_task(runtime.runs.wait(run.key))
     try:
@@ -260,9 +270,13 @@ async def follow_journal(
                 return end.result()
             if not told and runtime.clock() >= look_at:
                 look_at = runtime.clock() + _ORPHAN_CHECK_S
-                if await is_orphaned(runtime, run):
+                found = await is_orphaned(runtime, run)
+                claim = await runtime.store.journal.claim(run.metadata.uid) if found else None
+                # One that nobody has may be on its way to a worker that watches: that is looked at twice.
+                if claim is not None and (seen or claim.holder):
                     told = True
                     orphaned()
+                seen = found
             await asyncio.wait({end}, timeout=_POLL_S)
     finally:
         end.cancel()
