@@ -241,6 +241,8 @@ def cancel(names: tuple[str, ...], namespace: str | None, timeout_s: float) -> N
         for key in keys:
             await runtime.runs.cancel(key)
         late = await _wait_for(runtime, keys, timeout_s)
+        if not late:
+            await _end_called(runtime, [run for run in runs if run not in over], timeout_s)
         for run in over:
             click.echo(f"run/{run.metadata.name} is over already ({run.status.get('phase')})", err=True)
         for key in late:
@@ -252,6 +254,21 @@ def cancel(names: tuple[str, ...], namespace: str | None, timeout_s: float) -> N
         return 1 if late or over else 0
 
     leave(current().run(go))
+
+
+async def _end_called(runtime: RuntimeManager, runs: Sequence[Resource], timeout_s: float) -> None:
+    """See over the runs that cancelled runs called: those that are suspended have the news, but nobody takes them."""
+    from kastra_core.cli.run_waking import unfinished_called
+
+    while runs:
+        runs = [child for run in runs for child in await unfinished_called(runtime, run)]
+        for child in runs:
+            await runtime.runs.cancel(child.key)
+        ends = [asyncio.ensure_future(runtime.runs.wait(child.key)) for child in runs]
+        if ends:
+            _, late = await asyncio.wait(ends, timeout=timeout_s)
+            for end in late:
+                end.cancel()
 
 
 async def _wait_for(runtime: RuntimeManager, keys: Sequence[ResourceKey], timeout_s: float) -> list[ResourceKey]:

@@ -251,3 +251,15 @@ def test_attach_says_that_no_process_goes_on_with_a_suspended_run(desk: Desk, mo
     assert "its process ended" in desk.kastra("describe", "run/one").out
     assert desk.kastra("run", "resume", "run/one").code == 0
     assert desk.phases == OVER
+
+
+def test_cancelling_the_run_above_ends_all_that_it_called(desk: Desk) -> None:
+    desk.apply(
+        top=[{"id": "t", "call": "middle"}],
+        middle=[{"id": "m", "call": "bottom"}],
+        bottom=[ASK],
+    )
+    desk.start()
+    done = desk.kastra("run", "cancel", "run/one")
+    assert (done.code, done.out) == (0, "run/one cancelled\n")
+    assert desk.phases == dict.fromkeys(("top", "middle", "bottom"), "Cancelled")
