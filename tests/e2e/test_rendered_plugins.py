@@ -154,6 +154,29 @@ def test_a_plugin_for_other_hooks_is_quarantined_with_the_cause(bench: Bench, ve
     assert bench.json("get", "greeting", "hello")["status"]["phase"] == "Ready"
 
 
+# ------------------------------------------------------------------------------------------------- what authors add
+
+
+def test_what_an_author_adds_is_named_as_not_tested_and_the_rest_passes_as_before(bench: Bench) -> None:
+    plugin = bench.render("acme", "kind", "command", **GREETING)
+    hooks = plugin.directory / "src/kastra_plugin_acme/hooks.py"
+    text = hooks.read_text(encoding="utf-8")
+    for first, added in [
+        ("OperationRegistration(", 'name="acme.shout", handler="kastra_plugin_acme.runner:say"'),
+        ("ResourceKind(", 'kind="Farewell", plural="farewells", group=GROUP, description="Last words."'),
+    ]:
+        assert text.count(f"    yield {first}") == 1
+        text = text.replace(f"    yield {first}", f"    yield {first}{added})\n    yield {first}")
+    hooks.write_text(text, encoding="utf-8")
+    bench.install(plugin)
+
+    done = bench("plugins", "check", "acme")
+    assert done.code == 0, done.out
+    assert "not tested: operation acme.shout has no suite" in done.out
+    [derived] = [line for line in done.out.splitlines() if "Farewell.acme.example" in line]
+    assert derived.endswith("passed (derived)")
+
+
 # ------------------------------------------------------------------------------------------------- pages
 
 

@@ -114,8 +114,7 @@ def manifest_of_kind(**spec: object) -> JsonObject:
 class TestKind(KindConformance):
     @pytest.fixture
     def kind(self) -> ResourceKind:
-        [kind] = hooks.kastra_resource_kinds()
-        return kind
+        return {kind.kind: kind for kind in hooks.kastra_resource_kinds()}["{{ cookiecutter.kind }}"]
 
     @pytest.fixture
     def valid(self) -> list[JsonObject]:
@@ -148,8 +147,7 @@ class TestController(ControllerConformance):
 class TestOperation(OperationConformance):
     @pytest.fixture
     def operation(self) -> OperationRegistration:
-        [operation] = hooks.kastra_operations()
-        return operation
+        return {operation.name: operation for operation in hooks.kastra_operations()}[hooks.SAY]
 
     @pytest.fixture
     def arguments(self) -> JsonObject:
@@ -163,8 +161,7 @@ class TestOperation(OperationConformance):
 class TestRunner(RunnerConformance):
     @pytest.fixture
     def kind(self) -> ResourceKind:
-        [kind] = hooks.kastra_resource_kinds()
-        return kind
+        return {kind.kind: kind for kind in hooks.kastra_resource_kinds()}["{{ cookiecutter.kind }}"]
 
     @pytest.fixture
     def manifest(self) -> JsonObject:
@@ -279,8 +276,7 @@ class TestMigrator(MigratorConformance):
 class TestCommand(CommandConformance):
     @pytest.fixture
     def command(self) -> CommandRegistration:
-        [command] = hooks.kastra_commands()
-        return command
+        return {command.name: command for command in hooks.kastra_commands()}["{{ cookiecutter.plugin_name }}"]
 
     @pytest.fixture
     def valid(self) -> list[list[str]]:
