@@ -378,7 +378,7 @@ class UnknownProviderError(UserError):
         if near:
             return f"did you mean {near!r}?"
         offered = f" (installed: {', '.join(self.known)})" if self.known else ""
-        return f"install a plugin that offers it, for example kastra-plugin-litellm{offered}"
+        return f"install a plugin that offers it, for example kastra-plugin-openai or kastra-plugin-litellm{offered}"
 
     def __str__(self) -> str:
         return f"no plugin serves the model provider {self.provider!r}; {self.remedy}"

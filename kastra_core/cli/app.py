@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -193,6 +194,9 @@ def take_options(state: CliState, options: Mapping[str, Any]) -> None:
 
 def run(args: Sequence[str]) -> int:
     """Run a command line; return its exit code. Faults are told on stderr."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed before we began (`>&-`)
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: PTH123, SIM115 - it lasts as long as we do
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a character shows its code; that is no reason to stop.
         if isinstance(stream, io.TextIOWrapper) and stream.encoding.lower() not in ("utf-8", "utf8"):

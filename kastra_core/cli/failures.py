@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -16,6 +17,8 @@ __all__ = ["INTERNAL_ERROR", "INTERRUPTED", "HasDebug", "explain_failure", "guar
 
 _SHOWN_PROBLEMS = 200
 _SHOWN_CHARACTERS = 4000
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What ails the disk or the device that is written to, and no fault of ours."""
 INTERNAL_ERROR = 70
 """EX_SOFTWARE of sysexits.h."""
 INTERRUPTED = 130
@@ -89,6 +92,10 @@ def explain_failure(error: BaseException, *, debug: bool = False) -> int:
         return error.exit_code
     if isinstance(error, OSError) and error.filename is not None:
         _tell(f"error: {os.fsdecode(error.filename)}: {error.strerror or type(error).__name__}")
+        return KastraError.exit_code
+    if isinstance(error, OSError) and error.errno in _FULL:
+        silence_stdout()
+        _tell(f"error: {error.strerror}")
         return KastraError.exit_code
     what = " ".join(str(error).split())
     again = "" if debug else " (rerun with --debug for the traceback)"

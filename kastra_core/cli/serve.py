@@ -123,6 +123,8 @@ class _Server:
     # ------------------------------------------------------------------------------------------ lines
 
     async def _tell_start(self) -> None:
+        from kastra_core.origins import missing_kinds
+
         runtime = self._runtime
         counts: dict[str, int] = {}
         for (group, name), count in sorted((await runtime.store.resources.counts()).items()):
@@ -144,7 +146,12 @@ class _Server:
             "resources": counts,
             "next": [{"at": at, **_named(resource)} for at, resource in coming],
         }
-        what = ", ".join(f"{count} {name}" for name, count in counts.items()) or "no resources yet"
+        missing = await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
+        for one in missing:
+            self._state.warn(f"{one.count} orphaned: {one}; {one.remedy}")
+        data["orphaned"] = {f"{one.kind}.{one.group}": one.count for one in missing}
+        orphans = f"{sum(one.count for one in missing)} orphaned resources" if missing else "no resources yet"
+        what = ", ".join(f"{count} {name}" for name, count in counts.items()) or orphans
         text = f"serving {store} (namespace {namespace}): {what}"
         if coming:
             shown = ", ".join(f"{self._name(resource)} at {at}" for at, resource in coming[:_NEXT_SHOWN])

@@ -97,7 +97,7 @@ def test_provider_of_a_plugin_that_comes_later_heals(kitchen: Any) -> None:
     key = {"ANTHROPIC_API_KEY": "sk-healing-0123456789"}
     applied = kitchen("--no-plugin", "litellm", "apply", "-f", ".", **key)
     assert "not ready: ModelUnknownProvider" in applied.out
-    assert "install a plugin that offers it, for example kastra-plugin-litellm" in applied.out
+    assert "install a plugin that offers it, for example kastra-plugin-openai or kastra-plugin-litellm" in applied.out
     assert kitchen("wait", NAME, *HERE, **key).code == 0
 
 
@@ -220,3 +220,14 @@ def _replace(kitchen: Any, name: str, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_an_agent_whose_tool_is_orphaned_says_so_and_heals_with_the_plugin(kitchen: Any) -> None:
+    kitchen("apply", "-f", ".", **KEY)
+    assert kitchen.condition("ToolsResolved")["status"] == "True"
+    kitchen("--no-plugin", "tool", "apply", "-f", "agent.yaml", **KEY)
+    found = kitchen.condition("ToolsResolved")
+    assert (found["status"], found["reason"]) == ("False", "ToolNotReady")
+    assert "recipe-finder is orphaned: no plugin offers the kind Tool" in found["message"]
+    kitchen("apply", "-f", "agent.yaml", **KEY)
+    assert kitchen.condition("ToolsResolved")["status"] == "True"

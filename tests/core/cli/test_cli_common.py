@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import doctest
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +138,17 @@ def test_examples_in_docstrings(module: Any) -> None:
     found = doctest.testmod(module)
     assert found.attempted
     assert not found.failed
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize(
+    ("where", "code", "told"), [(">/dev/full", 1, "error: No space left on device\n"), (">&-", 0, "")]
+)
+def test_an_output_that_takes_nothing_is_no_fault_in_kastra(
+    project: Path, environment: dict[str, str], where: str, code: int, told: str
+) -> None:
+    command = f'"{sys.executable}" -c "import sys; from kastra_core.cli import main; sys.exit(main())" plugins {where}'
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=project, env=environment, stderr=subprocess.PIPE, encoding="utf-8", check=False
+    )
+    assert (done.returncode, done.stderr) == (code, told)

@@ -124,7 +124,10 @@ def test_a_kind_that_a_new_version_no_longer_offers_is_told_so(shell: Shell, plu
     (plugins.path / "acme_widgets.py").write_text("KASTRA_API_VERSION = 1\n", encoding="utf-8")
     told = shell("get", "widgets").err
     assert "Widget.acme.example is of acme 1.0, which no longer offers it" in told
-    assert "2.0 is installed: `kastra plugins show acme`" in told
+    assert "2.0 is installed: `kastra plugins show acme`; pip install acme==1.0 brings it back" in told
+    shutil.move(plugins.path / "acme-2.0.dist-info", plugins.path / "another-2.0.dist-info")
+    # A plugin of that name is there, but it is another distribution's.
+    assert "is of acme 1.0, which is not installed; " in shell("get", "widgets").err
 
 
 def test_of_a_quarantined_plugin_the_cause_is_a_command_away(shell: Shell, plugins: Any, widgets: str) -> None:
@@ -134,3 +137,13 @@ def test_of_a_quarantined_plugin_the_cause_is_a_command_away(shell: Shell, plugi
     assert "it was made for version 2 of the hooks, kastra-core" in told
     assert "is of acme 1.0, which is quarantined; " in told
     assert "`kastra plugins show acme` says why" in told
+
+
+def test_serve_says_at_its_start_what_is_orphaned(orphaned: Shell, project: Path, environment: Any, forks: Any) -> None:
+    serving = forks.begin(["serve"], cwd=project, env=environment, stdin=-3, stdout=-1, stderr=-1, encoding="utf-8")
+    try:
+        assert "2 orphaned resources" in serving.stdout.readline()
+    finally:
+        serving.terminate()
+    _, told = serving.communicate(timeout=30)
+    assert f"warning: 2 orphaned: {WIDGET}; pip install acme brings it back" in told

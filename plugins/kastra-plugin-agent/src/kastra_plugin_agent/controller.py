@@ -78,8 +78,12 @@ class AgentController(AbstractController):
         pending: list[str] = []
         for reference in wanted:
             tool = found[reference.key] = await self.runtime.client.get(reference.key)
-            if tool is None:
-                known = self.runtime.registry.get(reference.group, reference.kind)
+            known = self.runtime.registry.get(reference.group, reference.kind)
+            if tool is not None and known is None:  # what it said of itself is from the time of its plugin
+                unready.append(
+                    f"{reference.path}: {reference.key} is orphaned: no plugin offers the kind {reference.kind}"
+                )
+            elif tool is None:
                 what = "not found" if known else f"not found (no plugin offers the kind {reference.kind})"
                 missing.append(f"{reference.path}: {reference.key} is {what}")
             elif tool.metadata.deletion_timestamp:
