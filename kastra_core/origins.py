@@ -7,6 +7,7 @@ resources of a kind also notes who offers it, in the state scope :data:`SCOPE`. 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -141,6 +142,8 @@ def _missing(group: str, kind: str, count: int, origin: JsonObject, infos: dict[
     plugin, distribution = str(origin.get("plugin", "")), str(origin.get("distribution", ""))
     version, definition = str(origin.get("version", "")), str(origin.get("definition", ""))
     info = infos.get(plugin)
+    if info is not None and distribution and _normal(info.distribution) != _normal(distribution):
+        info = None  # another distribution has a plugin of that name
     if not plugin:
         reason, remedy = "unknown", f"install the plugin that offers {_name(group, kind)}"
     elif info is None:
@@ -153,8 +156,12 @@ def _missing(group: str, kind: str, count: int, origin: JsonObject, infos: dict[
     elif definition:
         reason, remedy = "no longer offered", f"apply the {definition} that defines it again"
     else:
-        now = f"{info.version} is installed" if info.version != version else "it clashes with another plugin"
+        now = f"{info.version} is installed" if info.version != version else "it offers something else now"
+        if info.conflicts:
+            now = "it clashes with another plugin"
         reason, remedy = "no longer offered", f"{now}: `kastra plugins show {plugin}`"
+        if distribution and version and info.version != version:
+            remedy += f"; pip install {distribution}=={version} brings it back"
     namespaced = origin.get("namespaced")
     return MissingKind(
         group=group,
@@ -171,6 +178,10 @@ def _missing(group: str, kind: str, count: int, origin: JsonObject, infos: dict[
         reason=reason,
         remedy=remedy,
     )
+
+
+def _normal(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
 def _name(group: str, kind: str) -> str:

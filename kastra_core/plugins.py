@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -13,17 +15,27 @@ from typing import Any
 import attrs
 import pluggy
 
-from kastra_core import __version__, hookspecs
-from kastra_core.errors import PluginConflictError, PluginError, PluginLoadError, SamePluginNameError, nearest
-from kastra_core.registrations import (
-    CommandRegistration,
-    ControllerRegistration,
-    MigratorRegistration,
-    ModelProviderRegistration,
-    OperationRegistration,
-    ResourceKind,
-    StoreRegistration,
+from kastra_core import hookspecs
+from kastra_core._plugin_checks import (
+    NAMES,
+    RECORDS,
+    check_once,
+    check_version,
+    one_line,
+    stated_version,
+    traceback_of,
+    undisturbed,
+    watched,
+    yielded,
 )
+from kastra_core.errors import (
+    PluginConflictError,
+    PluginError,
+    PluginLoadError,
+    SamePluginNameError,
+    nearest,
+)
+from kastra_core.registrations import ModelProviderRegistration, StoreRegistration
 
 __all__ = [
     "BUILTIN",
@@ -42,15 +54,9 @@ CONFORMANCE_GROUP = "kastra.conformance"
 BUILTIN = "kastra-core"
 """What the core itself offers is listed as a plugin of this name."""
 
-_RECORDS: dict[str, type] = {
-    "kastra_resource_kinds": ResourceKind,
-    "kastra_controllers": ControllerRegistration,
-    "kastra_stores": StoreRegistration,
-    "kastra_model_providers": ModelProviderRegistration,
-    "kastra_migrators": MigratorRegistration,
-    "kastra_operations": OperationRegistration,
-    "kastra_commands": CommandRegistration,
-}
+_NAME = re.compile(r"[^\W_][\w.-]*")
+"""Of a plugin: it is written into options, lists with commas and configurations."""
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:[^\W\d]\w*(\.[^\W\d]\w*)*)?")
 
 
 @attrs.frozen(kw_only=True)
@@ -109,34 +115,53 @@ def entry_points(path: Sequence[str] | None = None, *, group: str = ENTRY_POINT_
     found: list[EntryPoint] = []
     seen: set[str] = set()
     for place in sys.path if path is None else path:
-        try:
-            with os.scandir(place or ".") as entries:
-                infos = sorted(e.name for e in entries if e.name.endswith((".dist-info", ".egg-info")))
-        except OSError:
-            continue
-        for info in infos:
-            distribution, _, version = info.rpartition(".")[0].partition("-")
+        for info in _metadata_in(place):
+            distribution, _, version = info.name.rpartition(".")[0].partition("-")
             normal = re.sub(r"[-_.]+", "-", distribution).lower()
             if normal in seen:
                 continue
             seen.add(normal)
             try:
-                text = (Path(place or ".") / info / "entry_points.txt").read_text(encoding="utf-8")
-            except (OSError, UnicodeDecodeError):
+                # A name that is not UTF-8 is told when its plugin is loaded.
+                text = (info / "entry_points.txt").read_text(encoding="utf-8", errors="replace")
+            except OSError:
                 continue
             if f"[{group}]" not in text:
                 continue
-            for name, module in _parse_entry_points(text, group):
+            for name, module in dict.fromkeys(_parse_entry_points(text, group)):
                 found.append(
                     EntryPoint(
                         name=name,
                         module=module,
                         distribution=distribution.replace("_", "-"),
-                        version=version,
-                        metadata=str(Path(place or ".") / info),
+                        version=version or _version_in(info),
+                        metadata=str(info),
                     )
                 )
     return sorted(found, key=lambda point: point.name)
+
+
+def _metadata_in(place: Any) -> list[Path]:
+    """The directories of metadata in an entry of ``sys.path``, which may be anything."""
+    if not isinstance(place, str):
+        return []
+    try:
+        with os.scandir(place or ".") as entries:
+            infos = [e.name for e in entries if e.name.endswith((".dist-info", ".egg-info"))]
+    except (OSError, ValueError):
+        return []
+    # With "~" begins what an interrupted pip has put aside.
+    return [Path(place or ".") / info for info in sorted(infos) if not info.startswith("~")]
+
+
+def _version_in(info: Path) -> str:
+    """The version that metadata state; what was installed in development mode has none in its name."""
+    for name in ("PKG-INFO", "METADATA"):
+        with contextlib.suppress(OSError):
+            head = (info / name).read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+            if stated := re.search(r"^Version:\s*(\S+)", head, re.MULTILINE | re.IGNORECASE):
+                return stated[1]
+    return ""
 
 
 class PluginManager:
@@ -182,81 +207,72 @@ class PluginManager:
             if taken is None:
                 infos[point.name] = PluginInfo(**attrs.asdict(point))
             else:
-                names = [f"{one.distribution} {one.version}".strip() for one in (taken, point)]
-                taken.conflicts.append(SamePluginNameError(point.name, *names))
+                taken.conflicts.append(_same_name(taken, point))
         objects = {}
         for name, plugin in self._extra:
             module = plugin if isinstance(plugin, str) else getattr(plugin, "__name__", type(plugin).__name__)
             infos[name] = PluginInfo(name=name, module=module)
             objects[name] = None if isinstance(plugin, str) else plugin
-        for name in sorted(infos):
-            if name == BUILTIN:
-                continue
-            if name in self._block:
-                infos[name].state = "blocked"
-                continue
-            self._load_one(infos[name], objects.get(name))
+        with watched() as begin:
+            for name in sorted(infos):
+                if name == BUILTIN:
+                    continue
+                if name in self._block:
+                    infos[name].state = "blocked"
+                    continue
+                begin(name, infos[name].module)
+                self._load_one(infos[name], objects.get(name))
         self._settle_clashes()
         return infos
 
     def _load_one(self, info: PluginInfo, plugin: Any) -> None:
-        stage = "import"
+        stage = "entry point"
         try:
-            module = plugin if plugin is not None else _imported(info.module)
-            stage = "registration"
-            info.api_version = getattr(module, "KASTRA_API_VERSION", None)
-            _check_api_version(info.api_version)
-            self._check(module)
-            self._pluggy.register(module, name=info.name)
-            records: dict[str, list[Any]] = {}
-            for hook, record_type in _RECORDS.items():
-                stage = f"hook {hook}"
-                yielded = [
-                    record
-                    for implementation in getattr(self._pluggy.hook, hook).get_hookimpls()
-                    if implementation.plugin is module
-                    for record in implementation.function() or ()
-                ]
-                if not yielded:
-                    continue
-                for record in yielded:
-                    if not isinstance(record, record_type):
-                        raise TypeError(f"it yielded {record!r}, expected {record_type.__name__} records")
-                    _check_fields(record)
-                self._check_once(hook, yielded)
-                records[hook] = yielded
+            if info.metadata:
+                _check_entry_point(info)
+            stage = "import"
+            with undisturbed():
+                module = plugin if plugin is not None else _imported(info.module)
+                stage = "registration"
+                info.api_version = stated_version(module)
+                check_version(info.api_version)
+                self._check(module)
+                if (other := self._pluggy.get_name(module)) is not None:
+                    raise PluginError(f"its module {info.module} is the plugin {other!r} already")
+                self._pluggy.register(module, name=info.name)
+                records: dict[str, list[Any]] = {}
+                for hook in RECORDS:
+                    stage = f"hook {hook}"
+                    found = [
+                        record
+                        for implementation in getattr(self._pluggy.hook, hook).get_hookimpls()
+                        if implementation.plugin is module
+                        for record in yielded(hook, implementation.function)
+                    ]
+                    if found:
+                        check_once(hook, found)
+                        records[hook] = found
             info.records = records
-        except (KeyboardInterrupt, GeneratorExit):
-            raise
+        except KeyboardInterrupt as stop:
+            said = f"plugin {info.name!r} ({info.module}) was being loaded; --no-plugin {info.name} leaves it out"
+            raise KeyboardInterrupt(said) from stop
         except BaseException as error:  # a plugin that calls sys.exit() at import is broken, not the CLI
             info.state = "quarantined"
-            info.error = PluginLoadError(info.name, stage, _one_line(error))
-            import traceback
-
-            info.debug = "".join(traceback.format_exception(error))
-            if self._pluggy.has_plugin(info.name):
+            info.error = PluginLoadError(info.name, stage, one_line(error))
+            info.debug = traceback_of(error)
+            if self._pluggy.get_plugin(info.name) is not None:
                 self._pluggy.unregister(name=info.name)
 
     @staticmethod
     def _check(module: Any) -> None:
         for name in dir(module):
             item = getattr(module, name, None)
-            if name in _RECORDS and callable(item) and not hasattr(item, "kastra_impl"):
+            if name in RECORDS and callable(item) and not hasattr(item, "kastra_impl"):
                 raise PluginError(f"{name!r} is not marked: put @hookimpl above it")
-            if callable(item) and isinstance(getattr(item, "kastra_impl", None), dict) and name not in _RECORDS:
-                near = nearest(name, list(_RECORDS))
-                hint = f"did you mean {near!r}?" if near else f"hooks are {', '.join(_RECORDS)}"
+            if callable(item) and isinstance(getattr(item, "kastra_impl", None), dict) and name not in RECORDS:
+                near = nearest(name, list(RECORDS))
+                hint = f"did you mean {near!r}?" if near else f"hooks are {', '.join(RECORDS)}"
                 raise PluginError(f"{name!r} is no hook; {hint}")
-
-    @staticmethod
-    def _check_once(hook: str, records: Sequence[Any]) -> None:
-        what, names_of = _NAMES[hook]
-        seen: set[str] = set()
-        for record in records:
-            for name in names_of(record):
-                if name in seen:
-                    raise PluginError(f"it yields the {what} {name!r} twice")
-                seen.add(name)
 
     def _settle_clashes(self) -> None:
         """Give each name to the first plugin that offers it; tell both.
@@ -267,7 +283,7 @@ class PluginManager:
         infos = self.load()
         taken: dict[tuple[str, str], str] = {}
         for info in self._in_order():
-            for hook, (what, names_of) in _NAMES.items():
+            for hook, (what, names_of) in NAMES.items():
                 kept = []
                 for record in info.records.get(hook, ()):
                     names: list[str] = names_of(record)
@@ -317,73 +333,26 @@ class PluginManager:
         )
 
 
-def _check_fields(record: Any) -> None:
-    """Raises: PluginError when a field of a record is not of its type: it would hurt whoever reads it later."""
-    for field in attrs.fields(type(record)):
-        kind, value = str(field.type), getattr(record, field.name)
-        if kind.startswith("Lazy["):
-            fits = value is not None or kind.endswith("| None")
-            if isinstance(value, str):
-                fits = _LAZY.fullmatch(value) is not None
-            wanted = 'an object, or its name as "module:attribute"'
-        elif kind in _FITTING:
-            wanted, fit = _FITTING[kind]
-            fits = fit(value)
-        else:
-            continue
-        if not fits:
-            what = f"{type(record).__name__}.{field.name}"
-            raise PluginError(f"{what} is {value!r}, expected {wanted}")
+def _check_entry_point(info: PluginInfo) -> None:
+    """Raises: PluginError when an installed plugin has a name that nobody can write, or no module."""
+    if not _NAME.fullmatch(info.name):
+        raise PluginError(
+            f"its name is {info.name!r}, expected letters, digits, '-', '_' and '.', a letter or digit first"
+        )
+    if not _MODULE.fullmatch(info.module):
+        raise PluginError(f"it names {info.module!r}, expected MODULE or MODULE:OBJECT")
 
 
-_LAZY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
-_FITTING: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "str": ("a text", lambda value: isinstance(value, str)),
-    "bool": ("true or false", lambda value: isinstance(value, bool)),
-    "int": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
-    "tuple[str, ...]": (
-        "a tuple of texts",
-        lambda value: isinstance(value, tuple) and all(isinstance(item, str) for item in value),
-    ),
-}
-"""Annotation of a field -> what it takes, in words and as a test."""
-
-
-def _check_api_version(stated: Any) -> None:
-    """Raises: PluginError when a plugin states a version of the hooks that this core does not have."""
-    ours = hookspecs.API_VERSION
-    if stated is None or stated == ours:
-        return
-    if not isinstance(stated, int):
-        raise PluginError(f"KASTRA_API_VERSION is {stated!r}, expected a whole number; this core has version {ours}")
-    made = f"it was made for version {stated} of the hooks, kastra-core {__version__} has version {ours}; "
-    raise PluginError(made + ("upgrade kastra-core" if stated > ours else "upgrade the plugin"))
+def _same_name(first: PluginInfo, second: EntryPoint) -> SamePluginNameError:
+    those: tuple[PluginInfo | EntryPoint, ...] = (first, second)
+    names = [f"{one.distribution} {one.version}".strip() for one in those]
+    if names[0] == names[1]:  # of one distribution
+        names = [f"{name} ({one.module})" for name, one in zip(names, those)]
+    return SamePluginNameError(second.name, *names)
 
 
 def _imported(name: str) -> Any:
     """The module of an entry point, or the object in it (``module:object``); each manager imports for itself."""
-    module, _, attribute = name.partition(":")
+    module, _, path = name.partition(":")
     found: Any = import_module(module)
-    return getattr(found, attribute) if attribute else found
-
-
-def _model_provider_names(record: ModelProviderRegistration) -> list[str]:
-    return [] if record.fallback else list(record.providers)
-
-
-_NAMES: dict[str, tuple[str, Callable[[Any], list[str]]]] = {
-    "kastra_resource_kinds": ("kind", lambda r: [f"{r.kind}.{r.group}", f"plural {r.qualified_plural}"]),
-    "kastra_controllers": ("controller", lambda r: [r.name]),
-    "kastra_stores": ("store scheme", lambda r: list(r.schemes)),
-    "kastra_model_providers": ("model provider", _model_provider_names),
-    "kastra_migrators": ("migrator", lambda r: [r.name]),
-    "kastra_operations": ("operation", lambda r: [r.name]),
-    "kastra_commands": ("command", lambda r: [r.name]),
-}
-"""Hook -> what its records are, and the names of one that nobody else may offer."""
-
-
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    name = type(error).__name__
-    return text if isinstance(error, PluginError) else f"{name}: {text}" if text else name
+    return reduce(getattr, path.split("."), found) if path else found

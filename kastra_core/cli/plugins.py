@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import click
 
 from kastra_core.api.lazy import load
 from kastra_core.cli.common import KubectlCommand, current, emit, output_option
+from kastra_core.cli.failures import silence_stdout
 from kastra_core.cli.printing import NONE, render_data
 from kastra_core.cli.tables import format_table, terminal_width
 from kastra_core.errors import PluginError, nearest
@@ -16,7 +18,7 @@ from kastra_core.errors import PluginError, nearest
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-__all__ = ["command", "complete_plugins", "plugins_exit_code"]
+__all__ = ["command", "complete_plugins", "plugins_exit_code", "render", "tell"]
 
 _COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("kastra_core.cli.plugins:list_", "List the installed plugins and how they fare."),
@@ -35,6 +37,22 @@ _COMMANDS: dict[str, tuple[str, str]] = {
 def plugins_exit_code(faults: Sequence[PluginError]) -> int:
     """3 when a plugin is quarantined or clashes, else 0."""
     return PluginError.exit_code if faults else 0
+
+
+def render(data: Any, output: str) -> str:
+    """Data as ``yaml`` or ``json``."""
+    from kastra_core.cli.plugins_records import plain
+
+    return render_data(plain(data), output)
+
+
+def tell(text: str) -> None:
+    """Write to stdout. Who reads it may stop early: what is wrong decides the exit code all the same."""
+    try:
+        emit(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        silence_stdout()
 
 
 class _Group(click.Group):
@@ -120,11 +138,11 @@ def list_(ctx: click.Context, output: str) -> None:
     infos = state.plugins.load()
     every = [plugin_data(info) for info in sorted(infos.values(), key=lambda info: info.name)]
     if output in ("yaml", "json"):
-        emit(render_data({"plugins": every}, output))
+        tell(render({"plugins": every}, output))
     elif output == "name":
-        emit("".join(f"{plugin['name']}\n" for plugin in every))
+        tell("".join(f"{plugin['name']}\n" for plugin in every))
     else:
-        emit(_table(every, wide=output == "wide"))
+        tell(_table(every, wide=output == "wide"))
         for fault in state.plugins.faults:
             click.echo(f"warning: {fault}", err=True)
         if state.debug:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kastra_core.cli import plugins_doctor_checks, plugins_doctor_project
-from kastra_core.cli.common import CliState, KubectlCommand, current, emit, output_option, style
+from kastra_core.cli.common import CliState, KubectlCommand, current, output_option, style
+from kastra_core.cli.plugins import render, tell
 from kastra_core.cli.plugins_doctor_checks import FAIL, OK, WARN, Finding, Scene
 from kastra_core.cli.plugins_installed import Installed
 from kastra_core.cli.plugins_records import blockers
-from kastra_core.cli.printing import render_data
-from kastra_core.errors import KastraError, PluginError, ValidationError
+from kastra_core.errors import ConfigError, KastraError, PluginError, UserError, ValidationError
+from kastra_core.plugins import PluginManager
 
 if TYPE_CHECKING:
     from kastra_core.config import Config
@@ -40,7 +39,9 @@ _CHECKS: dict[str, tuple[Callable[[Scene], Iterator[Finding]], str]] = {
 
 @click.command(cls=KubectlCommand)
 @click.option(
-    "--imports", is_flag=True, help="Also time the import of each plugin, and import all that its records name."
+    "--imports",
+    is_flag=True,
+    help="Also import each plugin, and all that its records name, in a process of its own.",
 )
 @output_option("yaml", "json")
 @click.pass_context
@@ -52,44 +53,49 @@ def command(ctx: click.Context, imports: bool, output: str) -> None:
     model providers that the configuration names, the store and kinds in it that nobody offers, and the lock file. It
     goes on where something is broken.
 
+    With --imports it tells which plugins are slow to import or change the process by it, which names in their records
+    lead nowhere, and which imports never end or end the process; those are then left out here.
+
     Exit code 3 when something FAILs, else 0.
     """
     state = current()
     state.tell_faults = False
     found: list[tuple[str, Finding]] = []
-    scene = _scene(state, found)
+    config = _configuration(state, found)
+    blocked_by = blockers(config, state.block)
     checks = dict(_CHECKS)
     if imports:
         from kastra_core.cli import plugins_doctor_imports
 
-        checks["imports"] = (plugins_doctor_imports.imports, "")
+        examined = plugins_doctor_imports.examine(blocked_by)
+        checks["imports"] = (lambda scene: plugins_doctor_imports.findings(examined), "")
+        state.block += tuple(one.plugin for one in examined if one.deadly)
+    plugins = state.plugins if config is not None else PluginManager(block=[*blocked_by, *state.block])
+    plugins.load()
+    scene = Scene(state=state, config=config, plugins=plugins, installed=Installed(), blocked_by=blocked_by)
     for name, (check, well) in checks.items():
         found += [(name, finding) for finding in _carried_out(scene, check, well)]
     counts = Counter(finding.level for _, finding in found)
-    emit(render_data(_data(found, counts), output) if output else _page(found, counts))
+    tell(render(_data(found, counts), output) if output else _page(found, counts))
     if state.debug:
         click.echo("".join(info.debug for info in scene.plugins.load().values()), err=True)
     ctx.exit(PluginError.exit_code if counts[FAIL] else 0)
 
 
-def _scene(state: CliState, found: list[tuple[str, Finding]]) -> Scene:
-    """What there is to look at; where the configuration cannot be read, that is the first finding."""
-    from kastra_core.plugins import PluginManager
-
-    config: Config | None = None
+def _configuration(state: CliState, found: list[tuple[str, Finding]]) -> Config | None:
+    """The configuration; where it cannot be read, that is the first finding."""
     try:
         config = state.config
-        found.append(("configuration", Finding(level=OK, message=f"that of {config.project} can be read")))
     except (KastraError, OSError) as error:
         errors: Sequence[object] = error.problems if isinstance(error, ValidationError) else [error]
-        for one in errors:
-            remedy = "mend the file; `kastra config path` tells which is the project's"
-            found.append(("configuration", Finding(level=FAIL, message=" ".join(str(one).split()), remedy=remedy)))
-    blocked_by = blockers(config, state.block)
-    with contextlib.redirect_stdout(sys.stderr):  # what a plugin prints when it is imported is no finding
-        plugins = state.plugins if config is not None else PluginManager(block=list(blocked_by))
-        plugins.load()
-    return Scene(state=state, config=config, plugins=plugins, installed=Installed(), blocked_by=blocked_by)
+        remedy = "mend the file; `kastra config path` tells which is the project's"
+        if isinstance(error, UserError) and not isinstance(error, (ConfigError, ValidationError)):
+            remedy = "call it in a directory that is there, or name one with -C"
+        messages = [" ".join(str(one).split()) for one in errors]
+        found += [("configuration", Finding(level=FAIL, message=text, remedy=remedy)) for text in messages]
+        return None
+    found.append(("configuration", Finding(level=OK, message=f"that of {config.project} can be read")))
+    return config
 
 
 def _carried_out(scene: Scene, check: Callable[[Scene], Iterator[Finding]], well: str) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,9 @@ def loading(scene: Scene) -> Iterator[Finding]:
 
 
 def clashes(scene: Scene) -> Iterator[Finding]:
-    """Names that two plugins offer."""
+    """Names that two plugins offer, and commands with a name of the core's."""
+    from kastra_core.cli.app import COMMANDS
+
     seen = []
     for info in scene.plugins.load().values():
         for conflict in info.conflicts:
@@ -101,6 +104,11 @@ def clashes(scene: Scene) -> Iterator[Finding]:
             seen.append(conflict)
             told = conflict_data(conflict)
             yield Finding(level=FAIL, subject=conflict.second, message=told["message"], remedy=told["remedy"])
+    for plugin, record in scene.plugins.records("kastra_commands"):
+        if record.name in COMMANDS:
+            message = f"command {record.name!r} of plugin {plugin} is never called: kastra has one of that name"
+            remedy = "upgrade the plugin when it calls its command something else"
+            yield Finding(level=FAIL, subject=plugin, message=message, remedy=remedy)
 
 
 def hook_versions(scene: Scene) -> Iterator[Finding]:
@@ -137,15 +145,20 @@ def entry_points(scene: Scene) -> Iterator[Finding]:
     by_name: dict[str, list[Distribution]] = {}
     for distribution in scene.used_distributions():
         points = distribution.announced(ENTRY_POINT_GROUP)
-        for name, _ in points:
+        for name in dict.fromkeys(name for name, _ in points):
             by_name.setdefault(name, []).append(distribution)
+        for name, count in Counter(name for name, _ in dict.fromkeys(points)).items():
+            if count > 1:
+                message = f"{distribution} announces {count} plugins {name!r}; the first is used"
+                remedy = f"upgrade {distribution.name}; if it is yours, take the others from its entry points"
+                yield Finding(level=FAIL, subject=name, message=message, remedy=remedy)
         if not points and distribution.key.startswith(_PREFIX):
             yield Finding(
                 level=WARN,
                 subject=distribution.name,
                 message=f"{distribution} announces no plugin: it has no entry point in the group {ENTRY_POINT_GROUP!r}",
-                remedy=f"add [project.entry-points.{ENTRY_POINT_GROUP}] to its pyproject.toml and install it again, "
-                f"or pip uninstall {distribution.name}",
+                remedy=f"pip install --force-reinstall {distribution.name}; if it is yours, add "
+                f"[project.entry-points.{ENTRY_POINT_GROUP}] to its pyproject.toml first",
             )
     for name, those in sorted(by_name.items()):
         if name == BUILTIN:
@@ -171,17 +184,24 @@ def distributions(scene: Scene) -> Iterator[Finding]:
         used = scene.installed.used[one.key]
         if not one.readable:
             message = f"{one.metadata} has no name and version that can be read"
-            remedy = f"pip install --force-reinstall {one.name}"
+            remedy = f"remove it, then pip install --force-reinstall {one.name}"
+            yield Finding(level=WARN, subject=one.name, message=message, remedy=remedy)
+        elif not one.recorded:
+            message = f"{one.metadata} has no RECORD: nobody can upgrade or uninstall it"
+            remedy = f"remove it, then pip install --force-reinstall {one.name}"
             yield Finding(level=WARN, subject=one.name, message=message, remedy=remedy)
         if one is used:
             continue
         if one.metadata.parent == used.metadata.parent:
             message = f"{one.name} is there twice, as {used.metadata.name} (used) and {one.metadata.name}"
-            remedy = f"remove {one.metadata.parent}/{one.metadata.name} or both, and install {one.name} again"
+            remedy = f"remove both from {one.metadata.parent}, then pip install --force-reinstall {one.name}"
         else:
             message = f"{used} in {used.metadata.parent} hides {one} in {one.metadata.parent}"
             remedy = f"keep one of them: pip uninstall {one.name}, or remove {one.metadata}"
         yield Finding(level=WARN, subject=one.name, message=message, remedy=remedy)
+    for path, why in scene.installed.unreadable.items():
+        message = f"{path} cannot be read ({why}): nobody knows whether there are plugins"
+        yield Finding(level=WARN, subject=path.name, message=message, remedy="let it be read by whoever calls kastra")
     for path in scene.installed.leftovers:
         if re.fullmatch(r"[~-]+[\w-]*?\b(?:plugin|core)\b.*", path.name.partition(".")[0].replace("_", "-")):
             message = f"{path} was left behind by an installation that was interrupted"
@@ -206,4 +226,6 @@ def requirements(scene: Scene) -> Iterator[Finding]:
             fails = need.state in ("missing", "wrong version")
             wanted = text_of(need.requirement) if need.requirement is not None else need.line
             remedy = f"pip install {wanted!r}" if need.requirement is not None else f"upgrade {distribution.name}"
+            if need.state == "no such extra":
+                remedy = f"pip install --upgrade {wanted!r}; one that is editable is to be installed again"
             yield Finding(level=FAIL if fails else WARN, subject=distribution.name, message=message, remedy=remedy)

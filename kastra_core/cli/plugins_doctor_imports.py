@@ -1,70 +1,75 @@
-"""How long plugins take to import, and whether what their records name is there: each in a process of its own."""
+"""How long plugins take to import, what that changes, and whether what their records name is there.
+
+Each plugin is imported in a process of its own, before any is imported in this one: an import that never ends, or ends
+the process, is told and hurts nothing.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Container, Iterator
+from typing import Any
 
 import attrs
 
-from kastra_core.cli.plugins_doctor_checks import FAIL, OK, WARN, Finding, Scene
-from kastra_core.plugins import BUILTIN
+from kastra_core.cli.plugins_doctor_checks import FAIL, OK, WARN, Finding
+from kastra_core.cli.plugins_doctor_child import HOOKS_BEGIN, HOOKS_END, LOADED
+from kastra_core.plugins import EntryPoint, entry_points
 
-if TYPE_CHECKING:
-    from kastra_core.plugins import PluginInfo
-
-__all__ = ["SLOW_S", "imports"]
+__all__ = ["SLOW_S", "Examined", "examine", "findings"]
 
 SLOW_S = 0.2
 """An import of hooks that takes longer is told: nearly every command waits for it."""
-_LONGEST_S = 120.0
-_MARK = "--- hooks ---"
-_END = "--- end ---"
+_LONGEST_S = 60.0
 _SHOWN = 3
 
-# The child: the core first, which is there anyway; then the module of hooks between two marks, then what records name.
-_CHILD = f"""
-import json, sys
+_CHILD = """
+import json, os, sys
 given = json.load(sys.stdin)
 sys.path[:] = given["path"]
-answer = sys.stdout
-sys.stdout = sys.stderr
-import importlib, pluggy
-import kastra_core, kastra_core.hookspecs, kastra_core.registrations
-from kastra_core.api.lazy import load
-sys.stderr.write({_MARK!r} + "\\n"); sys.stderr.flush()
-importlib.import_module(given["module"])
-sys.stderr.write({_END!r} + "\\n"); sys.stderr.flush()
-failed = {{}}
-for name in given["names"]:
-    try:
-        load(name)
-    except BaseException as error:
-        failed[name] = type(error).__name__ + ": " + " ".join(str(error).split())
-json.dump(failed, answer)
+out = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+import pluggy, kastra_core, kastra_core.hookspecs, kastra_core.registrations
+from kastra_core.cli.plugins_doctor_child import answer
+json.dump(answer(given["name"], given["module"]), out)
+out.flush()
+os._exit(0)
 """
+"""The core comes first, which is there anyway; a thread that the plugin has begun keeps nobody waiting."""
 
 
-def imports(scene: Scene) -> Iterator[Finding]:
-    """Hooks that are slow to import, and names in records that lead nowhere."""
-    quickest = True
-    for info in scene.plugins.load().values():
-        if info.state != "loaded" or info.name == BUILTIN:
-            continue
-        for finding in _examined(info):
-            quickest = quickest and finding.level == OK
-            yield finding
-    if quickest:
+@attrs.frozen
+class Examined:
+    """What was found of one plugin."""
+
+    plugin: str
+    findings: tuple[Finding, ...]
+    deadly: bool = False
+    """Its import ends the process or never ends: it must not be imported here."""
+
+
+def examine(blocked: Container[str]) -> list[Examined]:
+    """Examine the installed plugins but those that are ``blocked``, by name."""
+    points: dict[str, EntryPoint] = {}
+    for point in entry_points():
+        points.setdefault(point.name, point)
+    return [_examined(point) for name, point in points.items() if name not in blocked]
+
+
+def findings(examined: list[Examined]) -> Iterator[Finding]:
+    """What was found, or that nothing was."""
+    found = [finding for one in examined for finding in one.findings]
+    yield from found
+    if not found:
         yield Finding(level=OK, message=f"all hooks are imported within {SLOW_S:g} s, all that they name is there")
 
 
-def _examined(info: PluginInfo) -> Iterator[Finding]:
+def _examined(point: EntryPoint) -> Examined:
     import orjson
 
-    names = _lazy_names(info)
-    request = {"path": sys.path, "module": info.module.partition(":")[0], "names": list(names)}
+    title = f"plugin {point.name!r}"
+    request = {"path": [p for p in sys.path if isinstance(p, str)], "name": point.name, "module": point.module}
     try:
         done = subprocess.run(
             [sys.executable, "-X", "importtime", "-c", _CHILD],
@@ -72,42 +77,40 @@ def _examined(info: PluginInfo) -> Iterator[Finding]:
             capture_output=True,
             timeout=_LONGEST_S,
         )
-        failed: Mapping[str, str] = orjson.loads(done.stdout)
-    except subprocess.TimeoutExpired:
-        message = f"plugin {info.name!r}: the import of what it names did not end within {_LONGEST_S:g} s"
-        yield Finding(level=FAIL, subject=info.name, message=message, remedy=f"look at {info.module}")
-        return
+        answer: Any = orjson.loads(done.stdout)
+    except subprocess.TimeoutExpired as late:
+        told = (late.stderr or b"").decode(errors="replace")
+        part = "what its records name" if LOADED in told else "its hooks"
+        return _dead(point, f"{title}: the import of {part} did not end within {_LONGEST_S:g} s", told)
     except ValueError:
-        told = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or [""]
-        message = f"plugin {info.name!r}: a process that imports it ended with code {done.returncode}: {told[0]}"
-        yield Finding(level=FAIL, subject=info.name, message=message, remedy=f"look at {info.module}")
-        return
-    for name, why in failed.items():
-        message = f"plugin {info.name!r}: {names[name]} names {name}, which cannot be imported: {why}"
-        remedy = f"mend the name in {info.module}, or install what it needs"
-        yield Finding(level=FAIL, subject=info.name, message=message, remedy=remedy)
-    took_s, heaviest = _times(done.stderr.decode(errors="replace"), info.module)
+        told = done.stderr.decode(errors="replace")
+        last = next((line for line in reversed(told.splitlines()) if not line.startswith(("import time:", "--- "))), "")
+        said = f": {last.strip()}" if last.strip() else ""
+        return _dead(point, f"{title}: a process that imports it ended with code {done.returncode}{said}", told)
+    return Examined(point.name, tuple(_answered(point, answer, done.stderr.decode(errors="replace"))))
+
+
+def _dead(point: EntryPoint, message: str, told: str) -> Examined:
+    remedy = f"look at {point.module}; until then leave it out: --no-plugin {point.name}"
+    found = Finding(level=FAIL, subject=point.name, message=message, remedy=remedy)
+    return Examined(point.name, (found,), deadly=LOADED not in told)
+
+
+def _answered(point: EntryPoint, answer: Any, told: str) -> Iterator[Finding]:
+    title = f"plugin {point.name!r}"
+    for one in answer["failed"]:
+        message = f"{title}: {one['of']} names {one['name']}, which cannot be imported: {one['why']}"
+        remedy = f"mend the name in {point.module}, or install what it needs"
+        yield Finding(level=FAIL, subject=point.name, message=message, remedy=remedy)
+    for effect in answer["effects"]:
+        remedy = f"take that out of {point.module}: importing a plugin must change nothing else"
+        yield Finding(level=WARN, subject=point.name, message=f"{title}: its import {effect}", remedy=remedy)
+    took_s, heaviest = _times(told, point.module)
     if took_s > SLOW_S:
         shown = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in heaviest[:_SHOWN])
-        message = f"plugin {info.name!r}: its hooks take {took_s:.2f} s to import" + (f" ({shown})" if shown else "")
-        remedy = f'name what is heavy as "module:attribute" in {info.module}, and import it where it is used'
-        yield Finding(level=WARN, subject=info.name, message=message, remedy=remedy)
-
-
-def _lazy_names(info: PluginInfo) -> dict[str, str]:
-    """ "module:attribute" -> which field of which record names it."""
-    found: dict[str, str] = {}
-    for records in info.records.values():
-        for record in records:
-            title = f"{type(record).__name__} {getattr(record, 'name', None) or record.kind}"
-            for field in attrs.fields(type(record)):
-                if "Lazy" not in str(field.type):
-                    continue
-                value: Any = getattr(record, field.name)
-                for name in value.values() if isinstance(value, Mapping) else [value]:
-                    if isinstance(name, str):
-                        found.setdefault(name, f"{field.name} of {title}")
-    return found
+        message = f"{title}: its hooks take {took_s:.2f} s to import" + (f" ({shown})" if shown else "")
+        remedy = f'name what is heavy as "module:attribute" in {point.module}, and import it where it is used'
+        yield Finding(level=WARN, subject=point.name, message=message, remedy=remedy)
 
 
 def _times(told: str, module: str) -> tuple[float, list[tuple[str, float]]]:
@@ -117,7 +120,7 @@ def _times(told: str, module: str) -> tuple[float, list[tuple[str, float]]]:
         told: what ``-X importtime`` wrote: "import time: SELF_US | CUMULATIVE_US | NAME", what is inside first.
     """
     own = {module.partition(".")[0], "kastra_core"}
-    between = told.partition(_MARK)[2].partition(_END)[0]
+    between = told.partition(HOOKS_BEGIN)[2].partition(HOOKS_END)[0]
     total_us, packages = 0, dict[str, int]()
     for line in between.splitlines():
         if not line.startswith("import time:"):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kastra_core.cli.plugins_doctor_checks import FAIL, OK, WARN, Finding, Scene
-from kastra_core.errors import ConfigError, KastraError, StoreError, UnknownProviderError, nearest
+from kastra_core.errors import ConfigError, KastraError, StoreError, UnknownProviderError, UserError, nearest
 
 if TYPE_CHECKING:
     from kastra_core.origins import MissingKind
@@ -101,9 +101,11 @@ def store(scene: Scene) -> Iterator[Finding]:
         remedy = (error.remedy or "") if isinstance(error, KastraError) else ""
         if not remedy:
             more = f", `kastra plugins show {plugin}`" if plugin else ""
-            remedy = (
-                f"`kastra store check` looks at it{more}" if isinstance(error, StoreError) else "--debug shows more"
-            )
+            remedy = "--debug shows more"
+            if isinstance(error, StoreError):
+                remedy = f"`kastra store check` looks at it{more}"
+            elif isinstance(error, UserError):
+                remedy = "mend the URL: --store, or store in the configuration"
         message = f"the store {shown} cannot be read: {' '.join(told.split())}"
         yield Finding(level=FAIL, subject=plugin, message=message, remedy=remedy)
         return
@@ -124,24 +126,28 @@ async def _missing(runtime: RuntimeManager) -> list[MissingKind]:
 
 def lock(scene: Scene) -> Iterator[Finding]:
     """What differs from the lock file, where there is one."""
-    from kastra_core.cli.plugins_lockfile import LOCK_FILE, absent_plugins, compare, lock_data, read_lock
+    from kastra_core.cli.plugins_compare import absent_plugins, compare
+    from kastra_core.cli.plugins_lockfile import LOCK_FILE, lock_data, read_lock, there_is
 
     if scene.config is None:
         yield Finding(level=WARN, message=UNREAD, remedy="mend the configuration first")
         return
     path = scene.config.project / LOCK_FILE
-    if not path.exists():
+    if not there_is(path):
         yield Finding(level=OK, message=f"there is no {LOCK_FILE}")
         return
     try:
         locked = read_lock(path)
     except KastraError as error:
-        yield Finding(level=FAIL, subject=LOCK_FILE, message=str(error))
+        yield Finding(
+            level=FAIL, subject=LOCK_FILE, message=str(error), remedy=error.remedy or "let it be read, or remove it"
+        )
         return
     now, failed = lock_data(scene.plugins)
     for title, why in failed.items():
         message = f"the fields of {title} cannot be told: {why}"
-        yield Finding(level=FAIL, subject=title, message=message, remedy="mend the class or schema that it names")
+        remedy = "mend the class or schema that it names (`kastra plugins doctor --imports`)"
+        yield Finding(level=FAIL, subject=title, message=message, remedy=remedy)
     found = compare(locked, now, absent_plugins(scene.plugins.load(), scene.blocked_by))
     changed: dict[str, list[str]] = {}
     for difference in found:

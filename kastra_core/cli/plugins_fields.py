@@ -1,8 +1,9 @@
 """The fields that manifests of a kind may have, as paths with types: what an upgrade may lose.
 
 A type is written in words of JSON Schema, ``"integer | string"``; an enumeration as its values in JSON,
-``'"http" | "python"'``; ``"any"`` allows everything. ``[*]`` in a path stands for the items of a list, ``.*`` for the
-values of a map, or for fields of any name.
+``'"http" | "python"'``; ``"any"`` allows everything; ``", required"`` ends that of a field that must be there where the
+object is that it is in. ``[*]`` in a path stands for the items of a list, ``.*`` for the values of a map, or for fields
+of any name.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from kastra_core.api.lazy import load
 from kastra_core.openapi import to_json_schema
 from kastra_core.schemas import json_schema
 
-__all__ = ["ANY", "allows", "fields_of", "holds_field"]
+__all__ = ["ANY", "allows", "demands", "fields_of", "holds_field", "is_required", "type_of"]
 
 ANY = "any"
+_REQUIRED = ", required"
 _HEAD = ("apiVersion", "kind", "metadata", "status")
 _DEEPEST = 24
 """Levels of fields; a schema may go on for ever."""
@@ -46,18 +48,29 @@ def fields_of(kind: ResourceKind, *, version: str = "") -> dict[str, str]:
     paths = _Paths(schema.get("$defs") or {})
     for name, below in (schema.get("properties") or {}).items():
         if name not in _HEAD:
-            paths.add(_named("", name), below, ())
+            path = _named("", name)
+            paths.add(path, below, ())
             # Whether it may be left out is no matter of its type.
-            paths.found[_named("", name)].discard("null")
+            paths.found[path].discard("null")
+            if name in (schema.get("required") or ()):
+                paths.needed.add(path)
     if schema.get("additionalProperties") is not False and not paths.found:
         paths.found["*"] = {ANY}
-    return {path: _written(types) for path, types in sorted(paths.found.items())}
+    # What a kind's own defaults fill in need not be written, and nobody can tell what that is.
+    needed = paths.needed - paths.optional if kind.default is None else set[str]()
+    return {path: _written(types) + _REQUIRED * (path in needed) for path, types in sorted(paths.found.items())}
 
 
 class _Paths:
     def __init__(self, definitions: Mapping[str, Any]) -> None:
         self._definitions = definitions
         self.found: dict[str, set[str]] = {}
+        self.needed: set[str] = set()
+        """Fields that a form of the object above them requires."""
+        self.optional: set[str] = set()
+        """Fields that a form of the object above them does not require."""
+        self._fields: dict[str, set[str]] = {}
+        """Path of an object -> the fields below it that were seen."""
 
     def add(self, path: str, schema: Any, within: tuple[str, ...]) -> None:
         """Note the type at a path and what is below it; ``within``: the definitions that it is inside of."""
@@ -72,8 +85,11 @@ class _Paths:
                 self._below(path, form, within)
 
     def _below(self, path: str, form: Mapping[str, Any], within: tuple[str, ...]) -> None:
-        for name, below in (form.get("properties") or {}).items():
+        properties: Mapping[str, Any] = form.get("properties") or {}
+        for name, below in properties.items():
             self.add(_named(path, name), below, within)
+        if properties or _is(form, "object"):
+            self._needs(path, properties, form.get("required") or ())
         if _is(form, "object"):
             further = form.get("additionalProperties", True)
             if further is not False:
@@ -82,6 +98,19 @@ class _Paths:
             items = form.get("items")
             for below in [*(form.get("prefixItems") or ()), *([items] if items not in (None, False) else ())]:
                 self.add(f"{path}[*]", below, within)
+
+    def _needs(self, path: str, properties: Iterable[str], required: Iterable[str]) -> None:
+        """Note which fields of a form of an object must be there; required is what every form requires."""
+        needed = {_named(path, name) for name in required}
+        fields = {_named(path, name) for name in properties} | needed
+        for field in needed - self.found.keys():
+            self.found[field] = {ANY}
+        before = self._fields.setdefault(path, fields)
+        self.optional |= (fields | before) - needed
+        if before is not fields:
+            self.optional |= fields - before
+            before |= fields
+        self.needed |= needed
 
     def _forms(self, schema: Any, within: tuple[str, ...]) -> tuple[list[Any], tuple[str, ...]]:
         """What a schema may be, its alternatives one by one; a definition inside itself is an object and no more."""
@@ -145,14 +174,40 @@ def _written(types: set[str]) -> str:
 # ------------------------------------------------------------------------------------------------ comparing
 
 
-def allows(new: str, old: str) -> bool:
-    """Whether all that a type allowed another one allows too.
+def type_of(written: str) -> str:
+    """The type alone, without whether the field must be there."""
+    return written.removesuffix(_REQUIRED)
 
-    >>> allows("number | string", "integer"), allows('"a"', '"a" | "b"'), allows("string", '"a" | "b"')
+
+def is_required(written: str) -> bool:
+    """Whether a field with this type must be there.
+
+    >>> is_required("integer, required"), is_required('", required"')
+    (True, False)
+    """
+    return written.endswith(_REQUIRED)
+
+
+def allows(new: str, old: str) -> bool:
+    """Whether all that a type allowed another one allows too; whether the field must be there is no matter.
+
+    >>> allows("number | string", "integer"), allows('"a"', '"a" | "b"'), allows("string, required", '"a" | "b"')
     (True, False, True)
     """
-    now = set(_TYPES.findall(new))
-    return ANY in now or all(_is_allowed(one, now) for one in _TYPES.findall(old))
+    now = set(_TYPES.findall(type_of(new)))
+    return ANY in now or all(_is_allowed(one, now) for one in _TYPES.findall(type_of(old)))
+
+
+def demands(now: Mapping[str, str], was: Mapping[str, str], path: str) -> bool:
+    """Whether a field is required that manifests with the fields ``was`` could leave out."""
+    if not is_required(now[path]):
+        return False
+    if path in was:
+        return not is_required(was[path])
+    above = _above(path)
+    # What is inside of something new is asked of nobody who does without it.
+    object_was = was.get(above) or (ANY if holds_field(was, above) else "null")
+    return not above or not allows("string | number | boolean | array | null", object_was)
 
 
 def _is_allowed(one: str, now: set[str]) -> bool:
@@ -174,7 +229,7 @@ def holds_field(fields: Mapping[str, str], path: str) -> bool:
     above = path
     while above:
         above = _above(above)
-        if fields.get(above) == ANY or fields.get(f"{above}.*" if above else "*") == ANY:
+        if any(type_of(fields.get(one, "")) == ANY for one in (above, f"{above}.*" if above else "*")):
             return True
     return False
 

@@ -188,6 +188,15 @@ class Distribution:
         except Exception:
             return []
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the installer can take it away again; only asked of those that need their ``RECORD`` for that."""
+        try:
+            installer = (self.metadata / "INSTALLER").read_text(encoding="utf-8", errors="replace").strip()
+        except OSError:
+            return True
+        return installer not in ("pip", "uv") or (self.metadata / "RECORD").exists()
+
     def announced(self, group: str) -> list[tuple[str, str]]:
         """The entry points of a group: name and value, in the order of the file."""
         try:
@@ -245,8 +254,13 @@ class Installed:
         """Those that others hide included."""
         self.leftovers: list[Path] = []
         """Metadata that an interrupted ``pip`` has put aside (``~acme-1.0.dist-info``)."""
+        self.unreadable: dict[Path, str] = {}
+        """Directories and files that may announce plugins and cannot be read -> why."""
         seen: set[str] = set()
-        for place in sys.path if path is None else path:
+        given: Sequence[Any] = sys.path if path is None else path
+        for place in given:
+            if not isinstance(place, str):  # anybody may have put anything there
+                continue
             try:
                 directory = Path(place or ".").absolute()
             except FileNotFoundError:  # the current directory does not exist any more
@@ -254,15 +268,34 @@ class Installed:
             if (real := _real(str(directory))) in seen:
                 continue
             seen.add(real)
-            for name in _metadata_in(directory):
+            for name in self._metadata_in(directory):
                 if name.startswith("~"):
                     self.leftovers.append(directory / name)
                 else:
                     self.every.append(Distribution(directory / name))
+                    self._try(directory / name / "entry_points.txt")
         self.used: dict[str, Distribution] = {}
         """The one of each name that is used, by normal name."""
         for distribution in self.every:
             self.used.setdefault(distribution.key, distribution)
+
+    def _metadata_in(self, directory: Path) -> list[str]:
+        try:
+            with os.scandir(directory) as entries:
+                return sorted(entry.name for entry in entries if entry.name.endswith(_SUFFIXES))
+        except (FileNotFoundError, NotADirectoryError, ValueError):  # that is usual; the last is a NUL in its name
+            return []
+        except OSError as error:
+            self.unreadable[directory] = error.strerror or str(error)
+            return []
+
+    def _try(self, file: Path) -> None:
+        try:
+            file.open("rb").close()
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self.unreadable[file] = error.strerror or str(error)
 
     def get(self, name: str) -> Distribution | None:
         """The distribution of this name, None when there is none."""
@@ -303,11 +336,3 @@ class Installed:
                     yield Need(requirement=requirement, line=line, installed=version, state="no such extra", by=by)
                 for further in there.requires:
                     yield from self._needs(further, wanted, f"{there.name}[{wanted}]", asked)
-
-
-def _metadata_in(directory: Path) -> list[str]:
-    try:
-        with os.scandir(directory) as entries:
-            return sorted(entry.name for entry in entries if entry.name.endswith(_SUFFIXES))
-    except OSError:
-        return []

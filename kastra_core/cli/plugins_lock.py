@@ -8,20 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from kastra_core.cli.common import KubectlCommand, current, emit, output_option, style
-from kastra_core.cli.plugins_lockfile import (
-    LOCK_FILE,
-    Difference,
-    LockFileError,
-    absent_plugins,
-    compare,
-    lock_data,
-    read_lock,
-    write_lock,
-)
+from kastra_core.cli.common import KubectlCommand, current, output_option, style
+from kastra_core.cli.plugins import render, tell
+from kastra_core.cli.plugins_compare import Difference, absent_plugins, compare
+from kastra_core.cli.plugins_lockfile import LOCK_FILE, LockFileError, lock_data, read_lock, there_is, write_lock
 from kastra_core.cli.plugins_records import blockers
-from kastra_core.cli.printing import render_data
-from kastra_core.errors import PluginError, UserError
+from kastra_core.errors import PluginConflictError, PluginError, UserError
 
 if TYPE_CHECKING:
     from kastra_core.cli.common import CliState
@@ -50,11 +42,18 @@ def command(ctx: click.Context, check: bool, file: Path | None, force: bool, out
 
     With --check the exit code is 3 when something was lost: a plugin, or what an upgrade no longer offers (a kind or a
     version of it, a field, a type of a field, a short name, a store scheme, a model provider, a migrator, an
-    operation, a command). Other versions and what is new are told and are no errors.
+    operation, a command), or a field that manifests must have now. Other versions and what is new are told and are no
+    errors. What a plugin's own rules make of the value of a field is not in the file.
     """
     state = current()
     state.tell_faults = False
-    path = file if file is not None else state.config.project / LOCK_FILE
+    if file is not None and str(file) in ("-", "."):
+        raise click.UsageError("--file names a file", ctx)
+    # Before a plugin is imported, which may change the current directory.
+    try:
+        path = file.absolute() if file is not None else state.config.project / LOCK_FILE
+    except FileNotFoundError as error:
+        raise UserError("the current directory does not exist any more; change to another one") from error
     if check:
         if force:
             raise click.UsageError("--check writes nothing, so there is nothing to --force", ctx)
@@ -67,7 +66,7 @@ def _absent(state: CliState) -> Mapping[str, tuple[str, str]]:
 
 
 def _check(state: CliState, path: Path, output: str) -> int:
-    if not path.exists():
+    if not there_is(path):
         raise UserError(f"there is no lock file {path}; `kastra plugins lock` writes it")
     locked = read_lock(path)
     now, failed = lock_data(state.plugins)
@@ -75,10 +74,12 @@ def _check(state: CliState, path: Path, output: str) -> int:
     if output:
         lost = any(difference.level == "lost" for difference in found)
         data = {"file": str(path), "lost": lost, "differences": [difference.to_json() for difference in found]}
-        emit(render_data(data, output))
+        tell(render(data, output))
     else:
         count = len(locked["plugins"])
-        emit(_page(found) or f"{path}: {_plugins(count)}, all as the file says\n")
+        tell(_page(found) or f"{path}: {_plugins(count)}, all as the file says\n")
+    for fault in state.plugins.faults:
+        state.warn(str(fault))
     for title, why in failed.items():
         state.warn(f"the fields of {title} cannot be told: {why}")
     return PluginError.exit_code if any(difference.level == "lost" for difference in found) else 0
@@ -91,9 +92,10 @@ def _write(state: CliState, path: Path, output: str, *, force: bool) -> None:
     broken += [f"the fields of {title} cannot be told: {why}" for title, why in failed.items()]
     if broken and not force:
         more = f" (and {len(broken) - 1} more)" if len(broken) > 1 else ""
-        raise PluginError(f"{broken[0]}{more}; nothing was written: mend it (`kastra plugins doctor`), or add --force")
+        doctor = "`kastra plugins doctor --imports`" if failed else "`kastra plugins doctor`"
+        raise PluginError(f"{broken[0]}{more}; nothing was written: mend it ({doctor}), or add --force")
     found: Sequence[Difference] = []
-    if path.exists():
+    if there_is(path):
         try:
             found = compare(read_lock(path), data, _absent(state))
         except LockFileError:
@@ -102,14 +104,16 @@ def _write(state: CliState, path: Path, output: str, *, force: bool) -> None:
     written = write_lock(path, data)
     for text in broken:
         state.warn(f"left out: {text}")
+    for conflict in (conflict for conflict in state.plugins.faults if isinstance(conflict, PluginConflictError)):
+        state.warn(str(conflict))
     for name, info in infos.items():
         if info.state == "blocked":
             state.note(f"left out: plugin {name!r} {_absent(state)[name][0]}")
     if output:
         told = {"file": str(path), "written": written, "differences": [difference.to_json() for difference in found]}
-        emit(render_data(told, output))
+        tell(render(told, output))
     else:
-        emit(f"{_page(found)}{path}: {'written' if written else 'unchanged'}, {_plugins(len(data['plugins']))}\n")
+        tell(f"{_page(found)}{path}: {'written' if written else 'unchanged'}, {_plugins(len(data['plugins']))}\n")
 
 
 def _plugins(count: int) -> str:

@@ -29,6 +29,7 @@ __all__ = [
     "load_remedy",
     "metadata_of",
     "offers_of",
+    "plain",
     "plugin_data",
     "record_data",
     "version_of",
@@ -60,6 +61,15 @@ def count_text(word: str, count: int) -> str:
     """``1 kind``, ``2 model providers``; the word is one of :data:`WORDS`."""
     words = re.sub("[A-Z]", lambda found: f" {found[0].lower()}", word)
     return f"{count} {words.removesuffix('s') if count == 1 else words}"
+
+
+def plain(data: Any) -> Any:
+    """JSON data as it can be written: names of files need not be UTF-8, what is not is told as ``\\udcff``."""
+    if isinstance(data, str):
+        return data.encode("utf-8", "backslashreplace").decode()
+    if isinstance(data, Mapping):
+        return {plain(key): plain(value) for key, value in data.items()}
+    return [plain(item) for item in data] if isinstance(data, list) else data
 
 
 def offers_of(info: PluginInfo) -> dict[str, list[str]]:
@@ -183,12 +193,15 @@ def conflict_data(conflict: PluginConflictError) -> dict[str, str]:
     """A clash as JSON: what, name, usedBy, unusedBy (plugins, of two with one name distributions), message, remedy."""
     whose = "" if isinstance(conflict, SamePluginNameError) else "plugin "
     first, second = f"{whose}{conflict.first}", f"{whose}{conflict.second}"
+    what, name = conflict.what, conflict.name
+    if what == "kind" and name.startswith("plural "):
+        what, name = "plural", name.removeprefix("plural ")
     return {
-        "what": conflict.what,
-        "name": conflict.name,
+        "what": what,
+        "name": name,
         "usedBy": conflict.first,
         "unusedBy": conflict.second,
-        "message": f"{conflict.what} {conflict.name!r} is of {first} and of {second}; that of {first} is used",
+        "message": f"{what} {name!r} is of {first} and of {second}; that of {first} is used",
         "remedy": _conflict_remedy(conflict),
     }
 
@@ -197,7 +210,12 @@ def _conflict_remedy(conflict: PluginConflictError) -> str:
     """What settles a clash."""
     first, second = conflict.first, conflict.second
     if isinstance(conflict, SamePluginNameError):
-        return f"keep one of them: pip uninstall {second.partition(' ')[0]}"
+        distribution = second.partition(" ")[0]
+        if first.partition(" ")[0] == distribution:
+            return f"take one of the two from the entry points of {distribution}, or upgrade it"
+        return f"keep one of them: pip uninstall {distribution}"
+    if first == BUILTIN:
+        return f"switch it off: --no-plugin {second}, for good in plugins.block of the configuration"
     if conflict.what == "model provider":
         return f"choose: `kastra config set providers.{conflict.name}.plugin PLUGIN` with {first} or {second}"
     return f"switch one of them off: --no-plugin {second} (or {first}), for good in plugins.block of the configuration"
@@ -208,16 +226,20 @@ def load_remedy(info: PluginInfo, installed: Installed) -> str:
     error: Any = info.error
     if error is None:
         return ""
-    return f"{_mend(info, error.cause, installed)}; until then leave it out: --no-plugin {info.name}"
+    return f"{_mend(info, error.cause, error.stage, installed)}; until then leave it out: --no-plugin {info.name}"
 
 
-def _mend(info: PluginInfo, cause: str, installed: Installed) -> str:
+def _mend(info: PluginInfo, cause: str, stage: str, installed: Installed) -> str:
     distribution = installed.of(info.metadata) if info.metadata else None
     name = info.distribution or info.name
     for need in installed.needs(distribution) if distribution is not None else ():
         if need.requirement is not None and need.state in ("missing", "wrong version"):
             return f"it requires {need}: pip install {text_of(need.requirement)!r}"
     place = distribution.place if distribution is not None else None
+    if cause.startswith("PermissionError:"):
+        return "let the file be read by whoever calls kastra"
+    if stage == "entry point":
+        return f"mend the entry point in the metadata of {name}, or upgrade it"
     lacks = re.search(r"No module named '([\w.]+)'", cause)
     own = info.module.partition(":")[0].partition(".")[0]
     if lacks and lacks[1].partition(".")[0] == own:

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kastra_core.cli.common import KubectlCommand, current, emit, output_option
-from kastra_core.cli.plugins import complete_plugins, plugins_exit_code
+from kastra_core.cli.common import KubectlCommand, current, output_option
+from kastra_core.cli.plugins import complete_plugins, plugins_exit_code, render, tell
 from kastra_core.cli.plugins_installed import Installed
 from kastra_core.cli.plugins_records import WORDS, count_text, load_remedy, metadata_of, plugin_data, record_data
-from kastra_core.cli.plugins_requirements import text_of
-from kastra_core.cli.printing import NONE, render_data
+from kastra_core.cli.plugins_requirements import normal_name, text_of
+from kastra_core.cli.printing import NONE
 from kastra_core.cli.tables import format_table, terminal_width
-from kastra_core.errors import NotFoundError
+from kastra_core.errors import UserError, nearest
 from kastra_core.hookspecs import API_VERSION
 from kastra_core.plugins import BUILTIN, CONFORMANCE_GROUP, entry_points
 
@@ -34,19 +34,30 @@ _COLUMN = 15
 def command(ctx: click.Context, name: str, output: str) -> None:
     """Show all about a plugin: what it is, where it comes from, what it requires and offers, what is wrong with it.
 
+    NAME is a plugin's, or that of a distribution with one plugin.
+
     Exit code 3 when it is quarantined or clashes with another.
     """
     state = current()
     state.tell_faults = False
     infos = state.plugins.load()
-    info = infos.get(name)
+    info = infos.get(name) or _of_distribution(name, infos)
     if info is None:
-        raise NotFoundError(f"plugin {name}", [f"plugin {known}" for known in infos])
+        near = nearest(name, list(infos))
+        hint = f"did you mean {near!r}?" if near else "`kastra plugins` lists what is installed"
+        raise UserError(f"plugin {name} not found; {hint}")
     data = _data(info, Installed())
-    emit(render_data(data, output) if output else _page(data))
+    tell(render(data, output) if output else _page(data))
     if state.debug and info.debug:
         click.echo(info.debug, err=True)
     ctx.exit(plugins_exit_code([*([info.error] if info.error else []), *info.conflicts]))
+
+
+def _of_distribution(name: str, infos: Mapping[str, PluginInfo]) -> PluginInfo | None:
+    """The one plugin of a distribution, None when it has several or none."""
+    wanted = normal_name(name)
+    found = [info for info in infos.values() if info.distribution and normal_name(info.distribution) == wanted]
+    return found[0] if len(found) == 1 else None
 
 
 def _data(info: PluginInfo, installed: Installed) -> dict[str, Any]:
@@ -90,6 +101,8 @@ def _distribution_data(found: Distribution, installed: Installed) -> dict[str, A
 def _page(data: Mapping[str, Any]) -> str:
     hooks, place = data["hooks"], data.get("installed")
     stated = "states none" if hooks["stated"] is None else f"version {hooks['stated']}"
+    if hooks["stated"] is None and data["state"] in ("blocked", "quarantined"):
+        stated = "not known"  # it was not imported, or not to its end
     origin = f"{place['how']} {place.get('url') or place['path']}" if place else ""
     lines = [
         ("Name", data["name"]),

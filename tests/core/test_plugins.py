@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import subprocess
 import sys
 import types
@@ -159,6 +160,13 @@ def test_two_distributions_with_a_plugin_of_one_name_are_both_named(site: Site) 
             "providers is 5, expected a tuple of texts",
         ),
         ("ControllerRegistration(name='a', kind='A', factory='a:b', workers=True)", "expected a whole number"),
+        ("ResourceKind(kind='a b', plural='x')", "ResourceKind.kind is 'a b', expected letters and digits"),
+        ("ResourceKind(kind='X', plural='../x')", "ResourceKind.plural is '../x', expected lower case letters"),
+        ("ResourceKind(kind='X', plural='x', group='A b')", "group is 'A b', expected a domain"),
+        ("ResourceKind(kind='X', plural='x', description='\\udc80')", "description is '\\udc80', expected a text"),
+        ("ResourceKind(kind='X', plural='x', conversions='v0')", "expected a map of which each value is an object"),
+        ("ResourceKind(kind='X', plural='x', printer_columns=(5,))", "expected a tuple of PrinterColumn"),
+        ("ControllerRegistration(name='', kind='A', factory='a:b')", "name is '', expected a name without blanks"),
     ],
 )
 def test_a_field_of_a_record_that_is_of_another_type_quarantines_its_plugin(site: Site, record: str, told: str) -> None:
@@ -188,7 +196,36 @@ def test_discovery_steps_over_what_it_cannot_read(site: Site) -> None:
     (broken / "entry_points.txt").write_bytes(b"[kastra]\nx = \xff\xfe\n")
     (site.root / "file-1.0.dist-info").write_text("", encoding="utf-8")
     (site.root / "egg-1.0-py3.11.egg-info").write_text("", encoding="utf-8")
-    assert [point.name for point in entry_points([str(site.root), str(site.root / "acme.py")])] == ["acme"]
+    places: list[Any] = [str(site.root), str(site.root / "acme.py"), "\0", None, 5]
+    # What is no UTF-8 is told when it is loaded.
+    assert [point.name for point in entry_points(places)] == ["acme", "x"]
+    assert "expected MODULE or MODULE:OBJECT" in only_fault(PluginManager())
+
+
+def test_what_an_interrupted_installation_put_aside_is_no_plugin(site: Site) -> None:
+    site.install("acme", "", info="~acme-1.0.dist-info")
+    assert entry_points([str(site.root)]) == []
+
+
+def test_of_what_was_installed_in_development_mode_the_metadata_tell_the_version(site: Site) -> None:
+    site.install("acme", "", info="acme.egg-info", version="3.2")
+    assert [point.version for point in entry_points([str(site.root)])] == ["3.2"]
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("kp odd = kp_odd", "its name is 'kp odd', expected letters"),
+        ("a,b = kp_odd", "its name is 'a,b', expected letters"),
+        ("kp_odd =", "it names '', expected MODULE"),
+        ("kp_odd = .kp_odd", "it names '.kp_odd', expected MODULE"),
+        ("kp_odd = kp_odd\nkp_two = kp_odd", "its module kp_odd is the plugin 'kp_odd' already"),
+        ("kp_odd = kp_odd\nkp_odd = kp_two", "kp-odd 1.0 (kp_odd) and kp-odd 1.0 (kp_two)"),
+    ],
+)
+def test_an_entry_point_that_nobody_can_use_is_told(site: Site, text: str, told: str) -> None:
+    site.install("kp_odd", "", text=f"[{ENTRY_POINT_GROUP}]\n{text}\n")
+    assert told in only_fault(PluginManager())
 
 
 # ------------------------------------------------------------------------------------------ loading
@@ -301,7 +338,7 @@ BROKEN: list[tuple[str, str, str, str]] = [
         "hook kastra_stores",
         "expected StoreRegistration",
     ),
-    ("not iterable", "@hookimpl\ndef kastra_stores():\n    return 5", "hook kastra_stores", "not iterable"),
+    ("not iterable", "@hookimpl\ndef kastra_stores():\n    return 5", "hook kastra_stores", "expected an iterable of"),
     (
         "bad record",
         "@hookimpl\ndef kastra_stores():\n    yield StoreRegistration(nam='x')",
@@ -362,10 +399,57 @@ def test_a_broken_plugin_is_quarantined_and_the_rest_goes_on(site: Site, code: s
     assert "kp_broken" not in manager.packages()
 
 
-def test_control_c_while_a_plugin_loads_is_control_c(site: Site) -> None:
+def test_control_c_while_a_plugin_loads_is_control_c_and_names_it(site: Site) -> None:
     site.install("kp_slow", "raise KeyboardInterrupt\n")
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"plugin 'kp_slow' .* --no-plugin kp_slow leaves it out"):
         PluginManager().load()
+
+
+def test_an_import_that_takes_long_is_told_meanwhile(
+    site: Site, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("kastra_core._plugin_checks._SLOW_S", 0.01)
+    told = "import logging, time\nend = time.monotonic() + 20\n"
+    site.install(
+        "kp_slow", told + "while 'logged' not in globals() and time.monotonic() < end:\n    time.sleep(0.01)\n"
+    )
+
+    class Stop(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            sys.modules["kp_slow"].logged = True  # type: ignore[attr-defined]
+
+    stop = Stop()
+    logging.getLogger("kastra.plugins").addHandler(stop)
+    try:
+        PluginManager().load()
+    finally:
+        logging.getLogger("kastra.plugins").removeHandler(stop)
+    assert "the import of plugin 'kp_slow' (kp_slow) takes more than 0.01 s; --no-plugin kp_slow" in caplog.text
+
+
+def test_what_an_import_does_to_the_process_is_undone(site: Site, capsys: pytest.CaptureFixture[str]) -> None:
+    site.install("kp_rude", "import os, sys\nprint('hello')\nos.chdir('/')\nsys.stdout = None\nsys.path.clear()\n")
+    before = (Path.cwd(), list(sys.path), sys.stdout)
+    assert PluginManager().faults == []
+    assert (Path.cwd(), list(sys.path), sys.stdout) == before
+    assert capsys.readouterr() == ("", "hello\n")
+
+
+@pytest.mark.parametrize("stated", ["True", "1.0", "'1'", "10**30", "'\\udc80'"])
+def test_a_version_of_the_hooks_is_a_whole_number(site: Site, stated: str) -> None:
+    site.install("kp_odd", f"KASTRA_API_VERSION = {stated}\n")
+    assert "expected a whole number" in only_fault(PluginManager())
+    assert PluginManager().load()["kp_odd"].api_version is None
+
+
+def test_whatever_a_plugin_raises_can_be_told(site: Site) -> None:
+    site.install("kp_mute", "class E(Exception):\n    def __str__(self): raise ValueError\nraise E\n")
+    site.install("kp_loud", "raise ValueError('x' * 9999 + '\\udc80')\n")
+    site.install("kp_end", "raise GeneratorExit\n")
+    told = [str(fault) for fault in PluginManager().faults]
+    assert "GeneratorExit" in told[0]
+    assert len(told[1]) < 1200
+    assert "E: (its text cannot be had)" in told[2]
 
 
 # ------------------------------------------------------------------------------------------ clashes

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from kastra_core import __version__
-from kastra_core.cli import plugins_doctor
+from kastra_core.cli import plugins_doctor, plugins_doctor_imports
 from kastra_core.cli.plugins_doctor_checks import Finding, Scene
 from kastra_core.plugins import entry_points
 
@@ -304,7 +304,34 @@ def test_metadata_that_cannot_be_read_and_leftovers_are_warnings(doctor: Doctor,
     (plugins.path / "~umpy-1.0.dist-info").mkdir()
     found = [one for one in doctor() if one.check == "distributions"]
     assert [(one.level, one.subject) for one in found] == [("WARN", "torn"), ("WARN", "~astra_plugin_x-1.0.dist-info")]
-    assert found[0].remedy == "pip install --force-reinstall torn"
+    assert found[0].remedy == "remove it, then pip install --force-reinstall torn"
+
+
+def test_what_nobody_can_uninstall_or_read_is_a_warning(doctor: Doctor, plugins: Any) -> None:
+    (plugins.install("lost", WELL) / "INSTALLER").write_text("pip\n", encoding="utf-8")
+    points = plugins.install("dark", WELL) / "entry_points.txt"
+    points.unlink()
+    points.mkdir()
+    found = [one for one in doctor() if one.check == "distributions"]
+    assert [(one.level, one.subject) for one in found] == [("WARN", "lost"), ("WARN", "entry_points.txt")]
+    assert "has no RECORD: nobody can upgrade or uninstall it" in found[0].message
+    assert "cannot be read (Is a directory)" in found[1].message
+
+
+def test_a_command_that_bears_a_name_of_the_core_fails(doctor: Doctor, plugins: Any) -> None:
+    command = "yield CommandRegistration(name='get', command='a:b')"
+    head = "from kastra_core import hookimpl\nfrom kastra_core.registrations import CommandRegistration\n"
+    plugins.install("getter", f"{WELL}{head}@hookimpl\ndef kastra_commands():\n    {command}\n")
+    found = doctor.one("clashes")
+    assert (found.level, found.subject) == ("FAIL", "getter")
+    assert found.message.startswith("command 'get' of plugin getter is never called")
+
+
+def test_a_distribution_that_announces_a_plugin_twice_fails(doctor: Doctor, plugins: Any) -> None:
+    plugins.install("twice", WELL, points="[kastra]\ntwice = twice_plugin\ntwice = json\n")
+    found = doctor.one("entry points")
+    assert (found.level, found.subject) == ("FAIL", "twice")
+    assert "twice 1.0 announces 2 plugins 'twice'" in found.message
 
 
 NEEDS = {
@@ -489,3 +516,23 @@ def test_imports_that_end_the_process_are_told(doctor: Doctor, plugins: Any) -> 
     found = doctor.one("imports", "--imports", before=("--no-plugin", "libsql", "--no-plugin", "acme"))
     assert (found.level, found.subject) == ("FAIL", "dies")
     assert "a process that imports it ended with code 7" in found.message
+
+
+def test_imports_that_would_end_this_process_or_never_end_are_told_and_left_out(
+    doctor: Doctor, plugins: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plugins_doctor_imports, "_LONGEST_S", 4.0)
+    plugins.install("dead", "import os\nos._exit(0)\n")
+    plugins.install("still", "import threading\nthreading.Event().wait()\n")
+    plugins.install("rude", f"import os\nprint('x')\nos.chdir('/')\nos.environ['RUDE'] = '1'\n{WELL}")
+    found = doctor("--imports", before=("--no-plugin", "libsql", "--no-plugin", "acme"))
+    told = {one.subject: one.message for one in found if one.check == "imports" and one.level == "FAIL"}
+    assert told == {
+        "dead": "plugin 'dead': a process that imports it ended with code 0",
+        "still": "plugin 'still': the import of its hooks did not end within 4 s",
+    }
+    assert [one.message for one in found if one.subject == "rude"] == [
+        "plugin 'rude': its import prints to stdout",
+        "plugin 'rude': its import changes the current directory",
+        "plugin 'rude': its import changes environment variables (RUDE)",
+    ]

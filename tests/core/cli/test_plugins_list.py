@@ -197,3 +197,22 @@ def test_a_requirement_holds_here_or_not(line: str, text: str, now: bool, with_e
     requirement = parse_requirement(line)
     assert requirement is not None
     assert (text_of(requirement), holds(requirement), holds(requirement, "remote")) == (text, now, with_extra)
+
+
+def test_what_a_plugin_prints_does_not_get_into_the_data(shell: Kastra, plugins: Any) -> None:
+    plugins.install("loud", "print('hello')\n")
+    done = shell("plugins", "-o", "json")
+    assert "loud" in {plugin["name"] for plugin in orjson.loads(done.out)["plugins"]}
+    assert done.err == "hello\n"
+
+
+def test_who_stops_reading_does_not_change_the_exit_code(
+    kastra: Kastra, plugins: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(text: str) -> None:
+        raise BrokenPipeError
+
+    plugins.install("sick", "1 / 0")
+    monkeypatch.setattr("kastra_core.cli.plugins.emit", broken)
+    for words in (["plugins"], ["plugins", "doctor"], ["plugins", "show", "sick"]):
+        assert kastra(*words).code == 3

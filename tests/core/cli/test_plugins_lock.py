@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -12,12 +13,13 @@ from typing import Any, Literal
 import attrs
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from kastra_core import ResourceKind, hookimpl
+from kastra_core.api.kind import Scale
 from kastra_core.cli.plugins_compare import compare
-from kastra_core.cli.plugins_fields import allows, fields_of, holds_field
+from kastra_core.cli.plugins_fields import allows, demands, fields_of, holds_field
 from kastra_core.cli.plugins_lockfile import lock_data, lock_text
 from kastra_core.plugins import PluginManager, entry_points
 from kastra_core.registrations import (
@@ -45,6 +47,7 @@ FIRST = """
 import attrs
 from typing import Literal
 from kastra_core import ResourceKind, hookimpl
+from kastra_core.api.kind import Scale
 from kastra_core.registrations import CommandRegistration, OperationRegistration, StoreRegistration
 
 KASTRA_API_VERSION = 1
@@ -124,18 +127,19 @@ def test_the_file_tells_what_plugins_offer_and_nothing_of_the_machine(
             "kinds": {
                 "Gadget.lock.example": {
                     "plural": "gadgets",
+                    "singular": "gadget",
                     "shortNames": ["ga"],
                     "scope": "Namespaced",
-                    "runs": True,
+                    "can": ["be run"],
                     "versions": {
                         "lock.example/v0": {},
                         "lock.example/v1": {
-                            "spec": "object",
+                            "spec": "object, required",
                             "spec.color": '"green" | "red"',
                             "spec.inner": "object",
                             "spec.inner.depth": "integer",
                             "spec.note": "string",
-                            "spec.size": "integer",
+                            "spec.size": "integer, required",
                         },
                     },
                 }
@@ -176,7 +180,10 @@ def test_the_file_keeps_its_mode_and_a_link_stays_one(kastra: Kastra, project: P
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ('{"format": 2, "plugins": {}}', "has format 2, this kastra-core reads format 1: upgrade kastra-core"),
+        (
+            '{"format": 2, "plugins": {}}',
+            "has format 2, this kastra-core reads format 1; upgrade kastra-core, or write it anew",
+        ),
         ("{", "is damaged"),
         ("[]", "expected an object with format 1"),
         ('{"format": true, "plugins": {}}', "expected an object with format 1"),
@@ -188,6 +195,11 @@ def test_the_file_keeps_its_mode_and_a_link_stays_one(kastra: Kastra, project: P
         ),
         (
             '{"format": 1, "plugins": {"a": {"distribution": "a", "version": "1", "offers": {"kinds": {"K": {}}}}}}',
+            "plugins.a.offers.kinds: expected kinds with plural",
+        ),
+        (
+            '{"format": 1, "plugins": {"a": {"distribution": "a", "version": "1", "offers": {"kinds": {"K": {"plural": '
+            '"k", "singular": "k", "shortNames": [{}], "scope": "Namespaced", "can": [], "versions": {}}}}}}}',
             "plugins.a.offers.kinds: expected kinds with plural",
         ),
         ("{\n<<<<<<< ours\n=======\n>>>>>>> theirs\n}", "the marks of a merge that was not settled"),
@@ -220,7 +232,35 @@ def test_a_file_that_cannot_be_written_is_told(kastra: Kastra) -> None:
     assert "cannot be written: No such file or directory" in done.err
 
 
+def test_what_is_no_file_is_neither_waited_for_nor_replaced(kastra: Kastra, project: Path) -> None:
+    os.mkfifo(project / "pipe")
+    (project / "loop").symlink_to("loop")
+    (project / LOCK).symlink_to("later.lock")
+    for name, told in (("pipe", "is no regular file"), ("-", "--file names a file"), ("loop", "Too many levels")):
+        for args in ((), ("--check",), ("--force",)):
+            done = kastra("plugins", "lock", "--file", name, *args)
+            assert done.code in (1, 2)
+            assert told in done.err
+    assert (project / "pipe").is_fifo()
+    # A link may lead to what is not there yet.
+    assert "there is no lock file" in kastra("plugins", "lock", "--check").err
+    assert kastra("plugins", "lock").code == 0
+    assert (project / "later.lock").is_file()
+
+
 # ------------------------------------------------------------------------------------------------ broken plugins
+
+
+def test_clashes_and_sick_plugins_are_told_beside_the_file(kastra: Kastra, plugins: Any) -> None:
+    source = (plugins.path / "acme_widgets.py").read_text(encoding="utf-8")
+    plugins.install("bolt", source)
+    done = kastra("plugins", "lock")
+    assert done.code == 0
+    assert "warning: kind 'Widget.acme.example' is offered by plugin 'acme' and by plugin 'bolt'" in done.err
+    plugins.install("sick", "1 / 0")
+    checked = kastra("plugins", "lock", "--check")
+    assert checked.code == 0
+    assert "plugin 'sick' is quarantined" in checked.err
 
 
 def test_nothing_is_written_while_a_plugin_is_quarantined_unless_forced(
@@ -275,10 +315,19 @@ LOSSES = {
     "a plural": (('plural="gadgets"', 'plural="gizmos"'), "its plural was gadgets and is gizmos now"),
     "a short name": (('("ga",)', "()"), "its short name ga is gone"),
     "its runs": ((', runner="widget_set:R"', ""), "it cannot be run any more"),
+    "its singular": ((", runner=", ', singular="gizmo", runner='), "its singular was gadget and is gizmo now"),
     "its scope": (('group="lock', 'namespaced=False, group="lock'), "its scope was Namespaced and is Cluster now"),
     "a field": (("    note: str", "    memo: str"), "lock.example/v1 has no field spec.note any more"),
     "a field within": (("depth: int", "height: int"), "lock.example/v1 has no field spec.inner.depth any more"),
     "a type": (("size: int", "size: str"), "the field spec.size was integer and is string now"),
+    "that a field may be left out": (
+        ('note: str = ""', "note: str"),
+        "the field spec.note is required now, manifests could do without it",
+    ),
+    "that another field may be left out": (
+        ('note: str = ""', 'note: str = ""\n    must: int'),
+        "the field spec.must is required now, manifests could do without it",
+    ),
     "a value": (('Literal["red", "green"]', 'Literal["red", "blue"]'), 'spec.color was "green" | "red" and is "blue"'),
     "a scheme": (('"box", "crate"', '"box",'), "store scheme crate is gone"),
     "an operation": (("gadget.turn", "gadget.twist"), "operation gadget.turn is gone"),
@@ -482,23 +531,117 @@ def leaves(fields: Any) -> Iterator[tuple[Any, str]]:
         yield from leaves(below.get("properties", {}))
 
 
+def made(fields: Any) -> Any:
+    return locked_set([("kastra_resource_kinds", kind_of("thing", fields))])
+
+
 @settings(max_examples=60)
 @given(FIELDS, st.data())
 def test_any_field_that_is_taken_away_or_becomes_another_is_told(fields: Any, data: st.DataObject) -> None:
-    def kinds(fields: Any) -> Any:
-        return locked_set([("kastra_resource_kinds", kind_of("thing", fields))])
-
-    before = kinds(fields)
+    before = made(fields)
     less, other = copy.deepcopy(fields), copy.deepcopy(fields)
     number = data.draw(st.integers(0, len(list(leaves(fields))) - 1))
     properties, name = list(leaves(less))[number]
     del properties[name]
-    found = compare(before, kinds(less), {})
+    found = compare(before, made(less), {})
     assert [f.level for f in found] == ["lost"]
     assert found[0].message.endswith(f"{name} any more")
     properties, name = list(leaves(other))[number]
     properties[name] = {"type": "null"}
-    assert "lost" in {f.level for f in compare(before, kinds(other), {})}
+    assert "lost" in {f.level for f in compare(before, made(other), {})}
+
+
+def objects(schema: Any) -> Iterator[Any]:
+    """Each schema of an object with properties."""
+    if schema.get("properties"):
+        yield schema
+    below = [*schema.get("properties", {}).values(), schema.get("items"), schema.get("additionalProperties")]
+    for one in filter(None, below):
+        yield from objects(one)
+
+
+@settings(max_examples=60)
+@given(FIELDS, st.data())
+def test_any_field_that_must_be_there_from_now_on_is_told(fields: Any, data: st.DataObject) -> None:
+    before, strict, more = made(fields), copy.deepcopy(fields), copy.deepcopy(fields)
+    found = list(objects({"properties": strict}))[1:]
+    assume(found)
+    number = data.draw(st.integers(0, len(found) - 1))
+    name = data.draw(st.sampled_from(sorted(found[number]["properties"])))
+    found[number]["required"] = [name]
+    ((level, message),) = [(d.level, d.message) for d in compare(before, made(strict), {})]
+    assert level == "lost"
+    assert message.endswith(f"{name} is required now, manifests could do without it")
+    assert [d.level for d in compare(made(strict), before, {})] == ["changed"]
+    place = list(objects({"properties": more}))[1:][number]
+    place["properties"]["new"] = {"type": "string"}
+    place["required"] = ["new"]
+    assert [d.level for d in compare(before, made(more), {})] == ["lost", "new"]
+    assert [d.level for d in compare(made(more), before, {})] == ["lost"]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "demanded"),
+    [
+        ({"spec.a": "object"}, {"spec.a": "object", "spec.a.b": "string, required"}, ["spec.a.b"]),
+        ({"spec.a": "object"}, {"spec.a": "object", "spec.n": "object", "spec.n.b": "string, required"}, []),
+        ({"spec.a": "string"}, {"spec.a": "object | string", "spec.a.b": "string, required"}, []),
+        ({"spec.a": "string"}, {"spec.a": "object | string, required"}, ["spec.a"]),
+        ({"spec.a": "any"}, {"spec.a": "object", "spec.a.b": "object", "spec.a.b.c": "any, required"}, ["spec.a.b.c"]),
+        ({"spec.a[*]": "object"}, {"spec.a[*]": "object", "spec.a[*].b": "any, required"}, ["spec.a[*].b"]),
+        ({"spec.a": "string, required"}, {"spec.a": "string, required"}, []),
+        ({}, {"spec": "object, required"}, ["spec"]),
+    ],
+)
+def test_what_is_inside_of_something_new_is_demanded_of_nobody(before: Any, after: Any, demanded: list[str]) -> None:
+    assert [path for path in after if demands(after, before, path)] == demanded
+
+
+ABILITIES: dict[str, tuple[str, Any, dict[str, Any], str]] = {
+    "runs": ("kastra_resource_kinds", kind_of("k", {}), {"runner": "a:b"}, "it cannot be run any more"),
+    "pictures": ("kastra_resource_kinds", kind_of("k", {}), {"graph": "a:b"}, "it cannot be drawn any more"),
+    "kinds": ("kastra_resource_kinds", kind_of("k", {}), {"defines": "a:b"}, "it cannot define kinds any more"),
+    "replicas": (
+        "kastra_resource_kinds",
+        kind_of("k", {}),
+        {"scale": Scale(spec_replicas_path=".spec.n")},
+        "it cannot be scaled any more",
+    ),
+    "maintenance": (
+        "kastra_stores",
+        StoreRegistration(name="s", schemes=("box",), factory="a:b"),
+        {"admin": "a:b"},
+        "maintenance of store scheme box is gone",
+    ),
+    "embeddings": (
+        "kastra_model_providers",
+        ModelProviderRegistration(name="m", providers=("p",), factory="a:b"),
+        {"embeddings": "e"},
+        "embeddings of model provider p is gone",
+    ),
+    "exports": (
+        "kastra_migrators",
+        MigratorRegistration(name="m", factory="a:b"),
+        {"exporter": "a:b"},
+        "exporter m is gone",
+    ),
+    "old objects": (
+        "kastra_migrators",
+        MigratorRegistration(name="m", factory="a:b"),
+        {"api_versions": ("old/v1",)},
+        "migration of stored apiVersion old/v1 is gone",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ABILITIES)
+def test_what_a_record_can_no_longer_do_is_told(what: str) -> None:
+    hook, record, able, told = ABILITIES[what]
+    less, more = locked_set([(hook, record)]), locked_set([(hook, attrs.evolve(record, **able))])
+    (found,) = compare(more, less, {})
+    assert found.level == "lost"
+    assert told in found.message
+    assert [found.level for found in compare(less, more, {})] == ["new"]
 
 
 # ------------------------------------------------------------------------------------------------ fields

@@ -139,7 +139,13 @@ def test_the_core_is_shown_as_a_plugin_is(kastra: Kastra) -> None:
 def test_a_name_that_nobody_has_is_told_with_the_nearest(kastra: Kastra, rich: Path) -> None:
     done = kastra("plugins", "show", "rihc")
     assert (done.code, done.out) == (1, "")
-    assert "plugin rihc not found; did you mean 'plugin rich'?" in done.err
+    assert "plugin rihc not found; did you mean 'rich'?" in done.err
+    assert "not found; `kastra plugins` lists what is installed" in kastra("plugins", "show", "nobody-has-this").err
+    assert kastra("plugins", "show", "Kastra_Plugin.rich").out == kastra("plugins", "show", "rich").out
+
+
+def test_of_a_blocked_plugin_nobody_knows_the_version_of_the_hooks(kastra: Kastra, rich: Path) -> None:
+    assert "Hooks:         not known (" in kastra("--no-plugin", "rich", "plugins", "show", "rich").out
 
 
 def test_a_plugin_that_states_no_version_and_offers_nothing_says_so(kastra: Kastra, plugins: Any) -> None:
