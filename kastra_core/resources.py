@@ -623,8 +623,10 @@ class ResourceClient:
         for owner in resource.metadata.owner_references:
             group = owner.api_version.rpartition("/")[0]
             kind = self.registry.get(group, owner.kind)
-            namespace = resource.metadata.namespace if kind is None or kind.namespaced else ""
-            yield ResourceKey(group, owner.kind, namespace, owner.name)
+            if kind is None or kind.namespaced:
+                yield ResourceKey(group, owner.kind, resource.metadata.namespace, owner.name)
+            if kind is None or not kind.namespaced:  # of a kind that nobody offers nobody knows which
+                yield ResourceKey(group, owner.kind, "", owner.name)
 
 
 # ---------------------------------------------------------------------------------------------- helpers

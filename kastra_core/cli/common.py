@@ -232,7 +232,7 @@ def about_missing_kinds(error: BaseException, state: CliState) -> list[str]:
     if isinstance(error, UnknownKindError):
         told = repr(error.kind)
     elif isinstance(error, ValidationError):
-        told = " ".join(problem.message for problem in error.problems if problem.path == "kind")
+        told = " ".join(problem.message for problem in error.problems if "offers the kind" in problem.message)
     else:
         return []
     from kastra_core.origins import missing_kinds

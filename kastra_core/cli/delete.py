@@ -180,6 +180,9 @@ async def _delete_all(
                 if gone is not None and await _is_there(runtime, resource):
                     left[resource.key] = (resource.metadata.uid, name)
             emit(name if short else f"{name} deleted" + (" (dry run)" if dry_run else ""))
+        if selection.missing is not None and selection.resources:
+            whose = selection.missing.plugin_name or "the plugin"
+            current().note(f"what {whose} keeps of {selection.kind.plural} elsewhere is not cleaned up without it")
     return left
 
 

@@ -6,13 +6,16 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import click
+
 from kastra_core.api.meta import Resource
 from kastra_core.api.selectors import FieldSelector, LabelSelector
 from kastra_core.cli.common import emit
 from kastra_core.cli.printing import as_data, columns_of, header_of, kind_name, render_data, row_of
 from kastra_core.cli.tables import format_table, terminal_width, widths_of
-from kastra_core.cli.targets import targets_of
+from kastra_core.cli.targets import as_orphan, targets_of
 from kastra_core.errors import ExpiredError, UserError
+from kastra_core.origins import missing_kinds
 
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
@@ -53,6 +56,12 @@ async def watch_resources(
     columns = columns_of(kind, wide=output == "wide")
     as_table = output in ("", "wide")
     widths: list[int] = []
+    missing = None
+    if runtime.registry.get(*kind.group_kind) is None:
+        every = await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
+        missing = next((one for one in every if (one.group, one.kind) == kind.group_kind), None)
+    if missing is not None:
+        click.echo(f"warning: {missing}; {missing.remedy}", err=True)
 
     def wanted(resource: Resource) -> bool:
         return (
@@ -72,6 +81,8 @@ async def watch_resources(
                     data = as_data([resource], single=True, managed_fields=managed_fields)
                     emit(("---\n" if output == "yaml" else "") + render_data(data, output))
             return
+        if missing is not None:
+            resources = [as_orphan(resource, missing) for resource in resources]
         now_s = time.time()
         rows = [
             row_of(resource, columns, now_s, namespace=namespace is None, labels=show_labels) for resource in resources

@@ -89,7 +89,9 @@ def test_nothing_is_lost_and_all_works_again_after_reinstalling(shell: Shell, sh
     assert refused.code == 1
     assert "marked for deletion, but not gone: widget.acme.example/bolt is held by " in refused.err
     assert f"{WIDGET}; pip install acme brings it back, and it goes; or `kastra delete KIND/NAME" in refused.err
-    assert shell("delete", "widget/bolt", "--drop-finalizers").code == 0
+    dropped = shell("delete", "widget/bolt", "--drop-finalizers")
+    assert dropped.code == 0
+    assert "note: what acme 1.0 keeps of widgets elsewhere is not cleaned up without it" in dropped.err
     assert "bolt" not in shell("get", "widgets").out
     shelf.install()
     shown = shell("get", "widgets")
@@ -137,6 +139,25 @@ def test_of_a_quarantined_plugin_the_cause_is_a_command_away(shell: Shell, plugi
     assert "it was made for version 2 of the hooks, kastra-core" in told
     assert "is of acme 1.0, which is quarantined; " in told
     assert "`kastra plugins show acme` says why" in told
+
+
+def test_a_watch_shows_them_as_orphaned(orphaned: Shell, project: Path, environment: Any, forks: Any) -> None:
+    words = ["get", "widgets", "-w"]
+    watching = forks.begin(words, cwd=project, env=environment, stdin=-3, stdout=-1, stderr=-1, encoding="utf-8")
+    try:
+        assert watching.stdout.readline().split() == ["NAME", "STATUS", "PLUGIN", "AGE"]
+        assert watching.stdout.readline().split()[:4] == ["anvil", "Orphaned", "acme", "1.0"]
+    finally:
+        watching.terminate()
+    assert WIDGET in watching.communicate(timeout=30)[1]
+
+
+def test_an_embedded_manifest_of_a_missing_kind_is_told_too(orphaned: Shell, project: Path) -> None:
+    (project / "list.yaml").write_text(
+        "apiVersion: v1\nkind: List\nitems:\n- {apiVersion: acme.example/v1, kind: Widget, metadata: {name: x}}\n",
+        encoding="utf-8",
+    )
+    assert f"note: {WIDGET}" in orphaned("apply", "-f", "list.yaml").err
 
 
 def test_serve_says_at_its_start_what_is_orphaned(orphaned: Shell, project: Path, environment: Any, forks: Any) -> None:
