@@ -25,6 +25,8 @@ import importlib.machinery
 import os
 import sys
 
+# A page may write a module again within the second that Python tells apart what it compiled.
+sys.dont_write_bytecode = True
 CLASSES = {
     "kastra_plugin_local.provider": "LocalProvider",
     "kastra_plugin_litellm.provider": "LiteLLMProvider",
