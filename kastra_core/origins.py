@@ -118,8 +118,10 @@ class Origins:
         }
 
 
-async def missing_kinds(store: Store, registry: KindRegistry, plugins: PluginManager) -> list[MissingKind]:
-    """The kinds that have resources in the store and that nobody offers now, by group and kind.
+async def missing_kinds(
+    store: Store, registry: KindRegistry, plugins: PluginManager
+) -> dict[tuple[str, str], MissingKind]:
+    """The kinds that have resources in the store and that nobody offers now, by (group, kind) in that order.
 
     Args:
         registry: the kinds that are known now, with those that the store defines.
@@ -128,13 +130,14 @@ async def missing_kinds(store: Store, registry: KindRegistry, plugins: PluginMan
     counts = await store.resources.counts()
     missing = sorted(gk for gk, count in counts.items() if count and registry.get(*gk) is None)
     if not missing:
-        return []
+        return {}
     kept = await store.state.get_state(SCOPE)
     infos = plugins.load()
-    out = []
+    out = {}
     for group, kind in missing:
         origin: Any = kept.get(_name(group, kind))
-        out.append(_missing(group, kind, counts[group, kind], origin if isinstance(origin, dict) else {}, infos))
+        known = origin if isinstance(origin, dict) else {}
+        out[group, kind] = _missing(group, kind, counts[group, kind], known, infos)
     return out
 
 

@@ -19,7 +19,7 @@ from kastra_core.api.registry import KindRegistry
 from kastra_core.config import Config
 from kastra_core.decoding import Decoded
 from kastra_core.errors import NotFoundError, PluginError, StoreError, UserError, ValidationError
-from kastra_core.origins import Origins
+from kastra_core.origins import MissingKind, Origins, missing_kinds
 from kastra_core.plugins import PluginManager
 from kastra_core.protocols.store import Store
 from kastra_core.registrations import StoreRegistration
@@ -257,6 +257,13 @@ class RuntimeManager:
         from kastra_core.recorder import EventRecorder
 
         return EventRecorder(self.client, clock=self.clock)
+
+    async def missing_kinds(self) -> dict[tuple[str, str], MissingKind]:
+        """The kinds that have resources in the store and that nobody offers now, by (group, kind).
+
+        Raises: StoreError.
+        """
+        return await missing_kinds(self.store, self.registry, self.plugins)
 
     # ------------------------------------------------------------------------------------ references
 

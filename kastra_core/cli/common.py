@@ -235,13 +235,11 @@ def about_missing_kinds(error: BaseException, state: CliState) -> list[str]:
         told = " ".join(problem.message for problem in error.problems if "offers the kind" in problem.message)
     else:
         return []
-    from kastra_core.origins import missing_kinds
-
     try:
-        found = state.read(lambda runtime: missing_kinds(runtime.store, runtime.registry, runtime.plugins))
+        found = state.read(lambda runtime: runtime.missing_kinds())
     except KastraError:  # that the kind is not known was told
         return []
-    names = [(one, {one.kind.lower(), one.plural, one.singular, *one.short_names}) for one in found]
+    names = [(one, {one.kind.lower(), one.plural, one.singular, *one.short_names}) for one in found.values()]
     words = set(re.findall(r"[\w-]+", told.lower()))
     return [f"note: {one}; {one.remedy}" for one, known in names if one.plugin and known & words]
 

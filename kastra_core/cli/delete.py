@@ -235,11 +235,7 @@ async def _refuse_orphans(runtime: RuntimeManager, left: dict[ResourceKey, tuple
 
     Raises: UserError.
     """
-    from kastra_core.origins import missing_kinds
-
-    missing = {
-        (one.group, one.kind): one for one in await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
-    }
+    missing = await runtime.missing_kinds()
     stay = await runtime.store.resources.get_many([key for key in left if (key.group, key.kind) in missing])
     if not stay:
         return

@@ -119,9 +119,7 @@ def store(scene: Scene) -> Iterator[Finding]:
 
 
 async def _missing(runtime: RuntimeManager) -> list[MissingKind]:
-    from kastra_core.origins import missing_kinds
-
-    return await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
+    return list((await runtime.missing_kinds()).values())
 
 
 def lock(scene: Scene) -> Iterator[Finding]:

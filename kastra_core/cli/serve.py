@@ -123,8 +123,6 @@ class _Server:
     # ------------------------------------------------------------------------------------------ lines
 
     async def _tell_start(self) -> None:
-        from kastra_core.origins import missing_kinds
-
         runtime = self._runtime
         counts: dict[str, int] = {}
         for (group, name), count in sorted((await runtime.store.resources.counts()).items()):
@@ -146,7 +144,7 @@ class _Server:
             "resources": counts,
             "next": [{"at": at, **_named(resource)} for at, resource in coming],
         }
-        missing = await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
+        missing = (await runtime.missing_kinds()).values()
         for one in missing:
             self._state.warn(f"{one.count} orphaned: {one}; {one.remedy}")
         data["orphaned"] = {f"{one.kind}.{one.group}": one.count for one in missing}

@@ -65,11 +65,7 @@ def command(ctx: click.Context, output: str) -> None:
 
 async def _resources(runtime: RuntimeManager) -> list[dict[str, Any]]:
     """Each kind that has resources, by group and kind; bookkeeping is left out."""
-    from kastra_core.origins import missing_kinds
-
-    missing = {
-        (one.group, one.kind): one for one in await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
-    }
+    missing = await runtime.missing_kinds()
     out = []
     for (group, name), count in sorted((await runtime.store.resources.counts()).items()):
         kind = runtime.registry.get(group, name)

@@ -78,13 +78,7 @@ def as_orphan(resource: Resource, missing: MissingKind) -> Resource:
 
 async def orphaned_kinds(runtime: RuntimeManager) -> list[ResourceKind]:
     """Kinds that have resources in the store and that nobody offers."""
-    return [_orphaned_kind(missing) for missing in await _missing(runtime)]
-
-
-async def _missing(runtime: RuntimeManager) -> list[MissingKind]:
-    from kastra_core.origins import missing_kinds
-
-    return await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
+    return [_orphaned_kind(missing) for missing in (await runtime.missing_kinds()).values()]
 
 
 async def resolve_kinds(runtime: RuntimeManager, words: str) -> list[ResourceKind]:
@@ -226,7 +220,7 @@ async def select(
             missing.append(await _with_places(runtime, kind, target.name, error) if hints else error)
     gone: dict[tuple[str, str], MissingKind] = {}
     if any(runtime.registry.get(*group_kind) is None for group_kind in kinds):
-        gone = {(one.group, one.kind): one for one in await _missing(runtime)}
+        gone = await runtime.missing_kinds()
     selections = [Selection(kind, tuple(found[group_kind]), gone.get(group_kind)) for group_kind, kind in kinds.items()]
     return selections, missing
 

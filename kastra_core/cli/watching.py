@@ -15,7 +15,6 @@ from kastra_core.cli.printing import as_data, columns_of, header_of, kind_name, 
 from kastra_core.cli.tables import format_table, terminal_width, widths_of
 from kastra_core.cli.targets import as_orphan, targets_of
 from kastra_core.errors import ExpiredError, UserError
-from kastra_core.origins import missing_kinds
 
 if TYPE_CHECKING:
     from kastra_core.runtime import RuntimeManager
@@ -56,10 +55,8 @@ async def watch_resources(
     columns = columns_of(kind, wide=output == "wide")
     as_table = output in ("", "wide")
     widths: list[int] = []
-    missing = None
-    if runtime.registry.get(*kind.group_kind) is None:
-        every = await missing_kinds(runtime.store, runtime.registry, runtime.plugins)
-        missing = next((one for one in every if (one.group, one.kind) == kind.group_kind), None)
+    known = runtime.registry.get(*kind.group_kind) is not None
+    missing = None if known else (await runtime.missing_kinds()).get(kind.group_kind)
     if missing is not None:
         click.echo(f"warning: {missing}; {missing.remedy}", err=True)
 

@@ -18,7 +18,6 @@ from kastra_core.execution.children import CANCEL_SIGNAL
 from kastra_core.execution.run_status import FINISHED, running_status
 from kastra_core.execution.state import RunState, used_signals
 from kastra_core.execution.worker import Worker
-from kastra_core.origins import missing_kinds
 from kastra_core.protocols.store import Claim, ClaimRun, Lease, Operation, ReleaseRun, Signal, UpdateResource
 
 if TYPE_CHECKING:
@@ -412,9 +411,9 @@ class Recovery:
         """Why this process cannot run the target of a run."""
         target = run.spec["target"]
         runtime = self._manager.runtime
-        for missing in await missing_kinds(self._store, runtime.registry, runtime.plugins):
-            if (missing.group, missing.kind) == (target.get("group"), target.get("kind")) and missing.plugin:
-                return f"{missing}; {missing.remedy}"
+        missing = (await runtime.missing_kinds()).get((str(target.get("group")), str(target.get("kind"))))
+        if missing is not None and missing.plugin:
+            return f"{missing}; {missing.remedy}"
         return f"no installed plugin runs {target.get('kind')}.{target.get('group')}"
 
     async def _is_cancelled(self, uid: str) -> bool:

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import orjson
 import pytest
 
-from kastra_core import Runtime, RuntimeManager
+from kastra_core import KindRegistry, Migrator, PluginManager, Runtime, RuntimeManager
+from kastra_core.api.lazy import load
 from kastra_core.config import Config
+from kastra_core.runtime import registry_of
 
 KASTRA = Path(sys.executable).with_name("kastra")
 
@@ -240,6 +242,24 @@ def open_runtime(kitchen: Kitchen, here: None) -> Callable[..., Any]:
             yield runtime
 
     return opened
+
+
+@pytest.fixture(scope="module")
+def plugins() -> PluginManager:
+    """The installed plugins."""
+    return PluginManager()
+
+
+@pytest.fixture(scope="module")
+def registry(plugins: PluginManager) -> KindRegistry:
+    """Their kinds."""
+    return registry_of(plugins)
+
+
+@pytest.fixture(scope="module")
+def migrators(plugins: PluginManager) -> dict[str, Migrator]:
+    """Their migrators, by name."""
+    return {record.name: load(record.factory)() for _, record in plugins.records("kastra_migrators")}
 
 
 @pytest.fixture(scope="session")

@@ -8,13 +8,10 @@ from typing import Any
 
 import pytest
 
-from kastra_core.api.lazy import load
 from kastra_core.api.registry import KindRegistry
 from kastra_core.migration import FileSource
 from kastra_core.migration.engine import Migration, migrate, problems_of_result
-from kastra_core.plugins import PluginManager
 from kastra_core.protocols.migrator import MigrationResult, Migrator
-from kastra_core.runtime import registry_of
 from kastra_core.testing.migrator import uncovered_keys
 
 CORPUS = Path(__file__).parents[2] / "../shared/corpus/migrators"
@@ -35,21 +32,6 @@ BROKEN = ("invalid", "missing_", "Bad", "multiple_sources")
 """What the systems' own tests call wrong, by the names of the files."""
 
 pytestmark = pytest.mark.skipif(not CORPUS.exists(), reason="the corpus is not there")
-
-
-@pytest.fixture(scope="module")
-def plugins() -> PluginManager:
-    return PluginManager()
-
-
-@pytest.fixture(scope="module")
-def registry(plugins: PluginManager) -> KindRegistry:
-    return registry_of(plugins)
-
-
-@pytest.fixture(scope="module")
-def migrators(plugins: PluginManager) -> dict[str, Migrator]:
-    return {record.name: load(record.factory)() for _, record in plugins.records("kastra_migrators")}
 
 
 def files_of(system: str) -> list[Path]:

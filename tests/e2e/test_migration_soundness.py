@@ -15,14 +15,11 @@ import attrs
 import orjson
 import pytest
 
-from kastra_core.api.lazy import load
 from kastra_core.api.registry import KindRegistry
 from kastra_core.migration import FileSource, read_text
 from kastra_core.migration.engine import Migration, migrate, problems_of_result
 from kastra_core.migration.writing import markdown, plan, report_json
-from kastra_core.plugins import PluginManager
 from kastra_core.protocols.migrator import MigrationResult, Migrator, SourceDocument
-from kastra_core.runtime import registry_of
 from kastra_core.testing.migrator import uncovered_keys
 
 PROJECT = {
@@ -142,21 +139,6 @@ JUNK: tuple[Any, ...] = (
     {"": ""},
     [[1]],
 )
-
-
-@pytest.fixture(scope="module")
-def plugins() -> PluginManager:
-    return PluginManager()
-
-
-@pytest.fixture(scope="module")
-def registry(plugins: PluginManager) -> KindRegistry:
-    return registry_of(plugins)
-
-
-@pytest.fixture(scope="module")
-def migrators(plugins: PluginManager) -> dict[str, Migrator]:
-    return {record.name: load(record.factory)() for _, record in plugins.records("kastra_migrators")}
 
 
 def lay_out(folder: Path) -> Path:
